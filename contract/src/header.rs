@@ -1,0 +1,16 @@
+//! The names of the headers that Tidegate programs speak to one another and to clients.
+
+/// Surrogate keys of a response, separated by spaces; removed by the edge before the client sees it.
+pub const SURROGATE_KEY: &str = "surrogate-key";
+
+/// How caches handled a request (RFC 9211).
+pub const CACHE_STATUS: &str = "cache-status";
+
+/// The chain of CDN nodes that a request passed; used for loop detection (RFC 8586).
+pub const CDN_LOOP: &str = "cdn-loop";
+
+/// A request from one node to another of the same control plane, see [`crate::tier`]; never passed on.
+pub const TIER: &str = "tidegate-tier";
+
+/// Names a request in the logs of every program that it passes.
+pub const REQUEST_ID: &str = "x-request-id";

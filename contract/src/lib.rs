@@ -1,0 +1,22 @@
+//! The words two Tidegate programs exchange.
+//!
+//! A type enters this crate only when two programs exchange it. There is no I/O, no async and no logging here:
+//! values are parsed from bytes, checked, and turned back into bytes.
+//!
+//! Modules stand top-down; a module may use only modules listed below it. The wire protocol between a PoP and
+//! the control plane stands beside the code, in `proto/control.proto`; its payloads are the types below.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod package_job; // what origin asks of a packager, and the answers
+pub mod worker_frame; // what a packager and its sandboxed worker say to each other
+pub mod snapshot; // the whole configuration of a PoP at one generation
+pub mod property; // one customer configuration: hosts, origins, cache policy
+pub mod purge; // by URL, surrogate key or everything; hard or soft
+pub mod surrogate_key; // the tag on a response that can be purged as a group
+pub mod media_path; // URL layout of manifests, init segments, segments and images
+pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
+pub mod problem; // RFC 9457 error bodies
+pub mod header; // the names of the headers we speak
+pub mod id; // checked identifiers and the generation number

@@ -1,0 +1,1 @@
+//! The program; filled in as it is built.
