@@ -1,0 +1,63 @@
+# The commands people use. `make demo` shows the system, `make test` proves it; CI runs the same targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+# A toolchain that rustup has just installed is not on this shell's path yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+VIDEO ?=
+DATA ?= data/demo
+TARGET ?= frame
+
+.PHONY: help demo build test check fix bench fuzz web needs needs-test
+
+help:
+	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
+	@echo "make test          build everything and prove it, browser and whole-system tests included"
+	@echo "make check         format, lints, structure, generated documents"
+	@echo "make fix           format the code and write the generated documents"
+	@echo "make bench         benchmarks against plain peers"
+	@echo "make fuzz TARGET=… fuzz a parser (needs cargo-fuzz and a nightly toolchain)"
+
+# -- what users run
+
+demo: needs web
+	cargo build --release --locked --workspace --bins
+	exec target/release/tidegate dev up --data $(DATA) --web-root origin/web/dist $(if $(VIDEO),--video "$(VIDEO)")
+
+build: needs web
+	cargo build --release --locked --workspace --bins
+
+# -- what developers run
+
+test: needs-test web
+	deploy/build/test.sh
+
+check:
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+	cargo xtask docs --check
+
+fix:
+	cargo fmt --all
+	cargo xtask docs
+
+bench: needs-test
+	deploy/build/bench.sh
+
+fuzz:
+	cargo +nightly fuzz run --fuzz-dir contract/fuzz $(TARGET)
+
+# -- what both need
+
+needs:
+	deploy/build/needs.sh build
+
+needs-test:
+	deploy/build/needs.sh test
+
+web: origin/web/dist/index.html
+
+origin/web/dist/index.html: origin/web/package-lock.json origin/web/build.mjs $(wildcard origin/web/src/*)
+	cd origin/web && npm ci --silent && npm run --silent build

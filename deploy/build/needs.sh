@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what a build (`needs.sh build`) or the tests (`needs.sh test`) need and what is not there yet, on
+# Debian 12 and 13 and Ubuntu 24.04. Asks nothing; does nothing when everything is there.
+set -euo pipefail
+
+purpose=${1:?usage: needs.sh build|test}
+rust_min=1.94
+
+packages=(
+  build-essential ca-certificates curl pkg-config
+  clang libclang-dev cmake nasm protobuf-compiler # bindgen, aws-lc, libav's headers, gRPC
+  libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
+)
+if [ "$purpose" = test ]; then
+  # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD
+  packages+=(chromium ffmpeg libnss3-tools libxml2-utils)
+fi
+# Whoever has a node of their own keeps it: Debian's npm would replace it.
+command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+missing=()
+for package in "${packages[@]}"; do
+  # Ubuntu's chromium is a snap; any browser of that name will do
+  if [ "$package" = chromium ] && command -v chromium >/dev/null; then continue; fi
+  is_installed "$package" || missing+=("$package")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || {
+    echo "needs.sh: no apt-get here; install by hand: ${missing[*]}" >&2
+    exit 1
+  }
+  sudo=()
+  [ "$(id -u)" = 0 ] || sudo=(sudo)
+  echo "installing: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+has_rust() {
+  command -v cargo >/dev/null || return 1
+  local have
+  have=$(rustc --version 2>/dev/null | awk '{print $2}')
+  [ "$(printf '%s\n' "$rust_min" "$have" | sort -V | head -n 1)" = "$rust_min" ]
+}
+if ! has_rust; then
+  echo "installing Rust by rustup"
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal --component clippy,rustfmt
+fi

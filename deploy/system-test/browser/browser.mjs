@@ -1,0 +1,50 @@
+// Debian's chromium, without a window, that accepts this system's own certificate and nothing else.
+import { createHash, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+import { edges, ready, resolve } from "./system.mjs";
+import tls from "node:tls";
+
+export async function withPage(work) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+      "--autoplay-policy=no-user-gesture-required",
+      `--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`,
+    ],
+  });
+  const complaints = [];
+  try {
+    const page = await browser.newPage();
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    return await work(page, complaints);
+  } finally {
+    await browser.close();
+  }
+}
+
+// The hashes of the public keys that the edges show, after each was checked against the system's authority.
+async function publicKeys() {
+  const ca = readFileSync(resolve(ready.ca_cert));
+  return Promise.all(edges.map((pop) => publicKey(pop.authority, ca)));
+}
+
+function publicKey(authority, ca) {
+  const [host, port] = authority.split(":");
+  return new Promise((done, fail) => {
+    const socket = tls.connect({ host, port: Number(port), ca, servername: "localhost" }, () => {
+      const { publicKey } = new X509Certificate(socket.getPeerX509Certificate().raw);
+      const der = publicKey.export({ type: "spki", format: "der" });
+      socket.end();
+      done(createHash("sha256").update(der).digest("base64"));
+    });
+    socket.on("error", fail);
+  });
+}

@@ -1,0 +1,48 @@
+// The running system that these tests look at: TIDEGATE_READY names the file that `tidegate dev up` wrote.
+import { readFileSync } from "node:fs";
+import https from "node:https";
+import path from "node:path";
+
+const readyFile = process.env.TIDEGATE_READY;
+if (!readyFile) throw new Error("TIDEGATE_READY must name the ready.json of a running system");
+
+export const ready = JSON.parse(readFileSync(readyFile, "utf8"));
+const ca = readFileSync(resolve(ready.ca_cert));
+const agent = new https.Agent({ ca, keepAlive: true, maxSockets: 4 });
+
+export const edges = ready.pops.filter((pop) => pop.role === "edge");
+
+// Paths in ready.json are absolute or relative to the folder that the system was started in.
+export function resolve(file) {
+  return path.isAbsolute(file) ? file : path.join(process.env.TIDEGATE_CWD ?? process.cwd(), file);
+}
+
+export function token() {
+  return readFileSync(resolve(ready.api_token_file), "utf8").trim();
+}
+
+export function get(url, headers = {}) {
+  return new Promise((done, fail) => {
+    https
+      .get(url, { agent, headers }, (answer) => {
+        const chunks = [];
+        answer.on("data", (chunk) => chunks.push(chunk));
+        answer.on("error", fail);
+        answer.on("end", () =>
+          done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks) }),
+        );
+      })
+      .on("error", fail);
+  });
+}
+
+// Asks again until `is` holds of the answer; fails after the limit with what came last.
+export async function until(what, ask, is, limitMs = 60_000) {
+  const end = Date.now() + limitMs;
+  for (;;) {
+    const answer = await ask();
+    if (is(answer)) return answer;
+    if (Date.now() > end) throw new Error(`${what}: not within ${limitMs} ms; last: ${JSON.stringify(answer)}`);
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}

@@ -1,0 +1,6 @@
+//! Generates the messages, the client and (for tests) the server of the control plane's protocol.
+
+fn main() -> std::io::Result<()> {
+    tonic_prost_build::configure()
+        .compile_protos(&["../contract/proto/control.proto"], &["../contract/proto"])
+}
