@@ -43,7 +43,8 @@ fix:
 	cargo fmt --all
 	cargo xtask docs
 
-bench: needs-test
+bench:
+	deploy/build/needs.sh bench
 	deploy/build/bench.sh
 
 fuzz:

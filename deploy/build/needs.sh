@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what a build (`needs.sh build`) or the tests (`needs.sh test`) need and what is not there yet, on
+# Installs what a build (`needs.sh build`), the tests (`test`) or the benchmarks (`bench`) need and what is not there yet, on
 # Debian 12 and 13 and Ubuntu 24.04. Asks nothing; does nothing when everything is there.
 set -euo pipefail
 
-purpose=${1:?usage: needs.sh build|test}
+purpose=${1:?usage: needs.sh build|test|bench}
 rust_min=1.94
 
 packages=(
@@ -11,10 +11,11 @@ packages=(
   clang libclang-dev cmake nasm protobuf-compiler # bindgen, aws-lc, libav's headers, gRPC
   libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
 )
-if [ "$purpose" = test ]; then
+if [ "$purpose" != build ]; then
   # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD
-  packages+=(chromium ffmpeg libnss3-tools libxml2-utils)
+  packages+=(chromium ffmpeg libxml2-utils)
 fi
+[ "$purpose" != bench ] || packages+=(nginx-light)
 # Whoever has a node of their own keeps it: Debian's npm would replace it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 

@@ -1,0 +1,69 @@
+//! What both proxies share: a certificate, the objects, and the origin that serves them.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// Object sizes in bytes: a playlist, a low segment, a high segment.
+pub(crate) const SIZES: [usize; 3] = [4 * 1024, 200 * 1024, 1024 * 1024];
+
+pub(crate) struct Material {
+    pub(crate) dir: TempDir,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) origin: SocketAddr,
+    client_tls: Arc<rustls::ClientConfig>,
+}
+
+impl Material {
+    /// Makes a certificate for this run and starts the origin on a free loopback port.
+    pub(crate) async fn create() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem())?;
+        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone())?;
+        let client_tls =
+            rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let origin = listener.local_addr()?;
+        tokio::spawn(serve(listener));
+        Ok(Self { dir, certificate, key, origin, client_tls: Arc::new(client_tls) })
+    }
+
+    pub(crate) fn client_tls(&self) -> &Arc<rustls::ClientConfig> {
+        &self.client_tls
+    }
+}
+
+async fn serve(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let service = service_fn(|request| async move { answer(&request) });
+            // a proxy that closes its connection is no error of ours
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+    let name = request.uri().path().trim_start_matches('/');
+    let size: usize = name.strip_suffix(".bin").context("not an object")?.parse()?;
+    anyhow::ensure!(SIZES.contains(&size), "not an object: {size}");
+    Ok(Response::builder()
+        .header(header::CACHE_CONTROL, "public, max-age=3600, immutable")
+        .header(header::CONTENT_TYPE, "video/mp4")
+        .body(Full::new(Bytes::from(vec![b'x'; size])))?)
+}
