@@ -9,8 +9,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod package_job; // what origin asks of a packager, and the answers
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
+pub mod package_job; // what origin asks of a packager, and the answers
 pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod property; // one customer configuration: hosts, origins, cache policy
 pub mod purge; // by URL, surrogate key or everything; hard or soft

@@ -222,7 +222,7 @@ pub struct Sample {
     pub composition_offset: i32,
     /// Length in ticks.
     pub duration: u32,
-    /// The coded bytes.
+    /// The coded bytes as an `mdat` holds them: NAL units behind four-byte lengths, raw AAC frames.
     pub data: Vec<u8>,
 }
 

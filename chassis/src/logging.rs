@@ -1,0 +1,88 @@
+//! Sets up the log: text for a person at a terminal, one JSON object a line for everything else, to stderr.
+//!
+//! Records of dependencies that write to the `log` crate arrive in the same place. A panic becomes one log line
+//! with its place, so that it does not break a stream of JSON.
+
+use std::io::{self, IsTerminal};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text when stderr is a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoggingError {
+    #[error("log level {level:?} is not understood: {reason}")]
+    Level { level: String, reason: String },
+}
+
+/// Whether `level` reads as a filter: `info`, or `info,pingora=warn`.
+pub(crate) fn check_level(level: &str) -> Result<(), LoggingError> {
+    filter(level).map(drop)
+}
+
+/// Sets the log up for this process. Where one is set up already (a test binary) that one stays.
+pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), LoggingError> {
+    let text = match format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines = fmt().with_env_filter(filter(level)?).with_writer(io::stderr);
+    // An error says that a log is already set up.
+    let _ = if text {
+        lines.with_ansi(io::stderr().is_terminal()).finish().try_init()
+    } else {
+        lines.json().flatten_event(true).finish().try_init()
+    };
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Lets tests see warnings of what they run, or more with `RUST_LOG`.
+pub(crate) fn init_for_test() {
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let _ = fmt().with_env_filter(level).with_test_writer().finish().try_init();
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::builder()
+        .parse(level)
+        .map_err(|error| LoggingError::Level { level: level.to_owned(), reason: error.to_string() })
+}
+
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let message = info.payload_as_str().unwrap_or("(no message)");
+    tracing::error!(panic.place = place, panic.message = message, "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_list_of_targets() {
+        for (level, understood) in [
+            ("info", true),
+            ("warn,tidegate_edge=debug", true),
+            ("off", true),
+            ("info,pingora=loud", false),
+            ("a=b=c", false),
+        ] {
+            assert_eq!(check_level(level).is_ok(), understood, "{level}");
+        }
+    }
+}
