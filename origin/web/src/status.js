@@ -30,8 +30,11 @@ async function* events(url) {
     waiting.push(JSON.parse(event.data));
     wake();
   };
-  source.addEventListener("message", take);
-  source.addEventListener("status", take);
+  source.addEventListener("state", take);
+  source.addEventListener("deleted", () => {
+    waiting.push({ state: "missing" });
+    wake();
+  });
   try {
     for (;;) {
       while (waiting.length > 0) yield waiting.shift();

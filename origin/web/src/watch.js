@@ -14,11 +14,13 @@ element("api").href = api;
 let player;
 
 for await (const now of status(api)) {
-  element("title").textContent = now.title || video;
-  document.title = now.title || "Tidegate";
+  const title = now.title || now.filename || video;
+  element("title").textContent = title;
+  document.title = title;
   element("state").textContent = describe(now);
   if (now.state === "failed") {
-    notice(now.detail ? `${now.reason}: ${now.detail}` : now.reason, true);
+    const { reason, detail } = now.failure;
+    notice(detail ? `${reason}: ${detail}` : reason, true);
   } else if (now.state === "missing") {
     notice("There is no such video.", true);
   } else if (isPlayable(now) && !player) {
@@ -36,8 +38,8 @@ function isPlayable(now) {
 }
 
 function describe(now) {
-  const percent = now.progress_permille == null ? "" : ` ${Math.floor(now.progress_permille / 10)} %`;
-  return isPlayable(now) && now.state === "complete" ? "complete" : `${now.state}${percent}`;
+  if (now.state === "complete" || !now.progress_permille) return now.state;
+  return `${now.state}, ${Math.floor(now.progress_permille / 10)} %`;
 }
 
 function notice(text, isBad = false) {
