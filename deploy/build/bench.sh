@@ -11,4 +11,4 @@ printf '\n== edge against nginx: server CPU per hit over TLS\n'
 target/release/tidegate-bench "$@"
 
 printf '\n== packager against the ffmpeg command: CPU of the same ladder\n'
-packager/benches/transcode.sh
+cargo bench --locked -p tidegate-packager --bench transcode
