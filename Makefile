@@ -7,6 +7,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 VIDEO ?=
 DATA ?= data/demo
+PART ?= contract
 TARGET ?= frame
 
 .PHONY: help demo build test check fix bench fuzz web needs needs-test
@@ -17,7 +18,7 @@ help:
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
 	@echo "make bench         benchmarks against plain peers"
-	@echo "make fuzz TARGET=… fuzz a parser (needs cargo-fuzz and a nightly toolchain)"
+	@echo "make fuzz PART=contract|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
 
 # -- what users run
 
@@ -48,7 +49,7 @@ bench:
 	deploy/build/bench.sh
 
 fuzz:
-	cargo +nightly fuzz run --fuzz-dir contract/fuzz $(TARGET)
+	cargo +nightly fuzz run --fuzz-dir $(PART)/fuzz $(TARGET)
 
 # -- what both need
 
