@@ -122,7 +122,7 @@ impl Config {
 }
 
 /// The most endpoints of one control plane.
-pub const ENDPOINTS_MAX: usize = 16;
+const ENDPOINTS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

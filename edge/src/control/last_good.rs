@@ -40,10 +40,7 @@ enum ReadError {
 impl LastGood {
     /// Names the files in a node's state folder.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self {
-            newest: state_dir.join("snapshot"),
-            previous: state_dir.join("snapshot-previous"),
-        }
+        Self { newest: state_dir.join("snapshot"), previous: state_dir.join("snapshot-previous") }
     }
 
     /// The newest snapshot that can be read, if any. A damaged one is logged and passed over: a node with an older
@@ -58,8 +55,14 @@ impl LastGood {
         })
     }
 
-    /// Keeps a snapshot durably, and the one before it.
+    /// Keeps a snapshot durably, and the one before it. Keeping the newest again changes nothing: two copies of
+    /// one snapshot would be no second chance.
     pub(super) fn keep(&self, body: &[u8]) -> io::Result<()> {
+        if let Ok(Some(kept)) = read(&self.newest)
+            && kept.digest == digest_of(body)
+        {
+            return Ok(());
+        }
         let mut content = hex::encode(digest_of(body)).into_bytes();
         content.push(b'\n');
         content.extend_from_slice(body);
@@ -115,6 +118,7 @@ mod tests {
         let store = LastGood::new(folder.path());
         assert_eq!(generation_of(&store), None);
         store.keep(&snapshot(1).to_bytes()).unwrap();
+        store.keep(&snapshot(2).to_bytes()).unwrap();
         store.keep(&snapshot(2).to_bytes()).unwrap();
         assert_eq!(generation_of(&store), Some(2));
 

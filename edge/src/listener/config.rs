@@ -15,7 +15,8 @@ use super::tls;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Addresses for HTTP/1.1 without TLS. Default `127.0.0.1:8080`: nothing unencrypted is
-    /// public unless asked for. Port 0 takes a free port.
+    /// public unless asked for. Port 0 takes a free port. An IPv6 address takes IPv6 only: name
+    /// both `0.0.0.0` and `[::]` to listen on everything.
     pub http: Vec<SocketAddr>,
     /// Addresses for HTTP/1.1 and HTTP/2 over TLS; with `h3` each also gets QUIC on the same UDP
     /// port, because Alt-Svc and clients expect the same number. Default none: it needs a
@@ -66,8 +67,8 @@ pub struct Limits {
     /// A connection without an open request is closed after this time. Default 60s.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// Response bytes of one H2 stream or TCP connection that may wait in user space for a slow
-    /// client. Default 256KiB: less stalls fast clients, more costs memory for each slow one.
+    /// Response bytes of one H2 stream that may wait in user space for a slow client. Default 256KiB:
+    /// less stalls fast clients, more costs memory for each slow one.
     pub send_buffer: ByteSize,
 }
 
@@ -223,3 +224,35 @@ pub enum ConfigError {
 
 /// From the smallest useful header to the cap that Pingora's H1 parser has built in.
 const HEADER_BYTES_ALLOWED: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let check = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check()
+        };
+        assert_eq!(check(|_| {}), Ok(()));
+        assert_eq!(check(|config| config.http.clear()), Err(ConfigError::NoAddress));
+        assert_eq!(
+            check(|config| config.https = config.http.clone()),
+            Err(ConfigError::Tls(tls::ConfigError::Neither))
+        );
+        assert_eq!(
+            check(|config| config.limits.connections_max = 0),
+            Err(ConfigError::Zero { key: "limits.connections_max" })
+        );
+        assert_eq!(
+            check(|config| config.limits.header_bytes_max = ByteSize::mib(2)),
+            Err(ConfigError::HeaderBytes { bytes: 2 << 20 })
+        );
+        assert_eq!(
+            check(|config| config.quic.frame_bytes_max = ByteSize::kib(32)),
+            Err(ConfigError::FrameBelowHeader { frame: 32 << 10, header: 64 << 10 })
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Connections to the control plane, and the loop that keeps one lane open over them.
+//!
+//! Each lane has a connection of its own, so that a purge never queues behind a snapshot in one TCP stream. A lane
+//! that ends, for whatever reason, is opened again after a jittered wait; it never ends the process.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+
+use super::{backoff::Backoff, config::Config, identity::Identity};
+
+/// How to reach the control plane.
+#[derive(Clone)]
+pub(super) struct Link {
+    endpoints: Arc<[Endpoint]>,
+    ca: Certificate,
+    server_name: Option<String>,
+    connect_timeout: Duration,
+    settled_after: Duration,
+    backoff: Backoff,
+}
+
+/// The identity in use; `None` until the node is enrolled.
+pub(super) type IdentityInUse = watch::Receiver<Option<Arc<Identity>>>;
+
+/// Why a connection or a lane ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaneError {
+    #[error("cannot connect within {0:?}")]
+    ConnectTimeout(Duration),
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("the control plane ended the lane: {0}")]
+    Status(#[from] tonic::Status),
+    #[error("the control plane closed the lane")]
+    Closed,
+    #[error("no word from the control plane for {0:?}")]
+    Silent(Duration),
+    #[error("the control plane does not read what this node says")]
+    Stuck,
+    #[error("stream {stream}: offset {found} came where {expected} was due")]
+    Gap { stream: String, expected: u64, found: u64 },
+    #[error("the control plane broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// One lane: a conversation that goes on until something breaks.
+pub(super) trait Lane: Send {
+    /// The name in logs.
+    const NAME: &'static str;
+
+    /// Talks until something ends it: there is no good end.
+    fn converse(
+        &mut self,
+        channel: Channel,
+        identity: &Identity,
+    ) -> impl Future<Output = LaneError> + Send;
+}
+
+impl Link {
+    /// Prepares connections; `ca_pem` is the one authority whose word counts.
+    pub(super) fn new(config: &Config, ca_pem: &[u8]) -> Result<Self, LaneError> {
+        let endpoints: Result<_, _> =
+            config.endpoints.iter().map(|text| endpoint(text, config)).collect();
+        Ok(Self {
+            endpoints: endpoints.map_err(|error| LaneError::Connect(with_causes(&error)))?,
+            ca: Certificate::from_pem(ca_pem),
+            server_name: config.server_name.clone(),
+            connect_timeout: config.connect_timeout,
+            settled_after: config.backoff_max,
+            backoff: Backoff::new(config.backoff_min, config.backoff_max),
+        })
+    }
+
+    /// The waits between two tries.
+    pub(super) fn backoff(&self) -> Backoff {
+        self.backoff.clone()
+    }
+
+    /// Connects to one of the endpoints: the `turn`-th, counted round and round.
+    pub(super) async fn connect(
+        &self,
+        identity: Option<&Identity>,
+        turn: usize,
+    ) -> Result<Channel, LaneError> {
+        let mut tls =
+            ClientTlsConfig::new().ca_certificate(self.ca.clone()).timeout(self.connect_timeout);
+        if let Some(name) = &self.server_name {
+            tls = tls.domain_name(name);
+        }
+        if let Some(identity) = identity {
+            tls = tls.identity(TlsIdentity::from_pem(&identity.chain_pem, &identity.key_pem));
+        }
+        let broken = |error: tonic::transport::Error| LaneError::Connect(with_causes(&error));
+        let endpoint = self.endpoints[turn % self.endpoints.len()].clone();
+        let endpoint = endpoint.tls_config(tls).map_err(broken)?;
+        match timeout(self.connect_timeout, endpoint.connect()).await {
+            Ok(connected) => connected.map_err(broken),
+            Err(_) => Err(LaneError::ConnectTimeout(self.connect_timeout)),
+        }
+    }
+
+    /// Keeps a lane open for as long as the process lives.
+    pub(super) async fn keep<L: Lane>(&self, mut lane: L, mut identity: IdentityInUse) {
+        let mut backoff = self.backoff();
+        let mut turn = self.first_turn();
+        loop {
+            let current = match identity.wait_for(Option::is_some).await {
+                Ok(identity) => identity.clone(),
+                // The holder of the identity is gone: the process is ending.
+                Err(_) => return,
+            };
+            let Some(current) = current else { continue };
+            let began = Instant::now();
+            let ended = match self.connect(Some(&current), turn).await {
+                Ok(channel) => {
+                    tracing::info!(lane = L::NAME, "the control plane is reached");
+                    lane.converse(channel, &current).await
+                }
+                Err(error) => error,
+            };
+            // A lane that breaks at once, again and again, must not be opened again and again at once.
+            if began.elapsed() > self.settled_after {
+                backoff.reset();
+            }
+            let wait = backoff.next(rand::random());
+            tracing::warn!(lane = L::NAME, error = %ended, wait_ms = wait.as_millis(), "the lane ended");
+            turn = turn.wrapping_add(1);
+            sleep(wait).await;
+        }
+    }
+
+    /// Any of the endpoints, so that nodes spread over them.
+    pub(super) fn first_turn(&self) -> usize {
+        rand::random_range(0..self.endpoints.len())
+    }
+}
+
+fn endpoint(text: &str, config: &Config) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(text.to_owned())?
+        .connect_timeout(config.connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(config.keepalive_interval))
+        .http2_keep_alive_interval(config.keepalive_interval)
+        .keep_alive_timeout(config.keepalive_timeout)
+        .keep_alive_while_idle(true))
+}
+
+/// The message of an error and of what caused it: "transport error" alone helps nobody.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

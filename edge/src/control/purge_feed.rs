@@ -1,0 +1,173 @@
+//! Purge orders in, applied in order, acknowledged.
+//!
+//! A purge is applied before it is acknowledged, and nothing on this path waits for anything but the network: an
+//! acknowledgement that finds no room is made up for at the next heartbeat.
+
+use std::time::{Duration, SystemTime};
+
+use tidegate_chassis::Clock;
+use tidegate_contract::{
+    id::StreamId,
+    purge::{PurgeOrder, PurgeTarget},
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use super::{
+    identity::Identity,
+    link::{Lane, LaneError},
+    position::{Head, Positions, Step},
+    wire::{
+        self, PurgeApplied, PurgeDown, PurgeHello, PurgeUp, pop_sync_client::PopSyncClient,
+        purge_down, purge_up,
+    },
+};
+use crate::cache::{lease::Lease, purge::PurgeTable};
+
+/// The lane of purges. It outlives its connections: what was applied is known to the next one.
+pub(super) struct PurgeFeed {
+    pub(super) purges: PurgeTable,
+    pub(super) lease: Lease,
+    pub(super) clock: Clock,
+    /// After this long without a word the connection counts as dead; heartbeats come every second.
+    pub(super) silence_max: Duration,
+    pub(super) positions: Positions,
+}
+
+impl Lane for PurgeFeed {
+    const NAME: &'static str = "purges";
+
+    async fn converse(&mut self, channel: Channel, _identity: &Identity) -> LaneError {
+        match self.follow(channel).await {
+            Err(error) => error,
+            Ok(()) => LaneError::Closed,
+        }
+    }
+}
+
+impl PurgeFeed {
+    async fn follow(&mut self, channel: Channel) -> Result<(), LaneError> {
+        let (up, said) = mpsc::channel(UP_MESSAGES_MAX);
+        up.try_send(self.hello()).map_err(|_| LaneError::Stuck)?;
+        let mut client = PopSyncClient::new(channel).max_decoding_message_size(BATCH_BYTES_MAX);
+        let silence_max = self.silence_max;
+        let silent = move |_| LaneError::Silent(silence_max);
+        let opening = client.purges(ReceiverStream::new(said));
+        let mut heard = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
+        loop {
+            let next = timeout(silence_max, heard.message()).await.map_err(silent)??;
+            let Some(message) = next else { return Ok(()) };
+            self.take(message, &up)?;
+        }
+    }
+
+    /// Where this node stands.
+    fn hello(&self) -> PurgeUp {
+        let applied = self.positions.iter().map(|(s, offset)| (s.to_string(), offset)).collect();
+        let hello = PurgeHello { applied, build: super::BUILD.to_owned() };
+        PurgeUp { message: Some(purge_up::Message::Hello(hello)) }
+    }
+
+    fn take(&mut self, message: PurgeDown, up: &mpsc::Sender<PurgeUp>) -> Result<(), LaneError> {
+        match message.message {
+            Some(purge_down::Message::Batch(batch)) => {
+                for purge in batch.purges {
+                    self.apply(&purge)?;
+                }
+                self.acknowledge(up);
+            }
+            Some(purge_down::Message::Heartbeat(heartbeat)) => {
+                for (stream, head) in heartbeat.head {
+                    self.note_head(&parse_stream(&stream)?, head)?;
+                }
+                self.lease.heartbeat(self.now());
+                self.acknowledge(up);
+            }
+            Some(purge_down::Message::Trimmed(trimmed)) => {
+                let stream = parse_stream(&trimmed.stream)?;
+                tracing::warn!(%stream, head = trimmed.head, "purges were missed for good");
+                self.start_at(&stream, trimmed.head)?;
+                self.acknowledge(up);
+            }
+            // A message of a newer control plane.
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, purge: &wire::Purge) -> Result<(), LaneError> {
+        let stream = parse_stream(&purge.stream)?;
+        match self.positions.step(&stream, purge.offset) {
+            Step::Duplicate => return Ok(()),
+            Step::Gap(expected) => {
+                let (stream, found) = (stream.to_string(), purge.offset);
+                return Err(LaneError::Gap { stream, expected, found });
+            }
+            Step::Unknown => self.start_at(&stream, purge.offset.saturating_sub(1))?,
+            Step::Next => {}
+        }
+        self.purges.apply(&order_of(purge));
+        tracing::debug!(%stream, offset = purge.offset, id = %purge.id, "purge applied");
+        self.stand_at(&stream, purge.offset)
+    }
+
+    fn note_head(&mut self, stream: &StreamId, head: u64) -> Result<(), LaneError> {
+        match self.positions.head(stream, head) {
+            Head::Lag(_) => {}
+            Head::Unknown => self.start_at(stream, head)?,
+            Head::WentBack => {
+                tracing::warn!(%stream, head, "the purge log went back");
+                self.start_at(stream, head)?;
+            }
+        }
+        self.lease.set_head(stream, head);
+        Ok(())
+    }
+
+    /// Goes on from an offset without having seen what led there: everything that may change is suspect.
+    fn start_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), LaneError> {
+        self.purges.suspect_mutable();
+        self.stand_at(stream, offset)
+    }
+
+    fn stand_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), LaneError> {
+        let set = self.positions.set(stream, offset);
+        set.map_err(|error| LaneError::Protocol(error.to_string()))?;
+        self.lease.set_applied(stream, offset);
+        Ok(())
+    }
+
+    /// Tells where every stream stands. The offsets only grow, so one that finds no room is covered by the next.
+    fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>) {
+        for (stream, offset) in self.positions.iter() {
+            let applied = PurgeApplied { stream: stream.to_string(), offset };
+            let message = PurgeUp { message: Some(purge_up::Message::Applied(applied)) };
+            if up.try_send(message).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+}
+
+fn parse_stream(text: &str) -> Result<StreamId, LaneError> {
+    StreamId::parse(text).map_err(|error| LaneError::Protocol(error.to_string()))
+}
+
+/// The order of a purge. One that this build cannot read may name anything, so everything is marked stale: that
+/// costs revalidations, while passing over it would leave something wrong in the cache.
+fn order_of(purge: &wire::Purge) -> PurgeOrder {
+    serde_json::from_slice(&purge.order).unwrap_or_else(|error| {
+        tracing::error!(id = %purge.id, %error, "an unreadable purge is applied to everything");
+        PurgeOrder { target: PurgeTarget::All, soft: true }
+    })
+}
+
+/// Acknowledgements that wait to be sent.
+const UP_MESSAGES_MAX: usize = 64;
+/// The largest message of the lane, in bytes.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,0 +1,318 @@
+//! A control plane that does what the test says: it hands over each lane that a node opens, to be scripted.
+
+use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
+
+use futures::Stream;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
+    KeyPair, SanType,
+};
+use time::OffsetDateTime;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig},
+};
+
+use self::wire::{
+    ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeBatch,
+    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Trimmed, config_up,
+    enrolment_server::{Enrolment, EnrolmentServer},
+    pop_sync_server::{PopSync, PopSyncServer},
+    purge_down, purge_up,
+};
+
+pub(crate) mod wire {
+    //! The protocol, as the other side sees it.
+    #![allow(unreachable_pub, unused_qualifications, dead_code, clippy::all)]
+    tonic::include_proto!("tidegate.control.v1");
+}
+
+/// Everything in these tests happens within this time.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// The one token that the fake accepts.
+pub(crate) const TOKEN: &str = "one-time";
+
+pub(crate) struct FakeControl {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_pem: String,
+    purge_lanes: Mutex<mpsc::Receiver<PurgeLane>>,
+    config_lanes: Mutex<mpsc::Receiver<ConfigLane>>,
+    identities: Mutex<mpsc::Receiver<&'static str>>,
+    serving: JoinHandle<()>,
+}
+
+/// A lane that a node opened. Dropping it ends the lane.
+pub(crate) struct Lane<Hello, Up, Down> {
+    pub(crate) hello: Hello,
+    up: Streaming<Up>,
+    down: mpsc::Sender<Result<Down, Status>>,
+}
+
+pub(crate) type PurgeLane = Lane<PurgeHello, PurgeUp, PurgeDown>;
+pub(crate) type ConfigLane = Lane<ConfigHello, ConfigUp, ConfigDown>;
+
+struct Service {
+    ca: CertifiedIssuer<'static, KeyPair>,
+    life: Duration,
+    purge_lanes: mpsc::Sender<PurgeLane>,
+    config_lanes: mpsc::Sender<ConfigLane>,
+    identities: mpsc::Sender<&'static str>,
+}
+
+impl FakeControl {
+    pub(crate) async fn start() -> Self {
+        Self::with_identity_life(Duration::from_secs(3600)).await
+    }
+
+    /// Identities are certified as if half of their life had passed but for a moment.
+    pub(crate) async fn with_identity_life(life: Duration) -> Self {
+        tidegate_chassis::init_crypto();
+        let (ca, ca_pem, server) = certificates();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (purge_lanes, purge_lanes_seen) = mpsc::channel(8);
+        let (config_lanes, config_lanes_seen) = mpsc::channel(8);
+        let (identities, identities_seen) = mpsc::channel(8);
+        let service =
+            std::sync::Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
+        let tls = ServerTlsConfig::new()
+            .identity(server)
+            .client_ca_root(Certificate::from_pem(&ca_pem))
+            .client_auth_optional(true);
+        let serving = Server::builder()
+            .tls_config(tls)
+            .unwrap()
+            .add_service(PopSyncServer::from_arc(service.clone()))
+            .add_service(EnrolmentServer::from_arc(service))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        Self {
+            address,
+            ca_pem,
+            purge_lanes: Mutex::new(purge_lanes_seen),
+            config_lanes: Mutex::new(config_lanes_seen),
+            identities: Mutex::new(identities_seen),
+            serving: tokio::spawn(async move { serving.await.unwrap() }),
+        }
+    }
+
+    pub(crate) fn write_ca(&self, folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("ca.pem");
+        std::fs::write(&path, &self.ca_pem).unwrap();
+        path
+    }
+
+    /// The next lane of purges that a node opens.
+    pub(crate) async fn purge_lane(&self) -> PurgeLane {
+        within(async { self.purge_lanes.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// The next lane of configuration that a node opens.
+    pub(crate) async fn config_lane(&self) -> ConfigLane {
+        within(async { self.config_lanes.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// How the next identity was asked for: `enrol` or `renew`.
+    pub(crate) async fn identity_given(&self) -> &'static str {
+        within(async { self.identities.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// No connection is taken any more, and none goes on.
+    pub(crate) fn vanish(self) {
+        self.serving.abort();
+    }
+}
+
+impl PurgeLane {
+    pub(crate) async fn heartbeat(&self, head: u64) {
+        let head = [("main".to_owned(), head)].into();
+        self.say(purge_down::Message::Heartbeat(Heartbeat { head })).await;
+    }
+
+    pub(crate) async fn purge(&self, offset: u64, order: &str) {
+        let purge = Purge {
+            stream: "main".to_owned(),
+            offset,
+            id: format!("p{offset}"),
+            order: order.as_bytes().to_vec(),
+            accepted_unix_ms: 1,
+        };
+        self.say(purge_down::Message::Batch(PurgeBatch { purges: vec![purge] })).await;
+    }
+
+    pub(crate) async fn trimmed(&self, head: u64) {
+        let trimmed = Trimmed { stream: "main".to_owned(), head };
+        self.say(purge_down::Message::Trimmed(trimmed)).await;
+    }
+
+    async fn say(&self, message: purge_down::Message) {
+        // A lane that the node gave up takes nothing more; the story goes on with the next one.
+        let _ = self.down.send(Ok(PurgeDown { message: Some(message) })).await;
+    }
+
+    /// Returns once the node says that everything up to an offset is applied.
+    pub(crate) async fn acknowledged(&mut self, offset: u64) {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(purge_up::Message::Applied(applied)) = message.message
+                    && applied.offset == offset
+                {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Returns once the node has given the lane up.
+    pub(crate) async fn given_up(&mut self) {
+        within(async { while let Ok(Some(_)) = self.up.message().await {} }).await;
+    }
+}
+
+impl ConfigLane {
+    pub(crate) async fn send(&self, snapshot: wire::Snapshot) {
+        let message = wire::config_down::Message::Snapshot(snapshot);
+        self.down.send(Ok(ConfigDown { message: Some(message) })).await.unwrap();
+    }
+
+    /// The node's answer to a snapshot: the generation, and what is wrong with it.
+    pub(crate) async fn answer(&mut self) -> (u64, Result<(), String>) {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(config_up::Message::Ack(ack)) = message.message {
+                    let result = if ack.applied { Ok(()) } else { Err(ack.error) };
+                    return (ack.generation, result);
+                }
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn health(&mut self) -> wire::Health {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(config_up::Message::Health(health)) = message.message {
+                    return health;
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Service {
+    fn certify(&self, csr_der: &[u8], node: &str) -> Result<Response<Identity>, Status> {
+        let bad = |error: rcgen::Error| Status::invalid_argument(error.to_string());
+        let mut csr = CertificateSigningRequestParams::from_der(&csr_der.into()).map_err(bad)?;
+        let name = format!("spiffe://tidegate/pop/fra/node/{node}");
+        csr.params.subject_alt_names = vec![SanType::URI(name.as_str().try_into().unwrap())];
+        csr.params.not_before = OffsetDateTime::now_utc() - self.life / 2;
+        csr.params.not_after = OffsetDateTime::now_utc() + self.life / 2 + Duration::from_secs(3);
+        let certificate = csr.signed_by(&self.ca).map_err(bad)?;
+        Ok(Response::new(Identity {
+            certificate_pem: certificate.pem().into_bytes(),
+            ca_pem: self.ca.pem().into_bytes(),
+            pop: "fra".to_owned(),
+            node: node.to_owned(),
+        }))
+    }
+}
+
+type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl PopSync for Service {
+    type PurgesStream = Down<PurgeDown>;
+    type ConfigStream = Down<ConfigDown>;
+
+    async fn purges(
+        &self,
+        request: Request<Streaming<PurgeUp>>,
+    ) -> Result<Response<Self::PurgesStream>, Status> {
+        demand_certificate(&request)?;
+        let mut up = request.into_inner();
+        let first = up.message().await?.and_then(|message| message.message);
+        let Some(purge_up::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("no hello"));
+        };
+        let (down, said) = mpsc::channel(16);
+        let _ = self.purge_lanes.send(Lane { hello, up, down }).await;
+        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+    }
+
+    async fn config(
+        &self,
+        request: Request<Streaming<ConfigUp>>,
+    ) -> Result<Response<Self::ConfigStream>, Status> {
+        demand_certificate(&request)?;
+        let mut up = request.into_inner();
+        let first = up.message().await?.and_then(|message| message.message);
+        let Some(config_up::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("no hello"));
+        };
+        let (down, said) = mpsc::channel(16);
+        let _ = self.config_lanes.send(Lane { hello, up, down }).await;
+        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+    }
+}
+
+#[tonic::async_trait]
+impl Enrolment for Service {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Identity>, Status> {
+        let request = request.into_inner();
+        if request.token != TOKEN {
+            return Err(Status::unauthenticated("the token was used or is unknown"));
+        }
+        let _ = self.identities.send("enrol").await;
+        self.certify(&request.csr_der, &request.node)
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Identity>, Status> {
+        demand_certificate(&request)?;
+        let _ = self.identities.send("renew").await;
+        self.certify(&request.into_inner().csr_der, "node-1")
+    }
+}
+
+fn demand_certificate<T>(request: &Request<T>) -> Result<(), Status> {
+    match request.peer_certs() {
+        Some(chain) if !chain.is_empty() => Ok(()),
+        _ => Err(Status::unauthenticated("no client certificate")),
+    }
+}
+
+fn certificates() -> (CertifiedIssuer<'static, KeyPair>, String, TlsIdentity) {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca_pem = ca.pem();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = server.signed_by(&key, &ca).unwrap();
+    (ca, ca_pem, TlsIdentity::from_pem(certificate.pem(), key.serialize_pem()))
+}
+
+/// A condition with a limit instead of a sleep.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.expect("it happens in time")
+}
+
+/// Looks again and again until a condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let looking = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("in time: {what}"));
+}

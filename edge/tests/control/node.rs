@@ -1,0 +1,122 @@
+//! The agent of one node with the seams that the rest of the node would read.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tidegate_chassis::{Clock, Process};
+use tidegate_contract::{
+    id::{Generation, PopId, PropertyId},
+    property::{CachePolicy, Property, Upstream},
+    snapshot::{PopRole, Snapshot, digest_of},
+    surrogate_key::SurrogateKey,
+    tier::TierKey,
+};
+use tidegate_edge::{
+    cache::{
+        lease::Lease,
+        purge::{Limits, PurgeTable, Verdict},
+    },
+    control::{self, Config, Health, Seams, StartError},
+    policy::PolicyHandle,
+};
+
+use super::fake::{FakeControl, TOKEN, wire};
+
+pub(crate) struct TestNode {
+    pub(crate) policy: PolicyHandle,
+    pub(crate) purges: PurgeTable,
+    pub(crate) lease: Lease,
+    pub(crate) clock: Clock,
+    /// Kept: the tasks of the agent live as long as their process.
+    _process: Process,
+}
+
+pub(crate) const LEASE: Duration = Duration::from_millis(400);
+
+impl TestNode {
+    /// A node that keeps its state in a folder and knows the token.
+    pub(crate) fn start(control: &FakeControl, folder: &Path) -> Self {
+        Self::try_start(&settings(control, folder)).unwrap()
+    }
+
+    pub(crate) fn try_start(config: &Config) -> Result<Self, StartError> {
+        tidegate_chassis::init_crypto();
+        let clock = Clock::system();
+        let node = Self {
+            policy: PolicyHandle::default(),
+            purges: PurgeTable::new(clock.clone(), Limits::default()),
+            lease: Lease::new(config.lease),
+            clock: clock.clone(),
+            _process: Process::for_test(),
+        };
+        let health = Health {
+            ready: true,
+            draining: false,
+            requests_total: 7,
+            hits_total: 5,
+            errors_total: 1,
+            cache_bytes: 1000,
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        };
+        let seams = Seams {
+            policy: node.policy.clone(),
+            purges: node.purges.clone(),
+            lease: node.lease.clone(),
+            vitals: Arc::new(move || health),
+            clock,
+        };
+        control::start(config, seams, &node._process)?;
+        Ok(node)
+    }
+
+    pub(crate) fn generation(&self) -> Option<u64> {
+        self.policy.current().map(|policy| policy.snapshot.generation.0)
+    }
+
+    /// What the cache would think of an object with a key that was fetched at some point.
+    pub(crate) fn verdict(&self, key: &str, born: u64) -> Verdict {
+        self.purges.verdict([SurrogateKey::parse(key).unwrap().hash()], born, true)
+    }
+
+    pub(crate) fn is_certain(&self) -> bool {
+        self.lease.is_certain(self.clock.now())
+    }
+}
+
+pub(crate) fn settings(control: &FakeControl, folder: &Path) -> Config {
+    let token_file = folder.join("token");
+    std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
+    Config {
+        endpoints: vec![format!("https://localhost:{}", control.address.port())],
+        ca: control.write_ca(folder),
+        state_dir: folder.join("state"),
+        enrolment_token_file: Some(token_file),
+        lease: LEASE,
+        backoff_min: Duration::from_millis(10),
+        backoff_max: Duration::from_millis(100),
+        health_interval: Duration::from_millis(50),
+        ..Config::default()
+    }
+}
+
+/// A snapshot for PoP `fra` as it travels.
+pub(crate) fn snapshot(generation: u64, host: &str) -> wire::Snapshot {
+    let snapshot = Snapshot {
+        generation: Generation(generation),
+        pop: PopId::parse("fra").unwrap(),
+        role: PopRole::Edge,
+        properties: vec![Property {
+            id: PropertyId::parse("demo").unwrap(),
+            hosts: vec![host.to_owned()],
+            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+            cache: CachePolicy::default(),
+        }],
+        tier_key: TierKey::new([7; 32]),
+        shields: vec![],
+    };
+    let body = snapshot.to_bytes();
+    wire::Snapshot { generation, digest: digest_of(&body).to_vec(), body }
+}

@@ -1,0 +1,125 @@
+//! Purges reach the table in order, once, and whatever was lost on the way makes mutable objects suspect.
+
+use std::collections::HashMap;
+
+use tidegate_edge::cache::purge::Verdict;
+
+use super::{
+    fake::{FakeControl, until},
+    node::TestNode,
+};
+
+const HARD_A: &str = r#"{"kind":"key","key":"a"}"#;
+const SOFT_B: &str = r#"{"kind":"key","key":"b","soft":true}"#;
+
+#[tokio::test]
+async fn a_node_resumes_where_it_stood_and_applies_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::new(), "an empty cache starts at the head");
+    lane.heartbeat(6).await;
+    lane.acknowledged(6).await;
+    let born = node.purges.seq();
+    lane.purge(7, HARD_A).await;
+    lane.acknowledged(7).await;
+    assert_eq!(node.verdict("a", born), Verdict::Hard);
+    assert!(node.is_certain());
+    drop(lane);
+
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 7)]));
+    let seq = node.purges.seq();
+    lane.purge(7, HARD_A).await;
+    lane.purge(8, SOFT_B).await;
+    lane.acknowledged(8).await;
+    assert_eq!(node.purges.seq(), seq + 1, "offset 7 came again and was ignored");
+    assert!(matches!(node.verdict("b", seq), Verdict::Soft { .. }));
+}
+
+#[tokio::test]
+async fn a_hole_in_the_stream_is_not_stepped_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(1).await;
+    lane.acknowledged(1).await;
+    let seq = node.purges.seq();
+    lane.purge(3, HARD_A).await;
+    lane.given_up().await;
+
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 1)]));
+    assert_eq!(node.purges.seq(), seq, "nothing of the broken stream was applied");
+    lane.purge(2, HARD_A).await;
+    lane.purge(3, HARD_A).await;
+    lane.acknowledged(3).await;
+    assert_eq!(node.purges.seq(), seq + 2);
+}
+
+#[tokio::test]
+async fn what_was_trimmed_away_makes_everything_mutable_suspect() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(1).await;
+    lane.acknowledged(1).await;
+    let born = node.purges.seq();
+    assert_eq!(node.verdict("x", born), Verdict::Valid);
+    lane.trimmed(900).await;
+    lane.acknowledged(900).await;
+    assert_eq!(node.verdict("x", born), Verdict::Suspect);
+
+    let restored = node.purges.seq();
+    lane.heartbeat(5).await;
+    lane.acknowledged(5).await;
+    assert_eq!(node.verdict("x", restored), Verdict::Suspect, "the log itself went back");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_marks_everything_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(0).await;
+    lane.acknowledged(0).await;
+    let born = node.purges.seq();
+    lane.purge(1, r#"{"kind":"prefix","prefix":"/v/"}"#).await;
+    lane.acknowledged(1).await;
+    assert!(matches!(node.verdict("x", born), Verdict::Soft { .. }));
+}
+
+#[tokio::test]
+async fn a_node_that_hears_nothing_is_uncertain_until_it_has_caught_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+    assert!(!node.is_certain(), "nothing was heard yet");
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(3).await;
+    until("the first heartbeat counts", || node.is_certain()).await;
+
+    // The connection stands, but nobody speaks: the node notices by itself and comes back.
+    lane.given_up().await;
+    until("the lease runs out", || !node.is_certain()).await;
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 3)]));
+
+    lane.heartbeat(5).await;
+    lane.purge(4, HARD_A).await;
+    lane.acknowledged(4).await;
+    assert!(!node.is_certain(), "offset 5 was missed during the cut");
+    lane.purge(5, HARD_A).await;
+    lane.acknowledged(5).await;
+    lane.heartbeat(5).await;
+    until("everything missed is applied", || node.is_certain()).await;
+}

@@ -1,0 +1,207 @@
+//! An edge in this process, on free ports, with a clock that the story moves.
+
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use tempfile::TempDir;
+use tidegate_chassis::{Clock, Drain, Process};
+use tidegate_contract::{
+    id::{Generation, PopId, PropertyId},
+    property::{CachePolicy, Property, Upstream},
+    purge::{PurgeOrder, PurgeTarget},
+    snapshot::{PopRole, Shield, Snapshot},
+    surrogate_key::SurrogateKey,
+    tier::TierKey,
+};
+use tidegate_edge::{
+    config::Config,
+    control,
+    listener::Protocol,
+    node::{Handles, Node},
+};
+
+use super::{
+    client::{Answer, Ask, Client, Open},
+    origin::FakeOrigin,
+};
+
+/// A running edge; drains when dropped.
+pub(crate) struct TestEdge {
+    pub client: Client,
+    pub clock: Clock,
+    pub handles: Handles,
+    pub registry: prometheus::Registry,
+    pub ca_pem: String,
+    drain: Drain,
+    _state: Option<TempDir>,
+}
+
+/// An edge that is not started yet.
+pub(crate) struct Builder {
+    config: Config,
+    snapshot: Snapshot,
+    has_control: bool,
+}
+
+impl TestEdge {
+    /// An edge before one origin.
+    pub(crate) fn before(origin: &FakeOrigin) -> Builder {
+        Self::builder().origin(origin)
+    }
+
+    pub(crate) fn builder() -> Builder {
+        let mut config = Config::default();
+        let free = "127.0.0.1:0".parse().unwrap();
+        config.listen.http = vec![free];
+        config.listen.https = vec![free];
+        config.listen.tls.self_signed = true;
+        config.access_log = false;
+        let snapshot = Snapshot {
+            generation: Generation(2),
+            pop: PopId::parse("test").unwrap(),
+            role: PopRole::Edge,
+            properties: vec![Property {
+                id: PropertyId::parse("demo").unwrap(),
+                hosts: vec!["localhost".to_owned()],
+                origins: vec![],
+                cache: CachePolicy::default(),
+            }],
+            tier_key: TierKey::new([9; 32]),
+            shields: vec![],
+        };
+        Builder { config, snapshot, has_control: false }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_by(Protocol::Http1, path).await
+    }
+
+    pub(crate) async fn get_by(&self, protocol: Protocol, path: &str) -> Answer {
+        self.ask(protocol, &Ask::get(path)).await
+    }
+
+    pub(crate) async fn ask(&self, protocol: Protocol, ask: &Ask) -> Answer {
+        self.client.ask(protocol, ask).await.unwrap_or_else(|error| panic!("{protocol:?}: {error}"))
+    }
+
+    pub(crate) async fn open(&self, protocol: Protocol, path: &str) -> Open {
+        self.client.open(protocol, &Ask::get(path)).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &'static [u8]) -> Answer {
+        self.ask(Protocol::Http1, &Ask::get(path).method(Method::POST).body(body)).await
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn purge(&self, target: PurgeTarget, soft: bool) {
+        self.handles.purges.apply(&PurgeOrder { target, soft });
+    }
+
+    pub(crate) fn purge_key(&self, key: &str, soft: bool) {
+        self.purge(PurgeTarget::Key { key: SurrogateKey::parse(key).unwrap() }, soft);
+    }
+
+    /// The value of a counter or gauge with these label values, 0 when it was never touched.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let families = self.registry.gather();
+        let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
+        let has_labels = |metric: &&prometheus::proto::Metric| {
+            labels.iter().all(|label| metric.get_label().iter().any(|l| l.value() == *label))
+        };
+        let value = |metric: &prometheus::proto::Metric| {
+            metric.get_counter().get_value() + metric.get_gauge().get_value()
+        };
+        family.get_metric().iter().filter(has_labels).map(value).sum()
+    }
+
+    /// How another edge reaches it as a shield.
+    pub(crate) fn as_shield(&self, pop: &str) -> Shield {
+        let upstream = Upstream { authority: self.client.http.to_string(), tls: None, host: None };
+        Shield { pop: PopId::parse(pop).unwrap(), upstream }
+    }
+}
+
+impl Builder {
+    pub(crate) fn origin(mut self, origin: &FakeOrigin) -> Self {
+        let upstream = Upstream { authority: origin.address.to_string(), tls: None, host: None };
+        self.snapshot.properties[0].origins.push(upstream);
+        self
+    }
+
+    pub(crate) fn policy(mut self, policy: CachePolicy) -> Self {
+        self.snapshot.properties[0].cache = policy;
+        self
+    }
+
+    pub(crate) fn pop(mut self, pop: &str) -> Self {
+        self.snapshot.pop = PopId::parse(pop).unwrap();
+        self
+    }
+
+    pub(crate) fn role(mut self, role: PopRole) -> Self {
+        self.snapshot.role = role;
+        self
+    }
+
+    pub(crate) fn shield(mut self, shield: Shield) -> Self {
+        self.snapshot.shields.push(shield);
+        self
+    }
+
+    /// With an agent that finds no control plane: the story plays it through the handles.
+    pub(crate) fn controlled(mut self) -> Self {
+        self.has_control = true;
+        self
+    }
+
+    pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestEdge {
+        let Self { mut config, snapshot, has_control } = self;
+        let state = has_control.then(|| nobody(&mut config));
+        if !has_control {
+            config.pop = snapshot.pop.clone();
+            config.property = snapshot.properties.clone();
+        }
+        let process = Process::for_test();
+        let clock = Clock::manual(SystemTime::now());
+        let node = Node::start(&config, &process, clock.clone()).await.unwrap();
+        node.handles().policy.install(snapshot).unwrap();
+        let address =
+            |name: &str| node.addresses().into_iter().find(|(known, _)| *known == name).unwrap().1;
+        let ca_pem = node.self_signed_pem().unwrap();
+        let client = Client::new(address("http"), address("https"), &ca_pem);
+        let handles = node.handles().clone();
+        let (drain, registry) = (process.drain(), process.registry().clone());
+        tokio::spawn(async move { node.serve().await.unwrap() });
+        TestEdge { client, clock, handles, registry, ca_pem, drain, _state: state }
+    }
+}
+
+impl Drop for TestEdge {
+    fn drop(&mut self) {
+        self.drain.begin();
+    }
+}
+
+/// A control plane that is not there.
+fn nobody(config: &mut Config) -> TempDir {
+    let state = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertificateParams::new(vec!["nobody".to_owned()]).unwrap();
+    let ca = state.path().join("ca.pem");
+    std::fs::write(&ca, authority.self_signed(&key).unwrap().pem()).unwrap();
+    config.control = Some(control::Config {
+        endpoints: vec!["https://127.0.0.1:1".to_owned()],
+        ca,
+        state_dir: state.path().join("state"),
+        ..control::Config::default()
+    });
+    state
+}

@@ -1,0 +1,227 @@
+//! One client connection of any protocol, with the same face for all.
+//!
+//! Invariant: a response is a `Response` only when it ended cleanly; a cut one is an `Err`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::{Wire, quic_endpoint, trusting};
+
+type H3Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
+
+/// A connection; clones share it where the protocol allows.
+pub(crate) struct Client {
+    sender: Sender,
+    authority: String,
+    driver: JoinHandle<()>,
+    /// H3 only.
+    pub(crate) quic: Option<quinn::Connection>,
+}
+
+enum Sender {
+    H1(tokio::sync::Mutex<http1::SendRequest<Full<Bytes>>>),
+    H2(http2::SendRequest<Full<Bytes>>),
+    H3(H3Sender),
+}
+
+/// A complete response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Client {
+    pub(crate) async fn connect(wire: Wire, edge: SocketAddr) -> Self {
+        let authority = format!("localhost:{}", edge.port());
+        if wire == Wire::H3 {
+            let endpoint = quic_endpoint(trusting(&[b"h3"]));
+            let quic = endpoint.connect(edge, "localhost").unwrap().await.unwrap();
+            return Self::over_quic(quic, authority).await;
+        }
+        let alpn: &[u8] = if wire == Wire::H1 { b"http/1.1" } else { b"h2" };
+        let tcp = TcpStream::connect(edge).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(trusting(&[alpn])));
+        let tls = connector.connect(name, tcp).await.unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(alpn));
+        let io = TokioIo::new(tls);
+        let (sender, driver) = if wire == Wire::H1 {
+            let (sender, connection) = http1::handshake(io).await.unwrap();
+            let driver = tokio::spawn(async { drop(connection.await) });
+            (Sender::H1(tokio::sync::Mutex::new(sender)), driver)
+        } else {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            (Sender::H2(sender), tokio::spawn(async { drop(connection.await) }))
+        };
+        Self { sender, authority, driver, quic: None }
+    }
+
+    pub(crate) async fn over_quic(quic: quinn::Connection, authority: String) -> Self {
+        let connection = h3_quinn::Connection::new(quic.clone());
+        let (mut driver, sender) = h3::client::new(connection).await.unwrap();
+        let driver = tokio::spawn(async move {
+            drop(std::future::poll_fn(|cx| driver.poll_close(cx)).await);
+        });
+        Self { sender: Sender::H3(sender), authority, driver, quic: Some(quic) }
+    }
+
+    /// Waits until the connection is closed.
+    pub(crate) async fn closed(&mut self) {
+        super::within(&mut self.driver).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.try_get(path).await.unwrap()
+    }
+
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Response, String> {
+        self.send(self.request(Method::GET, path), Bytes::new()).await
+    }
+
+    /// A request for this connection.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request<()> {
+        let uri = match self.sender {
+            Sender::H1(_) => path.to_owned(),
+            _ => format!("https://{}{path}", self.authority),
+        };
+        let mut request = Request::builder().method(method).uri(uri);
+        if matches!(self.sender, Sender::H1(_)) {
+            request = request.header("host", &self.authority);
+        }
+        request.body(()).unwrap()
+    }
+
+    /// Sends and takes the whole response, with a limit on time.
+    pub(crate) async fn send(&self, request: Request<()>, body: Bytes) -> Result<Response, String> {
+        super::within(self.exchange(request, body)).await
+    }
+
+    fn exchange(
+        &self,
+        request: Request<()>,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<Response, String>> {
+        Box::pin(async move {
+            match &self.sender {
+                Sender::H1(sender) => {
+                    let mut sender = sender.lock().await;
+                    sender.ready().await.map_err(text)?;
+                    take(sender.send_request(request.map(|()| Full::new(body))).await).await
+                }
+                Sender::H2(sender) => {
+                    let mut sender = sender.clone();
+                    sender.ready().await.map_err(text)?;
+                    take(sender.send_request(request.map(|()| Full::new(body))).await).await
+                }
+                Sender::H3(sender) => over_h3(sender.clone(), request, body).await,
+            }
+        })
+    }
+
+    /// Sends an H3 request and takes only the header of its response.
+    pub(crate) async fn begin_h3(
+        &self,
+        request: Request<()>,
+    ) -> h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes> {
+        let Sender::H3(sender) = &self.sender else { panic!("not an H3 client") };
+        let mut stream = sender.clone().send_request(request).await.unwrap();
+        stream.finish().await.unwrap();
+        stream
+    }
+}
+
+async fn take(
+    response: hyper::Result<http::Response<hyper::body::Incoming>>,
+) -> Result<Response, String> {
+    let (parts, body) = response.map_err(text)?.into_parts();
+    let body = body.collect().await.map_err(text)?.to_bytes();
+    Ok(Response { status: parts.status, headers: parts.headers, body })
+}
+
+async fn over_h3(
+    mut sender: H3Sender,
+    mut request: Request<()>,
+    body: Bytes,
+) -> Result<Response, String> {
+    if !body.is_empty() && !request.headers().contains_key("content-length") {
+        // hyper does this by itself.
+        request.headers_mut().insert("content-length", body.len().into());
+    }
+    let mut stream = sender.send_request(request).await.map_err(text)?;
+    if !body.is_empty() {
+        // The server may answer and stop before it has read everything.
+        let _ = stream.send_data(body).await;
+    }
+    let _ = stream.finish().await;
+    let response = stream.recv_response().await.map_err(text)?;
+    let mut body = BytesMut::new();
+    while let Some(mut piece) = stream.recv_data().await.map_err(text)? {
+        body.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
+    }
+    let (parts, ()) = response.into_parts();
+    Ok(Response { status: parts.status, headers: parts.headers, body: body.freeze() })
+}
+
+fn text(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
+}
+
+/// Accepts any certificate.
+#[derive(Debug)]
+pub(crate) struct TrustAll(pub(crate) Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for TrustAll {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,151 @@
+//! A listener with a small proxy behind it, an origin that misbehaves on request, and clients.
+//!
+//! Invariant: every address is on loopback with a free port, and dropping an [`Edge`] ends it.
+
+mod app;
+mod origin;
+mod client;
+pub(crate) mod raw_h2;
+pub(crate) mod raw_h3;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_chassis::Drain;
+use tidegate_edge::listener::{Config, Listener};
+use tokio::task::JoinHandle;
+
+pub(crate) use self::client::Client;
+pub(crate) use self::origin::Origin;
+
+/// The three protocols that every story about exchanges is told for.
+pub(crate) const ALL: [Wire; 3] = [Wire::H1, Wire::H2, Wire::H3];
+
+/// Which protocol a client speaks; all over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    H1,
+    H2,
+    H3,
+}
+
+/// A running listener.
+pub(crate) struct Edge {
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) drain: Drain,
+    pub(crate) registry: prometheus::Registry,
+    pub(crate) pem: Option<String>,
+    pub(crate) origin: Origin,
+    serving: JoinHandle<()>,
+}
+
+impl Edge {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts with settings changed from the default of tests.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        tidegate_chassis::init_crypto();
+        let mut config = Config {
+            http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            https: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            ..Config::default()
+        };
+        config.tls.self_signed = true;
+        change(&mut config);
+        let origin = Origin::start().await;
+        let registry = prometheus::Registry::new();
+        let listener = Listener::bind(&config, &registry).await.unwrap();
+        let address = |name| {
+            let addresses = listener.addresses();
+            addresses.iter().find(|(listener, _)| *listener == name).unwrap().1
+        };
+        let (http, https) = (address("http"), address("https"));
+        if config.h3 {
+            assert_eq!(address("quic").port(), https.port(), "QUIC has the same port number");
+            let expected = format!("h3=\":{}\"; ma=86400", https.port());
+            assert_eq!(listener.alt_svc(), Some(expected));
+        }
+        let (drain, pem) = (Drain::new(), listener.self_signed_pem());
+        let app = app::proxy_to(origin.address);
+        let serving = tokio::spawn({
+            let drain = drain.clone();
+            async move { listener.serve(app, drain).await.unwrap() }
+        });
+        Self { https, http, drain, registry, pem, origin, serving }
+    }
+
+    pub(crate) async fn client(&self, wire: Wire) -> Client {
+        within(Client::connect(wire, self.https)).await
+    }
+
+    /// Waits until the drain is over.
+    pub(crate) async fn drained(&mut self) {
+        within(&mut self.serving).await.unwrap();
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn expect_metric(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        let mut last = None;
+        for _ in 0..500 {
+            last = self.metric(name, labels);
+            if last == Some(expected) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name}{labels:?} is {last:?}, expected {expected}");
+    }
+
+    fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name)?;
+        let metric = family.get_metric().iter().find(|metric| {
+            labels.iter().all(|(name, value)| {
+                metric.get_label().iter().any(|l| l.name() == *name && l.value() == *value)
+            })
+        })?;
+        Some(metric.get_counter().get_value() + metric.get_gauge().get_value())
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Waits with a limit that only a hang reaches.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("done within 30 s")
+}
+
+/// A body that differs at every place, so that lost, doubled and swapped pieces show.
+pub(crate) fn pattern(length: usize) -> Bytes {
+    (0..length).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into()
+}
+
+/// A TLS client configuration that trusts everything; certificates are the business of one story.
+pub(crate) fn trusting(alpn: &[&[u8]]) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(client::TrustAll(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}
+
+/// A QUIC client endpoint on a free port.
+pub(crate) fn quic_endpoint(tls: rustls::ClientConfig) -> quinn::Endpoint {
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+    endpoint
+}
