@@ -21,3 +21,4 @@ pub mod rate; // token buckets
 pub mod store; // one writer, group commit, readers beside it
 pub mod metrics; // every number we publish
 pub mod wire; // the generated protocol
+pub mod unix_time; // times as they travel: milliseconds since 1970

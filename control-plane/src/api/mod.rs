@@ -1,0 +1,200 @@
+//! HTTP API v1, over TLS with bearer tokens: one file per resource.
+//!
+//! A handler reads the request, makes one call into the store, the fleet or the purges, and writes the answer.
+//! Every change leaves one audit line that says who and what. Errors are problem details (RFC 9457).
+
+mod purges;
+mod pops;
+mod properties;
+mod auth;
+mod request;
+mod error;
+pub mod model;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use bytesize::ByteSize;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use serde::{Deserialize, Serialize};
+use tidegate_chassis::{Clock, Drain};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    distribution::Distribution,
+    fleet::{self, Fleet},
+    listener::Connection,
+    metrics::Metrics,
+    purge::Purges,
+    rate::{Buckets, Rate},
+    store::Store,
+};
+
+use self::error::ApiError;
+
+/// Settings of the HTTP API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The longest that a client may take to send the head of a request.
+    #[serde(with = "humantime_serde")]
+    pub head_timeout: Duration,
+    /// The longest that a client may take to send the body of a request.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// The largest body; a property with many hosts is the largest thing that is sent.
+    pub body_bytes_max: ByteSize,
+    /// Requests at a time on one connection.
+    pub requests_per_connection_max: u32,
+    /// Requests that wait for confirmations at a time.
+    pub waits_max: usize,
+    /// How often one token may order a purge.
+    pub purge_rate: Rate,
+    /// How often one token may purge everything: each one sends every PoP back to the origins.
+    pub purge_all_rate: Rate,
+    /// How long an enrolment token is good.
+    #[serde(with = "humantime_serde")]
+    pub enrolment_token_lifetime: Duration,
+    /// A node that was not heard of for so long is shown as down.
+    #[serde(with = "humantime_serde")]
+    pub down_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            body_bytes_max: ByteSize::mib(1),
+            requests_per_connection_max: 128,
+            waits_max: 1024,
+            purge_rate: Rate { per_second: 2000.0, burst: 4000.0 },
+            purge_all_rate: Rate { per_second: 0.2, burst: 5.0 },
+            enrolment_token_lifetime: Duration::from_secs(15 * 60),
+            down_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What the API needs of the program.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// The purges.
+    pub purges: Purges,
+    /// The releases.
+    pub distribution: Distribution,
+    /// The fleet.
+    pub fleet: Fleet,
+    /// The time of day.
+    pub clock: Clock,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The drain.
+    pub drain: Drain,
+}
+
+/// What handlers share.
+struct Api {
+    config: Config,
+    parts: Parts,
+    purge_rate: Buckets,
+    purge_all_rate: Buckets,
+    waits: Semaphore,
+}
+
+impl Api {
+    fn limits(&self) -> fleet::Limits {
+        fleet::Limits {
+            lease: self.parts.purges.config().lease,
+            down_after: self.config.down_after,
+        }
+    }
+}
+
+/// The routes.
+fn router(config: Config, parts: Parts) -> Router {
+    let body_bytes_max = usize::try_from(config.body_bytes_max.as_u64()).unwrap_or(usize::MAX);
+    let api = Arc::new(Api {
+        purge_rate: Buckets::new(config.purge_rate, TOKENS_IN_USE_MAX),
+        purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
+        waits: Semaphore::new(config.waits_max),
+        config,
+        parts,
+    });
+    Router::new()
+        .route("/v1/purges", post(purges::order).get(purges::list))
+        .route("/v1/purges/{id}", get(purges::show))
+        .route("/v1/pops", get(pops::list))
+        .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
+        .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))
+        .route("/v1/pops/{pop}/nodes/{node}", delete(pops::remove_node))
+        .route("/v1/properties", get(properties::list))
+        .route(
+            "/v1/properties/{id}",
+            get(properties::show).put(properties::put).delete(properties::remove),
+        )
+        .fallback(async || ApiError::NoRoute)
+        .method_not_allowed_fallback(async || ApiError::Method)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
+        .with_state(api)
+}
+
+/// Serves connections until the drain, then finishes the requests that have begun.
+pub async fn serve(config: Config, parts: Parts, mut connections: mpsc::Receiver<Connection>) {
+    let drain = parts.drain.clone();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(config.head_timeout))
+        .max_concurrent_streams(config.requests_per_connection_max);
+    let service = TowerToHyperService::new(router(config, parts));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let connection = tokio::select! {
+            connection = connections.recv() => connection,
+            () = drain.started() => None,
+        };
+        let Some(connection) = connection else { break };
+        let served = builder.serve_connection(TokioIo::new(connection), service.clone());
+        let served = graceful.watch(served.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::debug!(error, "a connection failed");
+            }
+        });
+    }
+    graceful.shutdown().await;
+}
+
+async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let method = match request.method().as_str() {
+        known @ ("GET" | "PUT" | "POST" | "DELETE") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    // In a task of its own: a client that goes away leaves no change half done and none without its audit line.
+    let response = match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Panicked.into_response(),
+    };
+    let class = format!("{}xx", response.status().as_u16() / 100);
+    api.parts.metrics.requests.with_label_values(&[&method, &class]).inc();
+    response
+}
+
+const TOKENS_IN_USE_MAX: usize = 4096;

@@ -1,0 +1,231 @@
+//! The JSON of the API, as the server writes it and the command line reads it.
+//!
+//! Fields are only ever added. Times are milliseconds since 1970.
+
+use serde::{Deserialize, Serialize};
+use tidegate_contract::{
+    id::{NodeId, PopId, PropertyId, PurgeId, StreamId},
+    property::{Property, Upstream},
+    purge::PurgeOrder,
+    snapshot::PopRole,
+};
+
+/// `POST /v1/purges`: a purge to order. The order's own fields stand beside these two.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeRequest {
+    /// What is purged, and how.
+    #[serde(flatten)]
+    pub order: PurgeOrder,
+    /// Whether the answer waits for confirmations.
+    #[serde(default)]
+    pub wait: Wait,
+    /// The longest wait, `2s` unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+}
+
+/// What the answer to a purge waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Only for the purge to be durable.
+    #[default]
+    None,
+    /// For every node that is not cut off.
+    All,
+}
+
+/// A purge that was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeView {
+    /// Its id.
+    pub id: PurgeId,
+    /// The stream that it stands in.
+    pub stream: StreamId,
+    /// Its place in the stream.
+    pub offset: u64,
+    /// When it was accepted.
+    pub accepted_unix_ms: u64,
+    /// What is purged; absent in the answer to the order itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<PurgeOrder>,
+    /// How far each node is; absent where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pops: Option<Vec<PurgeNodeView>>,
+    /// Whether no node is pending; absent where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
+}
+
+/// How far one node is with a purge.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeNodeView {
+    /// Its PoP.
+    pub pop: PopId,
+    /// The node.
+    pub node: NodeId,
+    /// `applied`, `pending` or `uncertain`: cut off for longer than its lease, so that it revalidates.
+    pub state: String,
+    /// From acceptance to the node's acknowledgement, when that is known.
+    pub ms: Option<u64>,
+}
+
+/// `GET /v1/purges`: a page of the log, in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeList {
+    /// The stream.
+    pub stream: StreamId,
+    /// The newest offset.
+    pub head: u64,
+    /// The purges.
+    pub purges: Vec<PurgeView>,
+}
+
+/// `GET /v1/pops`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PopList {
+    /// All PoPs, by id.
+    pub pops: Vec<PopView>,
+}
+
+/// `GET /v1/pops/{pop}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PopView {
+    /// Its id.
+    pub pop: PopId,
+    /// What it is to its neighbours.
+    pub role: PopRole,
+    /// How edges reach it, when it is a shield.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shield_upstream: Option<Upstream>,
+    /// `up`, `draining`, `not_ready`, `uncertain`, `down`, or `empty` when it has no node.
+    pub state: String,
+    /// The generation that its nodes shall run.
+    pub generation: u64,
+    /// The newest purge offset.
+    pub purge_head: u64,
+    /// Its nodes, by id.
+    pub nodes: Vec<NodeView>,
+}
+
+/// One node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub node: NodeId,
+    /// `up`, `draining`, `not_ready`, `uncertain` or `down`.
+    pub state: String,
+    /// Whether both of its lanes are open.
+    pub connected: bool,
+    /// Its build, as it says.
+    pub build: String,
+    /// The generation that it runs; 0 when it has none.
+    pub generation: u64,
+    /// The generation that it refused last, until it accepts one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nack: Option<NackView>,
+    /// The purge offset that it applied; absent when nobody can tell.
+    pub purge_applied: Option<u64>,
+    /// How many purges it is behind.
+    pub purge_lag: Option<u64>,
+    /// When it last said anything.
+    pub heard_unix_ms: Option<u64>,
+    /// When its certificate ends.
+    pub certificate_expires_unix_ms: u64,
+    /// What it last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthView>,
+}
+
+/// A generation that a node refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NackView {
+    /// The generation.
+    pub generation: u64,
+    /// Why, in the node's words.
+    pub error: String,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthView {
+    /// Whether it can serve.
+    pub ready: bool,
+    /// Whether it takes no new work.
+    pub draining: bool,
+    /// Requests since it started.
+    pub requests_total: u64,
+    /// Hits since it started.
+    pub hits_total: u64,
+    /// Errors since it started.
+    pub errors_total: u64,
+    /// Bytes in its cache.
+    pub cache_bytes: u64,
+    /// When it started.
+    pub started_unix_ms: u64,
+}
+
+/// `PUT /v1/pops/{pop}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PopRequest {
+    /// What it is to its neighbours.
+    pub role: PopRole,
+    /// How edges reach it, when it is a shield.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shield_upstream: Option<Upstream>,
+}
+
+/// `POST /v1/pops/{pop}/enrolment-tokens`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EnrolmentTokenView {
+    /// The token, shown this once.
+    pub token: String,
+    /// The PoP whose nodes it enrols: one node, once.
+    pub pop: PopId,
+    /// When it ends.
+    pub expires_unix_ms: u64,
+}
+
+/// `GET /v1/properties`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PropertyList {
+    /// All properties, by id.
+    pub properties: Vec<PropertyView>,
+}
+
+/// `GET /v1/properties/{id}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PropertyView {
+    /// The property.
+    pub property: Property,
+    /// The generation of its last change; also its entity tag.
+    pub generation: u64,
+}
+
+/// The answer to every change of the desired state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// What was changed.
+    pub id: String,
+    /// Whether anything is different from before.
+    pub changed: bool,
+    /// Whether it was not there before.
+    pub created: bool,
+    /// Whether nothing was kept, because only the check was asked for.
+    pub dry_run: bool,
+    /// The generation of the desired state.
+    pub generation: u64,
+}
+
+/// The id in a path; kept here so that both sides agree on where things are.
+#[must_use]
+pub fn property_path(id: &PropertyId) -> String {
+    format!("/v1/properties/{id}")
+}
+
+/// As [`property_path`], of a PoP.
+#[must_use]
+pub fn pop_path(id: &PopId) -> String {
+    format!("/v1/pops/{id}")
+}

@@ -1,0 +1,99 @@
+//! `/v1/properties`: the properties that every PoP serves.
+//!
+//! A property's entity tag is the generation of its last change; a change that names an older one is refused, so
+//! that two operators never overwrite each other unseen.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use tidegate_contract::{id::PropertyId, property::Property};
+
+use super::{
+    Api,
+    auth::Caller,
+    error::ApiError,
+    model::{PropertyList, PropertyView},
+    pops::changed,
+    request::{self, Json},
+};
+use crate::token::Scope;
+
+/// `GET /v1/properties`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<axum::Json<PropertyList>, ApiError> {
+    caller.require(Scope::Read)?;
+    Ok(axum::Json(PropertyList { properties: views(&api).await? }))
+}
+
+/// `GET /v1/properties/{id}`
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Read)?;
+    let id = request::id("property", id, PropertyId::parse)?;
+    let view = views(&api).await?.into_iter().find(|view| view.property.id == id);
+    let view = view.ok_or(ApiError::NotFound { what: "property", id: id.into() })?;
+    let tag = format!("\"{}\"", view.generation);
+    Ok(([(header::ETAG, tag)], axum::Json(view)).into_response())
+}
+
+/// The query of `PUT /v1/properties/{id}`.
+#[derive(Deserialize)]
+pub(super) struct PutQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `PUT /v1/properties/{id}`
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    query: Result<Query<PutQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    Json(property): Json<Property>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Admin)?;
+    let Query(PutQuery { dry_run }) =
+        query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
+    if property.id.as_str() != id {
+        let text = format!("the path says {id:?}, the property {:?}", property.id.as_str());
+        return Err(ApiError::Invalid(text));
+    }
+    let expected = request::if_match(&headers)?;
+    let change = api.parts.store.put_property(property, expected, dry_run).await?;
+    if !dry_run {
+        caller.audit("put property", &id);
+    }
+    Ok(changed(id, change, dry_run))
+}
+
+/// `DELETE /v1/properties/{id}`
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Admin)?;
+    let id = request::id("property", id, PropertyId::parse)?;
+    let change = api.parts.store.delete_property(id.clone()).await?;
+    caller.audit("delete property", id.as_str());
+    Ok(changed(id.into(), change, false))
+}
+
+async fn views(api: &Api) -> Result<Vec<PropertyView>, ApiError> {
+    let desired = api.parts.store.desired().await?;
+    let view = |(property, generation): (Property, tidegate_contract::id::Generation)| {
+        PropertyView { property, generation: generation.0 }
+    };
+    Ok(desired.properties.into_iter().map(view).collect())
+}

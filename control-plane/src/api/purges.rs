@@ -1,0 +1,259 @@
+//! `/v1/purges`: order a purge, see how far it is, read the log.
+//!
+//! The answer to an order is sent when the purge is durable, or, when the caller waits, when no node is pending
+//! any more or the deadline is over. A deadline that is over is no error: the purge goes on.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tidegate_contract::{
+    id::PurgeId,
+    purge::{PurgeOrder, PurgeTarget},
+};
+use tokio::time::Instant;
+
+use super::{
+    Api,
+    auth::Caller,
+    error::ApiError,
+    model::{PurgeList, PurgeNodeView, PurgeRequest, PurgeView, Wait},
+    request::{self, Json},
+};
+use crate::{
+    purge::{Confirmation, is_complete, kind},
+    store::{Entry, Page, StoreError},
+    token::Scope,
+};
+
+/// `POST /v1/purges`
+pub(super) async fn order(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    let since = Instant::now();
+    caller.require(Scope::Purge)?;
+    let request = read(body)?;
+    let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
+    limit(&api, &caller, &request.order.target)?;
+    let key = idempotency_key(&headers, &caller)?;
+    let _waiting = match request.wait {
+        Wait::None => None,
+        Wait::All => Some(api.waits.try_acquire().map_err(|_| ApiError::Busy)?),
+    };
+    let subject = subject(&request.order);
+    let appended = api.parts.purges.accept(request.order, key).await?;
+    caller.audit("purge", &subject);
+    let mut view = view(&api, &appended.entry);
+    match request.wait {
+        Wait::None => Ok((StatusCode::ACCEPTED, axum::Json(view)).into_response()),
+        Wait::All => {
+            let drain = &api.parts.drain;
+            confirm(&mut view, api.parts.purges.wait(&appended.entry, deadline, drain).await);
+            Ok(axum::Json(view).into_response())
+        }
+    }
+}
+
+/// `GET /v1/purges/{id}`
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<axum::Json<PurgeView>, ApiError> {
+    caller.require_either(Scope::Purge, Scope::Read)?;
+    let id = request::id("purge", id, PurgeId::parse)?;
+    let entry = api.parts.purges.log().find(&id).await?;
+    let entry = entry.ok_or(ApiError::NotFound { what: "purge", id: id.to_string() })?;
+    let mut view = view(&api, &entry);
+    view.order = Some(order_of(&entry)?);
+    confirm(&mut view, api.parts.purges.confirmations(&entry));
+    Ok(axum::Json(view))
+}
+
+/// The query of `GET /v1/purges`.
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/purges`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<axum::Json<PurgeList>, ApiError> {
+    caller.require(Scope::Read)?;
+    let Query(query) = query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
+    let entries_max = query.limit.unwrap_or(LIST_ENTRIES_MAX).clamp(1, LIST_ENTRIES_MAX);
+    let log = api.parts.purges.log();
+    let entries = match log.read(query.after, entries_max).await? {
+        Page::Entries(entries) => entries,
+        Page::Gone { head } => {
+            let text = format!("the log does not hold offset {}; its head is {head}", query.after);
+            return Err(ApiError::Invalid(text));
+        }
+    };
+    let purges = entries
+        .iter()
+        .map(|entry| Ok(PurgeView { order: Some(order_of(entry)?), ..view(&api, entry) }))
+        .collect::<Result<_, ApiError>>()?;
+    let head = *log.head().borrow();
+    Ok(axum::Json(PurgeList { stream: log.stream().clone(), head, purges }))
+}
+
+/// Reads an order. A word that means nothing is refused: a misspelt `soft` would make a hard purge.
+fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
+    let of_kind: &[&str] = match body.get("kind").and_then(Value::as_str) {
+        Some("url") => &["host", "path"],
+        Some("key") => &["key"],
+        _ => &[],
+    };
+    let is_known = |name: &str| COMMON_FIELDS.contains(&name) || of_kind.contains(&name);
+    if let Some(unknown) = body.keys().find(|name| !is_known(name)) {
+        let unknown: String = unknown.chars().take(64).collect();
+        return Err(ApiError::Invalid(format!("this kind of purge has no field {unknown:?}")));
+    }
+    let mut request: PurgeRequest = serde_json::from_value(Value::Object(body))
+        .map_err(|error| ApiError::Invalid(error.to_string()))?;
+    if let PurgeTarget::Url { host, path } = &request.order.target {
+        let is_path = path.starts_with('/') && !path.contains('#');
+        let target = is_path.then(|| PurgeTarget::from_url(&format!("https://{host}{path}")));
+        request.order.target = target
+            .ok_or_else(|| ApiError::Invalid("a path begins with / and has no #".to_owned()))?
+            .map_err(|error| ApiError::Invalid(error.to_string()))?;
+    }
+    Ok(request)
+}
+
+fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiError> {
+    let Some(text) = &request.deadline else { return Ok(DEADLINE_DEFAULT.min(wait_max)) };
+    let wait = humantime::parse_duration(text)
+        .map_err(|error| ApiError::Invalid(format!("deadline: {error}")))?;
+    if wait > wait_max {
+        let longest = humantime::format_duration(wait_max);
+        return Err(ApiError::Invalid(format!("the longest deadline is {longest}")));
+    }
+    Ok(wait)
+}
+
+fn limit(api: &Api, caller: &Caller, target: &PurgeTarget) -> Result<(), ApiError> {
+    let now = Instant::now();
+    if matches!(target, PurgeTarget::All) {
+        api.purge_all_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+    }
+    api.purge_rate.take(&caller.token, now).map_err(ApiError::TooOften)
+}
+
+/// A key belongs to the token that sends it.
+fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
+    let key = key.ok_or_else(|| {
+        ApiError::Invalid(format!("an idempotency key is 1 to {KEY_BYTES_MAX} bytes of ASCII"))
+    })?;
+    Ok(Some(format!("{}/{key}", caller.token)))
+}
+
+fn view(api: &Api, entry: &Entry) -> PurgeView {
+    PurgeView {
+        id: entry.id.clone(),
+        stream: api.parts.purges.log().stream().clone(),
+        offset: entry.offset,
+        accepted_unix_ms: entry.accepted_unix_ms,
+        order: None,
+        pops: None,
+        complete: None,
+    }
+}
+
+fn confirm(view: &mut PurgeView, confirmations: Vec<Confirmation>) {
+    view.complete = Some(is_complete(&confirmations));
+    let node = |confirmation: Confirmation| PurgeNodeView {
+        pop: confirmation.name.pop,
+        node: confirmation.name.node,
+        state: confirmation.state.as_str().to_owned(),
+        ms: confirmation.ms,
+    };
+    view.pops = Some(confirmations.into_iter().map(node).collect());
+}
+
+fn order_of(entry: &Entry) -> Result<PurgeOrder, ApiError> {
+    serde_json::from_slice(&entry.order_json)
+        .map_err(|error| StoreError::damaged("purge order", error).into())
+}
+
+/// What is purged, for the audit line: without the query, which may be signed.
+fn subject(order: &PurgeOrder) -> String {
+    let soft = if order.soft { "soft " } else { "" };
+    let kind = kind(&order.target);
+    match &order.target {
+        PurgeTarget::Url { host, path } => {
+            format!("{soft}{kind} {host}{}", path.split('?').next().unwrap_or_default())
+        }
+        PurgeTarget::Key { key } => format!("{soft}{kind} {key}"),
+        PurgeTarget::All => format!("{soft}{kind}"),
+    }
+}
+
+const COMMON_FIELDS: [&str; 4] = ["kind", "soft", "wait", "deadline"];
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
+const LIST_ENTRIES_MAX: usize = 1000;
+const KEY_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<PurgeRequest, ApiError> {
+        read(serde_json::from_str(text).expect("json"))
+    }
+
+    #[test]
+    fn an_order_is_read_strictly() {
+        let good = read_text(r#"{"kind":"url","host":"A.org:8443","path":"/x?y","wait":"all"}"#)
+            .expect("good");
+        let expected = PurgeTarget::Url { host: "a.org".into(), path: "/x?y".into() };
+        assert_eq!((good.order.target, good.order.soft, good.wait), (expected, false, Wait::All));
+        for bad in [
+            r#"{}"#,
+            r#"{"kind":"everything"}"#,
+            r#"{"kind":"all","sfot":true}"#,
+            r#"{"kind":"all","key":"x"}"#,
+            r#"{"kind":"key"}"#,
+            r#"{"kind":"key","key":"a b"}"#,
+            r#"{"kind":"url","host":"a.org","path":"x"}"#,
+            r#"{"kind":"url","host":"a.org","path":"/x#y"}"#,
+            r#"{"kind":"url","host":"u@a.org","path":"/"}"#,
+            r#"{"kind":"all","wait":"some"}"#,
+        ] {
+            assert!(read_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_a_time_within_the_limit() {
+        let with = |text: &str| {
+            let body = format!(r#"{{"kind":"all","deadline":"{text}"}}"#);
+            deadline(&read_text(&body).expect("good"), Duration::from_secs(30))
+        };
+        assert_eq!(with("250ms").expect("good"), Duration::from_millis(250));
+        assert!(with("31s").is_err());
+        assert!(with("soon").is_err());
+    }
+
+    #[test]
+    fn the_audit_line_has_no_query() {
+        let order = read_text(r#"{"kind":"url","host":"a","path":"/x?sig=1","soft":true}"#);
+        assert_eq!(subject(&order.expect("good").order), "soft url a/x");
+    }
+}

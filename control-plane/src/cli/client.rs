@@ -1,0 +1,143 @@
+//! The HTTP API as the command line calls it.
+//!
+//! The token is read from its file and goes nowhere but into the `Authorization` header, over TLS.
+
+use std::{fs, time::Duration};
+
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use tidegate_chassis::Secret;
+use tidegate_contract::problem::Problem;
+use url::Url;
+
+use super::{
+    context::Target,
+    failure::{Exit, Failure},
+};
+
+/// A client of one control plane.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Secret>,
+}
+
+impl Client {
+    /// A client of a target.
+    pub(super) fn new(target: &Target, timeout: Duration) -> Result<Self, Failure> {
+        let usage = |text: String| Failure::new(Exit::Usage, text);
+        let base = Url::parse(&target.server)
+            .map_err(|error| usage(format!("{}: {error}", target.server)))?;
+        if base.scheme() != "https" {
+            return Err(usage(format!("{}: only https is spoken", target.server)));
+        }
+        let mut http = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT);
+        if let Some(path) = &target.ca {
+            let pem = fs::read(path).map_err(|e| usage(format!("{}: {e}", path.display())))?;
+            let ca = Certificate::from_pem_bundle(&pem)
+                .map_err(|error| usage(format!("{}: {error}", path.display())))?;
+            http = http.tls_certs_only(ca);
+        }
+        let token = match &target.token_file {
+            Some(path) => {
+                let text = fs::read_to_string(path);
+                let text = text.map_err(|e| usage(format!("{}: {e}", path.display())))?;
+                Some(Secret::new(text.trim()))
+            }
+            None => None,
+        };
+        let http = http.build().map_err(|error| usage(error.to_string()))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// `GET`
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.request(Method::GET, path)?).await
+    }
+
+    /// `GET`; `None` when there is no such resource.
+    pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        match self.get(path).await {
+            Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// `POST`
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.request(Method::POST, path)?.json(body)).await
+    }
+
+    /// `PUT`, only onto a state with this entity tag when there is one.
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        tag: Option<String>,
+    ) -> Result<T, Failure> {
+        let mut request = self.request(Method::PUT, path)?.json(body);
+        if let Some(tag) = tag {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        self.read(request).await
+    }
+
+    /// `DELETE`
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.request(Method::DELETE, path)?).await.map(|_| ())
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        let url = self.base.join(path);
+        let url = url.map_err(|error| Failure::new(Exit::Usage, format!("{path}: {error}")))?;
+        let request = self.http.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        json(self.send(request).await?).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| {
+            let text = chain(&error.without_url());
+            Failure::new(Exit::Unavailable, format!("{}: {text}", self.base))
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(Failure::of_problem(status, problem(status, response).await))
+    }
+}
+
+async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+    response.json().await.map_err(|error| {
+        Failure::new(Exit::Unavailable, format!("the answer cannot be read: {}", chain(&error)))
+    })
+}
+
+async fn problem(status: StatusCode, response: Response) -> Option<Problem> {
+    let problem: Problem = response.json().await.ok()?;
+    (problem.status == status.as_u16()).then_some(problem)
+}
+
+/// An error with its causes; the innermost says what happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,120 @@
+//! How a command can end, and the exit code that says so.
+//!
+//! Scripts rely on the numbers: they are only ever added to.
+
+use std::process::ExitCode;
+
+use reqwest::StatusCode;
+use serde_json::json;
+use tidegate_contract::problem::Problem;
+
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The condition is not met, or something failed that has no code of its own.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 3,
+    /// No token, an unknown one, or one that may not.
+    Forbidden = 4,
+    /// Somebody else changed it in between.
+    Conflict = 5,
+    /// The value is invalid, or a node refused it.
+    Invalid = 6,
+    /// The deadline is over; the operation goes on.
+    Timeout = 7,
+    /// Refused: too often, or without the confirmation that it needs.
+    Refused = 8,
+    /// The server cannot be reached or cannot answer.
+    Unavailable = 9,
+    /// Interrupted from the keyboard.
+    Interrupted = 130,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    /// The exit code.
+    pub(super) exit: Exit,
+    /// For people.
+    pub(super) message: String,
+    /// The kind of problem, as the server names it.
+    kind: Option<String>,
+}
+
+impl Exit {
+    /// The code as the process ends with it.
+    pub(super) fn code(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
+
+impl Failure {
+    /// A failure of this program's own finding.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), kind: None }
+    }
+
+    /// A failure that the server reports.
+    pub(super) fn of_problem(status: StatusCode, problem: Option<Problem>) -> Self {
+        let exit = match status.as_u16() {
+            401 | 403 => Exit::Forbidden,
+            404 => Exit::NotFound,
+            409 | 412 => Exit::Conflict,
+            400 | 413 | 422 => Exit::Invalid,
+            408 | 504 => Exit::Timeout,
+            429 => Exit::Refused,
+            500.. => Exit::Unavailable,
+            _ => Exit::Failed,
+        };
+        match problem {
+            Some(Problem { kind, title, detail, .. }) => {
+                let message = if detail.is_empty() { title } else { detail };
+                Self { exit, message, kind: Some(kind) }
+            }
+            None => Self::new(exit, format!("the server answered {status}")),
+        }
+    }
+
+    /// The failure for programs.
+    pub(super) fn to_json(&self) -> String {
+        json!({ "code": self.exit as u8, "message": self.message, "type": self.kind }).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_becomes_an_exit_code() {
+        for (status, exit) in [
+            (401, 4),
+            (403, 4),
+            (404, 3),
+            (412, 5),
+            (422, 6),
+            (413, 6),
+            (429, 8),
+            (503, 9),
+            (418, 1),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(Failure::of_problem(status, None).exit as u8, exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_problem_gives_its_detail() {
+        let problem = Problem::new(422, "invalid", "Invalid value", "no such kind");
+        let failure = Failure::of_problem(StatusCode::UNPROCESSABLE_ENTITY, Some(problem));
+        assert_eq!(failure.to_string(), "no such kind");
+        assert!(failure.to_json().contains("/problem/invalid"));
+    }
+}

@@ -1,0 +1,202 @@
+//! `tidegate pop`: the PoPs, how they are, and how nodes are enrolled.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use tidegate_contract::{
+    id::{NodeId, PopId},
+    property::{Upstream, UpstreamTls},
+    snapshot::PopRole,
+};
+
+use super::{
+    client::Client,
+    failure::{Exit, Failure},
+    output::{Output, or_dash, time},
+};
+use crate::api::model::{
+    ChangeView, EnrolmentTokenView, NodeView, PopList, PopRequest, PopView, pop_path,
+};
+
+/// What is done with PoPs.
+#[derive(Subcommand)]
+pub(super) enum PopCommand {
+    /// List PoPs
+    List,
+    /// Show a PoP and its nodes; exit code 1 when it is not up, 6 when a node refused its configuration
+    Status {
+        /// The PoP
+        name: PopId,
+    },
+    /// Add a PoP, or change what it is
+    Add {
+        /// The PoP
+        name: PopId,
+        /// Whether it faces clients or fills for other PoPs
+        #[arg(long, value_enum)]
+        role: Role,
+        /// How edges reach this shield
+        #[arg(long, value_name = "HOST:PORT")]
+        shield_authority: Option<String>,
+        /// PEM of the authority that signed the shield's certificate
+        #[arg(long, value_name = "FILE", requires = "shield_authority")]
+        shield_ca: Option<PathBuf>,
+        /// The name in the shield's certificate; without it the shield is reached in clear text
+        #[arg(long, value_name = "NAME", requires = "shield_authority")]
+        shield_server_name: Option<String>,
+    },
+    /// Print a token that enrols one node of a PoP, once
+    Enrol {
+        /// The PoP
+        name: PopId,
+    },
+    /// Remove a PoP with its nodes, or one node; their identities are worthless from then on
+    Remove {
+        /// The PoP
+        name: PopId,
+        /// Only this node
+        #[arg(long)]
+        node: Option<NodeId>,
+    },
+}
+
+/// The roles of a PoP.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Role {
+    Edge,
+    Shield,
+}
+
+/// Runs a command on PoPs.
+pub(super) async fn run(
+    command: PopCommand,
+    client: &Client,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    match command {
+        PopCommand::List => list(client, out).await,
+        PopCommand::Status { name } => status(&name, client, out).await,
+        PopCommand::Add { name, role, shield_authority, shield_ca, shield_server_name } => {
+            let shield_upstream = match shield_authority {
+                Some(authority) => Some(upstream(authority, shield_ca, shield_server_name)?),
+                None => None,
+            };
+            let role = match role {
+                Role::Edge => PopRole::Edge,
+                Role::Shield => PopRole::Shield,
+            };
+            let body = PopRequest { role, shield_upstream };
+            let change: ChangeView = client.put(&pop_path(&name), &body, None).await?;
+            out.print_line(&change, |change| say_change("pop", change))?;
+            Ok(Exit::Ok)
+        }
+        PopCommand::Enrol { name } => {
+            let path = format!("{}/enrolment-tokens", pop_path(&name));
+            let token: EnrolmentTokenView = client.post(&path, &serde_json::json!({})).await?;
+            out.print_line(&token, |token| token.token.clone())?;
+            out.note(&format!("good for one node until {}", time(token.expires_unix_ms)));
+            Ok(Exit::Ok)
+        }
+        PopCommand::Remove { name, node } => {
+            let path = match &node {
+                Some(node) => format!("{}/nodes/{node}", pop_path(&name)),
+                None => pop_path(&name),
+            };
+            client.delete(&path).await?;
+            let what =
+                node.map_or_else(|| format!("pop {name}"), |node| format!("node {name}/{node}"));
+            out.note(&format!("{what} removed"));
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// One line about a change.
+pub(super) fn say_change(what: &str, change: &ChangeView) -> String {
+    let done = match (change.dry_run, change.created, change.changed) {
+        (false, true, _) => "created",
+        (false, false, true) => "changed",
+        (true, true, _) => "would be created",
+        (true, false, true) => "would be changed",
+        (_, false, false) => "unchanged",
+    };
+    format!("{what} {} {done}, generation {}", change.id, change.generation)
+}
+
+async fn list(client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let list: PopList = client.get("/v1/pops").await?;
+    out.print(&list.pops, ["POP", "ROLE", "STATE", "NODES", "GENERATION", "PURGE LAG"], |pops| {
+        let row = |pop: &PopView| {
+            let up = pop.nodes.iter().filter(|node| node.state == "up").count();
+            let oldest = pop.nodes.iter().map(|node| node.generation).min();
+            let lag = pop.nodes.iter().filter_map(|node| node.purge_lag).max();
+            [
+                pop.pop.to_string(),
+                pop.role.as_str().to_owned(),
+                pop.state.clone(),
+                format!("{up}/{}", pop.nodes.len()),
+                format!("{}/{}", or_dash(oldest), pop.generation),
+                or_dash(lag),
+            ]
+        };
+        pops.iter().map(row).collect()
+    })?;
+    Ok(Exit::Ok)
+}
+
+async fn status(name: &PopId, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let pop: PopView = client.get(&pop_path(name)).await?;
+    let header =
+        ["NODE", "STATE", "GENERATION", "PURGE LAG", "HIT RATIO", "HEARD", "CERTIFICATE ENDS"];
+    out.print(&pop, header, |pop| {
+        let row = |node: &NodeView| {
+            [
+                node.node.to_string(),
+                node.state.clone(),
+                format!("{}/{}", node.generation, pop.generation),
+                or_dash(node.purge_lag),
+                or_dash(hit_ratio(node)),
+                or_dash(node.heard_unix_ms.map(time)),
+                time(node.certificate_expires_unix_ms),
+            ]
+        };
+        pop.nodes.iter().map(row).collect()
+    })?;
+    for (node, nack) in pop.nodes.iter().filter_map(|node| Some((node, node.nack.as_ref()?))) {
+        out.note(&format!("{} refused generation {}: {}", node.node, nack.generation, nack.error));
+    }
+    if pop.nodes.iter().any(|node| node.nack.is_some()) {
+        return Ok(Exit::Invalid);
+    }
+    out.note(&format!("{} {} is {}", pop.role.as_str(), pop.pop, pop.state));
+    Ok(if pop.state == "up" { Exit::Ok } else { Exit::Failed })
+}
+
+fn hit_ratio(node: &NodeView) -> Option<String> {
+    let health = node.health.as_ref().filter(|health| health.requests_total > 0)?;
+    let permille = health.hits_total.saturating_mul(1000) / health.requests_total;
+    Some(format!("{}.{} %", permille / 10, permille % 10))
+}
+
+fn upstream(
+    authority: String,
+    ca: Option<PathBuf>,
+    server_name: Option<String>,
+) -> Result<Upstream, Failure> {
+    let ca_pem =
+        match ca {
+            Some(path) => Some(fs::read_to_string(&path).map_err(|error| {
+                Failure::new(Exit::Usage, format!("{}: {error}", path.display()))
+            })?),
+            None => None,
+        };
+    let tls = match (server_name, ca_pem) {
+        (Some(server_name), ca_pem) => Some(UpstreamTls { server_name, ca_pem }),
+        (None, Some(_)) => {
+            let text = "--shield-ca needs --shield-server-name";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        (None, None) => None,
+    };
+    Ok(Upstream { authority, tls, host: None })
+}

@@ -1,0 +1,271 @@
+//! `tidegate purge`: order purges, see how far they are, see which node is behind.
+//!
+//! With `--wait` the command ends when no node is pending. One that is cut off is not waited for: its lease is
+//! over, so that it asks upstream before it serves what can change; a note says so.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Args, Subcommand};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+use tidegate_contract::{
+    purge::{PurgeOrder, PurgeTarget},
+    surrogate_key::SurrogateKey,
+};
+
+use super::{
+    client::Client,
+    failure::{Exit, Failure},
+    output::{Output, or_dash, time},
+};
+use crate::api::model::{PopList, PurgeNodeView, PurgeRequest, PurgeView, Wait};
+
+/// What is done with purges.
+#[derive(Subcommand)]
+pub(super) enum PurgeCommand {
+    /// Purge URLs, in all their variants
+    Url {
+        /// Absolute URLs; the port does not matter
+        #[arg(required = true, value_name = "URL")]
+        urls: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Purge everything that carries a surrogate key
+    Key {
+        /// Surrogate keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<SurrogateKey>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Purge everything in every PoP
+    All {
+        #[command(flatten)]
+        how: How,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show how far a purge is; exit code 1 while a node is pending
+    Status {
+        /// Its id
+        id: String,
+    },
+    /// Show how far each node is behind the purge log
+    Lag,
+}
+
+/// How to purge.
+#[derive(Args)]
+pub(super) struct How {
+    /// Mark stale: it may still be served while it is revalidated, or when the origin is down
+    #[arg(long)]
+    soft: bool,
+    /// Wait until every node that is not cut off has applied it
+    #[arg(long)]
+    wait: bool,
+    /// The longest wait; after it the exit code is 7 and the purge goes on
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "wait", value_parser = parse_time)]
+    deadline: String,
+}
+
+/// What was ordered.
+#[derive(Serialize)]
+struct Ordered {
+    purges: Vec<PurgeView>,
+    /// Whether no node is pending; absent when nobody waited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<bool>,
+}
+
+/// How far one node is behind.
+#[derive(Serialize)]
+struct Lag {
+    pop: String,
+    node: String,
+    state: String,
+    applied: Option<u64>,
+    head: u64,
+    lag: Option<u64>,
+}
+
+/// Runs a command on purges.
+pub(super) async fn run(
+    command: PurgeCommand,
+    client: &Client,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    match command {
+        PurgeCommand::Url { urls, how } => {
+            let targets: Result<Vec<_>, _> =
+                urls.iter().map(|url| PurgeTarget::from_url(url)).collect();
+            let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+            order(targets, &how, client, out).await
+        }
+        PurgeCommand::Key { keys, how } => {
+            let targets = keys.into_iter().map(|key| PurgeTarget::Key { key }).collect();
+            order(targets, &how, client, out).await
+        }
+        PurgeCommand::All { how, yes } => {
+            if !yes {
+                confirm_all()?;
+            }
+            order(vec![PurgeTarget::All], &how, client, out).await
+        }
+        PurgeCommand::Status { id } => status(&id, client, out).await,
+        PurgeCommand::Lag => lag(client, out).await,
+    }
+}
+
+async fn order(
+    targets: Vec<PurgeTarget>,
+    how: &How,
+    client: &Client,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let request = |target| PurgeRequest {
+        order: PurgeOrder { target, soft: how.soft },
+        wait: if how.wait { Wait::All } else { Wait::None },
+        deadline: how.wait.then(|| how.deadline.clone()),
+    };
+    let answers: Vec<Result<PurgeView, Failure>> = stream::iter(targets.into_iter().map(request))
+        .map(async |request| client.post("/v1/purges", &request).await)
+        .buffered(ORDERS_AT_ONCE)
+        .collect()
+        .await;
+    // What was accepted is shown even when something else was not.
+    let (purges, failure) = split(answers);
+    let complete = how.wait.then(|| purges.iter().all(|purge| purge.complete == Some(true)));
+    let ordered = Ordered { purges, complete };
+    if ordered.purges.is_empty()
+        && let Some(failure) = failure
+    {
+        return Err(failure);
+    }
+    out.print(&ordered, ORDERED_HEADER, |ordered| {
+        ordered.purges.iter().flat_map(ordered_rows).collect()
+    })?;
+    note_cut_off(&ordered.purges, out);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    if ordered.complete == Some(false) {
+        let ids: Vec<_> = ordered.purges.iter().map(|purge| purge.id.as_str()).collect();
+        let text = format!("not applied everywhere within {}: {}", how.deadline, ids.join(" "));
+        return Err(Failure::new(Exit::Timeout, text));
+    }
+    Ok(Exit::Ok)
+}
+
+fn split(answers: Vec<Result<PurgeView, Failure>>) -> (Vec<PurgeView>, Option<Failure>) {
+    let mut purges = Vec::new();
+    let mut first = None;
+    for answer in answers {
+        match answer {
+            Ok(purge) => purges.push(purge),
+            Err(failure) => first = first.or(Some(failure)),
+        }
+    }
+    (purges, first)
+}
+
+async fn status(id: &str, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let id: tidegate_contract::id::PurgeId = id
+        .parse()
+        .map_err(|_| Failure::new(Exit::NotFound, format!("there is no purge {id:?}")))?;
+    let purge: PurgeView = client.get(&format!("/v1/purges/{id}")).await?;
+    out.print(&purge, ORDERED_HEADER, ordered_rows)?;
+    Ok(if purge.complete == Some(true) { Exit::Ok } else { Exit::Failed })
+}
+
+async fn lag(client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let list: PopList = client.get("/v1/pops").await?;
+    let lags: Vec<Lag> = list
+        .pops
+        .into_iter()
+        .flat_map(|pop| {
+            let (id, head) = (pop.pop, pop.purge_head);
+            pop.nodes.into_iter().map(move |node| Lag {
+                pop: id.to_string(),
+                node: node.node.to_string(),
+                state: node.state,
+                applied: node.purge_applied,
+                head,
+                lag: node.purge_lag,
+            })
+        })
+        .collect();
+    out.print(&lags, ["POP", "NODE", "STATE", "APPLIED", "HEAD", "LAG"], |lags| {
+        let row = |lag: &Lag| {
+            let Lag { pop, node, state, applied, head, lag } = lag;
+            [
+                pop.clone(),
+                node.clone(),
+                state.clone(),
+                or_dash(*applied),
+                head.to_string(),
+                or_dash(*lag),
+            ]
+        };
+        lags.iter().map(row).collect()
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// One row for each node, or one alone where nobody waited.
+fn ordered_rows(purge: &PurgeView) -> Vec<[String; 7]> {
+    let row = |node: Option<&PurgeNodeView>| {
+        [
+            purge.id.to_string(),
+            purge.offset.to_string(),
+            time(purge.accepted_unix_ms),
+            or_dash(node.map(|node| &node.pop)),
+            or_dash(node.map(|node| &node.node)),
+            node.map_or("accepted", |node| &node.state).to_owned(),
+            or_dash(node.and_then(|node| node.ms)),
+        ]
+    };
+    match purge.pops.as_deref() {
+        Some(nodes) if !nodes.is_empty() => nodes.iter().map(|node| row(Some(node))).collect(),
+        _ => vec![row(None)],
+    }
+}
+
+fn note_cut_off(purges: &[PurgeView], out: &Output) {
+    let nodes = purges.iter().filter_map(|purge| purge.pops.as_ref()).flatten();
+    let mut cut_off: Vec<_> = nodes
+        .filter(|node| node.state == "uncertain")
+        .map(|node| format!("{}/{}", node.pop, node.node))
+        .collect();
+    cut_off.sort();
+    cut_off.dedup();
+    if !cut_off.is_empty() {
+        let names = cut_off.join(", ");
+        out.note(&format!(
+            "cut off: {names}; revalidates what can change, and applies the purge when it is back"
+        ));
+    }
+}
+
+fn confirm_all() -> Result<(), Failure> {
+    let refused = |text: &str| Failure::new(Exit::Refused, text);
+    if !io::stdin().is_terminal() {
+        return Err(refused("purging everything sends every PoP to the origins: add --yes"));
+    }
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "This sends every PoP to the origins. Type \"all\" to go on: ");
+    let _ = stderr.flush();
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(_) if line.trim() == "all" => Ok(()),
+        _ => Err(refused("not confirmed")),
+    }
+}
+
+fn parse_time(text: &str) -> Result<String, humantime::DurationError> {
+    humantime::parse_duration(text).map(|_| text.to_owned())
+}
+
+const ORDERED_HEADER: [&str; 7] = ["PURGE", "OFFSET", "ACCEPTED", "POP", "NODE", "STATE", "MS"];
+const ORDERS_AT_ONCE: usize = 8;

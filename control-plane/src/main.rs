@@ -1,0 +1,183 @@
+//! `tidegate-control`: the control plane, and what is done on its machine.
+//!
+//! Standard output carries data alone; messages go to standard error.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tidegate_chassis::ConfigArgs;
+use tidegate_control::{
+    config::{Config, PROGRAM},
+    offline, server,
+    token::Scope,
+};
+
+/// The Tidegate control plane.
+#[derive(Parser)]
+#[command(name = "tidegate-control", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the control plane
+    Serve(ServeArgs),
+    /// Make, list and revoke API tokens, on this machine
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The authority that signs identities
+    #[command(subcommand)]
+    Ca(CaCommand),
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where operators and programs connect, over listen.api
+    #[arg(long, value_name = "ADDR")]
+    api: Option<SocketAddr>,
+    /// Where nodes connect, over listen.sync
+    #[arg(long, value_name = "ADDR")]
+    sync: Option<SocketAddr>,
+    /// The data folder, over data_dir
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Which control plane's data folder a command works on.
+#[derive(Args)]
+struct Place {
+    /// The data folder, over data_dir of the config
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_CONTROL__DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The control plane's config file, for its data_dir
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONTROL_CONFIG")]
+    config: Option<PathBuf>,
+    /// One key of the config, as for serve; only data_dir matters here
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is shown this once
+    Create {
+        /// What its bearer may do: admin, purge, read; may be given several times
+        #[arg(long, required = true, value_name = "SCOPE")]
+        scope: Vec<Scope>,
+        /// Whose it is; stands in the audit lines
+        #[arg(long, default_value = "")]
+        label: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List tokens: id, scopes, label
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a token worthless
+    Revoke {
+        /// Its id, the part between the underscores
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum CaCommand {
+    /// Print the CA's certificate as PEM
+    Show {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => {
+            let overrides = args.overrides();
+            tidegate_chassis::run::<Config, _, _>(&PROGRAM, &args.config, overrides, server::run)
+        }
+        Command::Token(command) => finish(token(command)),
+        Command::Ca(CaCommand::Show { place }) => {
+            finish(place.data_dir().and_then(|data_dir| offline::ca_pem(&data_dir)))
+        }
+    }
+}
+
+impl ServeArgs {
+    fn overrides(&self) -> toml::Table {
+        let mut listen = toml::Table::new();
+        for (key, addr) in [("api", self.api), ("sync", self.sync)] {
+            if let Some(addr) = addr {
+                listen.insert(key.to_owned(), addr.to_string().into());
+            }
+        }
+        let mut table = toml::Table::from_iter([("listen".to_owned(), listen.into())]);
+        if let Some(data_dir) = &self.data_dir {
+            table.insert("data_dir".to_owned(), data_dir.to_string_lossy().as_ref().into());
+        }
+        table
+    }
+}
+
+impl Place {
+    fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        let set = self.set.iter().rev().find_map(|setting| setting.strip_prefix("data_dir="));
+        if let Some(data_dir) = set.map(PathBuf::from).or_else(|| self.data_dir.clone()) {
+            return Ok(data_dir);
+        }
+        let Some(file) = &self.config else { return Ok(Config::default().data_dir) };
+        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let config = tidegate_chassis::config::from_toml::<Config>(&text);
+        Ok(config.with_context(|| file.display().to_string())?.data_dir)
+    }
+}
+
+fn token(command: TokenCommand) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            TokenCommand::Create { scope, label, place } => {
+                offline::create_token(&place.data_dir()?, &scope, &label).await
+            }
+            TokenCommand::List { place } => {
+                Ok(offline::list_tokens(&place.data_dir()?).await?.join("\n"))
+            }
+            TokenCommand::Revoke { id, place } => {
+                offline::revoke_token(&place.data_dir()?, &id).await?;
+                Ok(String::new())
+            }
+        }
+    })
+}
+
+/// Prints data to standard output, or the failure to standard error.
+fn finish(outcome: anyhow::Result<String>) -> ExitCode {
+    let written = outcome.and_then(|text| {
+        let text = text.trim_end();
+        if !text.is_empty() {
+            writeln!(io::stdout(), "{text}")?;
+        }
+        Ok(())
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tidegate-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

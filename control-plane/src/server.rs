@@ -1,0 +1,269 @@
+//! Builds the parts, binds the sockets, serves, drains.
+//!
+//! Both sockets are bound before anything is said to be ready. One process alone uses a data folder: a second one
+//! is refused, since two writers would give one offset to two purges.
+
+use std::{
+    fs::{File, TryLockError},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rustls::ServerConfig;
+use tidegate_chassis::{Clock, Drain, Process};
+use tidegate_contract::{id::StreamId, tier::TierKey};
+use tokio::{sync::mpsc, time::sleep};
+
+use crate::{
+    api,
+    ca::{Authority, ServerIdentity, client_verifier},
+    config::Config,
+    distribution::Distribution,
+    fleet::Fleet,
+    listener::Port,
+    metrics::Metrics,
+    purge::Purges,
+    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    sync,
+};
+
+/// A control plane with its sockets bound.
+pub struct Control {
+    config: Arc<Config>,
+    process: Process,
+    parts: sync::Parts,
+    identity: Arc<ServerIdentity>,
+    api_port: Port,
+    sync_port: Port,
+    writer_end: WriterEnd,
+    _lock: File,
+}
+
+/// Runs the control plane until the drain.
+///
+/// # Errors
+/// It cannot start, or a part of it failed.
+pub async fn run(config: Arc<Config>, process: Process) -> anyhow::Result<()> {
+    Control::bind(config, process, Clock::system()).await?.serve().await
+}
+
+impl Control {
+    /// Opens the store and the authority and binds the sockets.
+    ///
+    /// # Errors
+    /// What cannot be opened or bound.
+    pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
+        let lock = lock(&config)?;
+        let metrics = Metrics::new(process.registry());
+        let (store, writer_end) = Store::open(&config.data_dir, &config.store, metrics.clone())?;
+        store.keep_tier_key(TierKey::new(rand::random())).await?;
+        let names = config.listen.names.clone();
+        let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
+        let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
+        let api_tls = ServerConfig::builder().with_no_client_auth();
+        let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
+        let sync_tls =
+            ServerConfig::builder().with_client_cert_verifier(client_verifier(&authority)?);
+        let sync_tls = with_alpn(sync_tls.with_cert_resolver(identity.clone()), &["h2"]);
+
+        let port = async |name: &'static str, addr: SocketAddr, tls| {
+            let failures = metrics.handshake_failures.with_label_values(&[name]);
+            let port = Port::bind(addr, tls, &config.listen, failures).await;
+            port.with_context(|| format!("cannot listen on {addr} ({name})"))
+        };
+        let api_port = port("api", config.listen.api, api_tls).await?;
+        let sync_port = port("sync", config.listen.sync, sync_tls).await?;
+
+        let parts =
+            parts(&config, store, Arc::new(authority), clock, metrics, process.drain()).await?;
+        Ok(Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock: lock })
+    }
+
+    /// Where the HTTP API listens.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn api_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.api_port.local_addr()?)
+    }
+
+    /// Where nodes connect.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn sync_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.sync_port.local_addr()?)
+    }
+
+    /// The parts, for a harness that looks inside.
+    #[must_use]
+    pub fn parts(&self) -> &sync::Parts {
+        &self.parts
+    }
+
+    /// Serves until the drain, then finishes what has begun.
+    ///
+    /// # Errors
+    /// A part ended by itself.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let ready = self.process.ready("control");
+        self.process.announce("api", self.api_addr()?);
+        self.process.announce("sync", self.sync_addr()?);
+        let drain = self.process.drain();
+        let Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock } =
+            self;
+
+        let api_connections = accept(&process, "api port", api_port);
+        let sync_connections = accept(&process, "sync port", sync_port);
+        supervise(&process, &parts, identity, writer_end);
+        ready.set(true);
+
+        let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
+        let sync = sync::serve(config.sync.clone(), parts.clone(), sync_connections);
+        let (served, ()) = tokio::join!(sync, api);
+        served?;
+        if !drain.is_started() {
+            bail!("a port stopped serving");
+        }
+        note_nodes(&parts).await?;
+        Ok(())
+    }
+}
+
+async fn parts(
+    config: &Config,
+    store: Store,
+    authority: Arc<Authority>,
+    clock: Clock,
+    metrics: Metrics,
+    drain: Drain,
+) -> anyhow::Result<sync::Parts> {
+    let stream = StreamId::parse(STREAM).expect("a good id");
+    let log = SqliteLog::open(store.clone(), stream, config.purge.tail_entries_max).await?;
+    let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
+    let purges = Purges::new(
+        Arc::new(log),
+        fleet.clone(),
+        config.purge.clone(),
+        clock.clone(),
+        metrics.clone(),
+    );
+    let distribution = Distribution::new(store.clone());
+    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+}
+
+fn api_parts(parts: &sync::Parts) -> api::Parts {
+    api::Parts {
+        store: parts.store.clone(),
+        purges: parts.purges.clone(),
+        distribution: parts.distribution.clone(),
+        fleet: parts.fleet.clone(),
+        clock: parts.clock.clone(),
+        metrics: parts.metrics.clone(),
+        drain: parts.drain.clone(),
+    }
+}
+
+fn accept(
+    process: &Process,
+    name: &'static str,
+    port: Port,
+) -> mpsc::Receiver<crate::listener::Connection> {
+    let (sender, connections) = mpsc::channel(ACCEPTED_MAX);
+    let drain = process.drain();
+    process.spawn(name, async move {
+        port.run(sender, drain).await;
+        Ok(())
+    });
+    connections
+}
+
+/// Starts what runs beside the ports.
+fn supervise(
+    process: &Process,
+    parts: &sync::Parts,
+    identity: Arc<ServerIdentity>,
+    writer_end: WriterEnd,
+) {
+    let drain = process.drain();
+    process.spawn("store writer", {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = writer_end.wait() => bail!("the store's writer has ended"),
+                () = drain.started() => Ok(()),
+            }
+        }
+    });
+    process.spawn("purge trim", {
+        let (purges, drain) = (parts.purges.clone(), drain.clone());
+        async move { Ok(purges.trim_until(&drain).await?) }
+    });
+    process.spawn("node notes", {
+        let (parts, drain) = (parts.clone(), drain.clone());
+        async move {
+            while !slept(NOTE_EVERY, &drain).await {
+                note_nodes(&parts).await?;
+            }
+            Ok(())
+        }
+    });
+    process.spawn("server certificate", {
+        let (authority, clock) = (Arc::clone(&parts.authority), parts.clock.clone());
+        async move {
+            while !slept(ServerIdentity::renew_after(&authority), &drain).await {
+                identity.renew(&authority, clock.now())?;
+            }
+            Ok(())
+        }
+    });
+}
+
+/// Waits; true when the drain began first.
+async fn slept(time: Duration, drain: &Drain) -> bool {
+    tokio::select! {
+        () = sleep(time) => false,
+        () = drain.started() => true,
+    }
+}
+
+/// Writes down how far the nodes are that were heard of.
+async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
+    let heard = parts.fleet.sights().into_iter().filter_map(|sight| {
+        let is_connected = sight.has_purge_lane || sight.has_config_lane;
+        let heard_unix_ms = sight.heard_unix_ms.filter(|_| is_connected)?;
+        Some((sight.name, sight.applied, heard_unix_ms))
+    });
+    let notes: Vec<_> = heard.collect();
+    if !notes.is_empty() {
+        parts.store.note_nodes(notes).await?;
+    }
+    Ok(())
+}
+
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let folder = &config.data_dir;
+    make_private_folder(folder)?;
+    let path = folder.join(LOCK_FILE);
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another control plane runs on {}", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn with_alpn(mut tls: ServerConfig, protocols: &[&str]) -> ServerConfig {
+    tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    tls
+}
+
+const STREAM: &str = "main";
+const LOCK_FILE: &str = "control.lock";
+/// Connections whose handshake is done and that wait to be served.
+const ACCEPTED_MAX: usize = 64;
+const NOTE_EVERY: Duration = Duration::from_secs(10);

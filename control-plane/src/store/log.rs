@@ -1,0 +1,106 @@
+//! The face of a purge log: append, read from an offset, trim.
+//!
+//! Offsets grow by one without holes and are never given twice, not even when everything was trimmed. An appended
+//! purge is durable before its offset is known to anybody.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_contract::{
+    id::{PurgeId, StreamId},
+    purge::PurgeOrder,
+};
+use tokio::sync::watch;
+
+use super::error::StoreError;
+
+/// A purge that is to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewPurge {
+    /// Its id, should it be new.
+    pub id: PurgeId,
+    /// What is purged.
+    pub order: PurgeOrder,
+    /// When it was accepted.
+    pub accepted_unix_ms: u64,
+    /// A second append with the same key gives back the first entry.
+    pub idempotency_key: Option<String>,
+}
+
+/// A purge in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place.
+    pub offset: u64,
+    /// Its id.
+    pub id: PurgeId,
+    /// JSON of the [`PurgeOrder`], as it travels.
+    pub order_json: Bytes,
+    /// When it was accepted.
+    pub accepted_unix_ms: u64,
+}
+
+/// What an append did.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// The entry, durable.
+    pub entry: Arc<Entry>,
+    /// False when the idempotency key had been used for the same purge before.
+    pub is_new: bool,
+}
+
+/// Why a purge was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The idempotency key was used for another purge.
+    #[error("the idempotency key was used for another purge, {0}")]
+    KeyReused(PurgeId),
+    /// The store cannot answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What stands behind an offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// The next entries; empty at the head.
+    Entries(Vec<Arc<Entry>>),
+    /// The log does not hold what follows that offset: it was trimmed, or the offset is above the head because the
+    /// log was restored from a backup.
+    Gone {
+        /// Where to go on.
+        head: u64,
+    },
+}
+
+/// Which entries are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct TrimPolicy {
+    /// Older ones go.
+    pub keep: Duration,
+    /// The oldest of more than these go.
+    pub entries_max: u64,
+}
+
+/// One stream of purges.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// The stream's name.
+    fn stream(&self) -> &StreamId;
+
+    /// The newest offset, now and on every change; 0 in an empty stream.
+    fn head(&self) -> watch::Receiver<u64>;
+
+    /// Adds a purge. Durable before it returns.
+    async fn append(&self, purge: NewPurge) -> Result<Appended, AppendError>;
+
+    /// At most `entries_max` entries after an offset, in order.
+    async fn read(&self, after: u64, entries_max: usize) -> Result<Page, StoreError>;
+
+    /// The entry of an id, unless it was trimmed.
+    async fn find(&self, id: &PurgeId) -> Result<Option<Arc<Entry>>, StoreError>;
+
+    /// Forgets some of the entries that the policy does not keep; returns how many. To be repeated until 0.
+    async fn trim(&self, policy: TrimPolicy, now_unix_ms: u64) -> Result<u64, StoreError>;
+}

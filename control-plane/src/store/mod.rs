@@ -1,0 +1,140 @@
+//! State on disk: one SQLite database, one writer thread with group commit, a few readers beside it.
+//!
+//! What is acknowledged has been fsynced: a write returns only after the commit that holds it. Changes of the
+//! desired state raise the generation in the same transaction, so a generation names exactly one state.
+
+mod sqlite_log;
+mod tail;
+mod change;
+mod desired_rows;
+mod desired;
+mod nodes;
+mod secrets;
+mod writer;
+mod readers;
+mod schema;
+mod log;
+mod error;
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+pub use change::{Change, DesiredError};
+pub use desired::{Desired, Pop};
+pub use error::StoreError;
+pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, TrimPolicy};
+pub use nodes::{NodeName, NodeRow};
+pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
+pub use sqlite_log::SqliteLog;
+pub use writer::WriterEnd;
+
+/// Settings of the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Writes that may wait for the writer; more are answered 503, so that memory stays bounded.
+    pub queue_writes_max: usize,
+    /// Writes of one commit: one fsync pays for all of them.
+    pub commit_writes_max: usize,
+    /// Connections for reads; each costs a file handle and a page cache.
+    pub readers_max: usize,
+    /// How long a statement waits for another process (an offline command) that writes.
+    #[serde(with = "humantime_serde")]
+    pub busy_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            queue_writes_max: 4096,
+            commit_writes_max: 512,
+            readers_max: 4,
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writer: writer::Writer,
+    readers: Arc<readers::Readers>,
+    generation: Arc<watch::Sender<u64>>,
+}
+
+impl Store {
+    /// Opens or creates the database in a folder and starts its writer. The second value ends when the
+    /// writer does, which before the store is dropped is a failure.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the folder or the database cannot be used, or a newer program wrote it.
+    pub fn open(
+        data_dir: &Path,
+        config: &Config,
+        metrics: Metrics,
+    ) -> Result<(Self, WriterEnd), StoreError> {
+        make_private_folder(data_dir)?;
+        let path = data_dir.join(DATABASE_FILE);
+        let connection = connect(&path, config.busy_timeout)?;
+        schema::migrate(&connection)?;
+        restrict(&path)?;
+        let generation = Arc::new(watch::Sender::new(desired_rows::generation(&connection)?));
+        let (writer, end) = writer::Writer::start(connection, config, metrics)?;
+        let readers = Arc::new(readers::Readers::new(path, config));
+        Ok((Self { writer, readers, generation }, end))
+    }
+
+    /// The generation of the desired state as last committed, and every later one.
+    #[must_use]
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.read(work).await
+    }
+}
+
+fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // FULL: a commit is on disk before it returns. NORMAL would lose acknowledged purges with the power.
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
+/// Makes a folder that only its owner may enter; leaves an existing one as it is.
+///
+/// # Errors
+/// [`StoreError::File`] with the folder's path.
+pub(crate) fn make_private_folder(path: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
+fn restrict(path: &Path) -> Result<(), StoreError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
+const DATABASE_FILE: &str = "control.sqlite";

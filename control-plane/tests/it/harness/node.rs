@@ -1,0 +1,247 @@
+//! A node as the control plane sees it: an identity, a purge lane, a configuration lane.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use rcgen::{CertificateParams, KeyPair};
+use tidegate_contract::{purge::PurgeOrder, snapshot::Snapshot as Config};
+use tidegate_control::wire::{
+    ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued,
+    PurgeApplied, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Snapshot, config_down, config_up,
+    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use super::{TestControl, within};
+
+/// A node with an identity, or without one.
+#[derive(Clone)]
+pub(crate) struct TestNode {
+    sync: SocketAddr,
+    ca_pem: String,
+    identity: Option<Identity>,
+}
+
+/// An open purge lane.
+pub(crate) struct PurgeLane {
+    up: mpsc::Sender<PurgeUp>,
+    down: Streaming<PurgeDown>,
+    /// The head of the heartbeat that opened the lane.
+    pub(crate) head: u64,
+}
+
+/// An open configuration lane.
+pub(crate) struct ConfigLane {
+    up: mpsc::Sender<ConfigUp>,
+    down: Streaming<ConfigDown>,
+}
+
+impl TestNode {
+    /// A node that was never enrolled.
+    pub(crate) fn stranger(control: &TestControl) -> Self {
+        Self { sync: control.sync, ca_pem: control.ca_pem.clone(), identity: None }
+    }
+
+    /// A node with an identity that it made itself.
+    pub(crate) fn impostor(control: &TestControl, pop: &str, node: &str) -> Self {
+        let key = KeyPair::generate().expect("random");
+        let mut params = CertificateParams::default();
+        let uri = format!("spiffe://tidegate/pop/{pop}/node/{node}").try_into().expect("ascii");
+        params.subject_alt_names = vec![rcgen::SanType::URI(uri)];
+        let certificate = params.self_signed(&key).expect("a good key").pem();
+        let identity = Identity::from_pem(certificate, key.serialize_pem());
+        Self { identity: Some(identity), ..Self::stranger(control) }
+    }
+
+    /// Exchanges a one-time token for an identity.
+    pub(crate) async fn enrol(
+        control: &TestControl,
+        token: &str,
+        node: &str,
+    ) -> Result<Self, Status> {
+        let stranger = Self::stranger(control);
+        let (key, csr_der) = csr();
+        let request = EnrolRequest { token: token.to_owned(), node: node.to_owned(), csr_der };
+        let mut client = EnrolmentClient::new(stranger.connect().await?);
+        let issued = within(client.enrol(request)).await?.into_inner();
+        Ok(stranger.with(&key, &issued))
+    }
+
+    /// Exchanges the identity for a fresh one.
+    pub(crate) async fn renew(&self) -> Result<Self, Status> {
+        let (key, csr_der) = csr();
+        let mut client = EnrolmentClient::new(self.connect().await?);
+        let issued = within(client.renew(RenewRequest { csr_der })).await?.into_inner();
+        Ok(self.with(&key, &issued))
+    }
+
+    /// The same node at a control plane that listens elsewhere.
+    pub(crate) fn at(&self, control: &TestControl) -> Self {
+        Self { sync: control.sync, ..self.clone() }
+    }
+
+    /// Opens a purge lane; `applied` is what the node says of the stream.
+    pub(crate) async fn purge_lane(&self, applied: Option<u64>) -> Result<PurgeLane, Status> {
+        let (up, ups) = mpsc::channel(16);
+        let applied: HashMap<_, _> =
+            applied.map(|offset| ("main".to_owned(), offset)).into_iter().collect();
+        let hello = PurgeHello { applied, build: "test".to_owned() };
+        let hello = PurgeUp { message: Some(purge_up::Message::Hello(hello)) };
+        up.send(hello).await.expect("room");
+        let mut client = PopSyncClient::new(self.connect().await?);
+        let down = within(client.purges(ReceiverStream::new(ups))).await?.into_inner();
+        let mut lane = PurgeLane { up, down, head: 0 };
+        match lane.next().await? {
+            purge_down::Message::Heartbeat(beat) => lane.head = beat.head["main"],
+            other => panic!("a lane begins with a heartbeat, not {other:?}"),
+        }
+        Ok(lane)
+    }
+
+    /// Opens a configuration lane; the node says that it runs this generation.
+    pub(crate) async fn config_lane(
+        &self,
+        generation: u64,
+        digest: &[u8],
+    ) -> Result<ConfigLane, Status> {
+        let (up, ups) = mpsc::channel(16);
+        let digest = digest.to_vec().into();
+        let hello = ConfigHello { generation, digest, build: "test".to_owned() };
+        let hello = ConfigUp { message: Some(config_up::Message::Hello(hello)) };
+        up.send(hello).await.expect("room");
+        let mut client =
+            PopSyncClient::new(self.connect().await?).max_decoding_message_size(32 << 20);
+        let down = within(client.config(ReceiverStream::new(ups))).await?.into_inner();
+        Ok(ConfigLane { up, down })
+    }
+
+    async fn connect(&self) -> Result<Channel, Status> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&self.ca_pem))
+            .domain_name("localhost");
+        let tls = match &self.identity {
+            Some(identity) => tls.identity(identity.clone()),
+            None => tls,
+        };
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.sync)).expect("a url");
+        let endpoint = endpoint.tls_config(tls).expect("good pem");
+        within(endpoint.connect()).await.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    fn with(&self, key: &KeyPair, issued: &Issued) -> Self {
+        let identity = Identity::from_pem(&issued.certificate_pem, key.serialize_pem());
+        Self { identity: Some(identity), ..self.clone() }
+    }
+}
+
+impl PurgeLane {
+    /// The next purges, heartbeats left out.
+    pub(crate) async fn batch(&mut self) -> Vec<(u64, PurgeOrder)> {
+        let batch = async {
+            loop {
+                match self.next().await.expect("an open lane") {
+                    purge_down::Message::Heartbeat(_) => {}
+                    purge_down::Message::Batch(batch) => return batch.purges,
+                    purge_down::Message::Trimmed(trimmed) => panic!("{trimmed:?}"),
+                }
+            }
+        };
+        // Heartbeats come for ever: the limit is on the whole wait.
+        let read = |purge: tidegate_control::wire::Purge| {
+            let order = serde_json::from_slice(&purge.order).expect("an order");
+            (purge.offset, order)
+        };
+        within(batch).await.into_iter().map(read).collect()
+    }
+
+    /// Purges until one has this offset; checks that none is missing, doubled or out of order.
+    pub(crate) async fn until(&mut self, mut after: u64, last: u64) {
+        while after < last {
+            for (offset, _) in self.batch().await {
+                assert_eq!(offset, after + 1);
+                after = offset;
+            }
+        }
+    }
+
+    /// The next message; an error when the lane has ended.
+    pub(crate) async fn next(&mut self) -> Result<purge_down::Message, Status> {
+        let message = within(self.down.message()).await?;
+        let message = message.ok_or_else(|| Status::aborted("the lane has ended"))?;
+        Ok(message.message.expect("a message"))
+    }
+
+    /// The error that the lane ends with.
+    pub(crate) async fn end(&mut self) -> Status {
+        let end = async {
+            loop {
+                if let Err(status) = self.next().await {
+                    return status;
+                }
+            }
+        };
+        within(end).await
+    }
+
+    /// Says that everything up to an offset is applied.
+    pub(crate) async fn ack(&self, offset: u64) {
+        let applied = PurgeApplied { stream: "main".to_owned(), offset };
+        let message = PurgeUp { message: Some(purge_up::Message::Applied(applied)) };
+        self.up.send(message).await.expect("an open lane");
+    }
+}
+
+impl ConfigLane {
+    /// The next snapshot, as it travels and as it reads.
+    pub(crate) async fn snapshot(&mut self) -> (Snapshot, Config) {
+        let message = within(self.down.message()).await.expect("an open lane");
+        let message = message.expect("an open lane").message.expect("a message");
+        let config_down::Message::Snapshot(snapshot) = message;
+        let config = Config::from_bytes_with_digest(&snapshot.body, &snapshot.digest);
+        let config = config.expect("a snapshot that a node accepts");
+        assert_eq!(config.generation.0, snapshot.generation);
+        (snapshot, config)
+    }
+
+    /// The error that the lane ends with.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            match within(self.down.message()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::aborted("the lane has ended"),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    /// Says that a generation runs, or why it does not.
+    pub(crate) async fn ack(&self, generation: u64, error: Option<&str>) {
+        let ack = ConfigAck {
+            generation,
+            applied: error.is_none(),
+            error: error.unwrap_or_default().to_owned(),
+        };
+        self.send(config_up::Message::Ack(ack)).await;
+    }
+
+    /// Tells of the node's health.
+    pub(crate) async fn health(&self, ready: bool, draining: bool) {
+        let health =
+            Health { ready, draining, requests_total: 1000, hits_total: 950, ..Health::default() };
+        self.send(config_up::Message::Health(health)).await;
+    }
+
+    async fn send(&self, message: config_up::Message) {
+        self.up.send(ConfigUp { message: Some(message) }).await.expect("an open lane");
+    }
+}
+
+fn csr() -> (KeyPair, bytes::Bytes) {
+    let key = KeyPair::generate().expect("random");
+    let request = CertificateParams::default().serialize_request(&key).expect("a good key");
+    (key, request.der().to_vec().into())
+}

@@ -1,0 +1,12 @@
+//! The control plane over real sockets: operators on one side, nodes on the other.
+//!
+//! Each file is a set of stories; the harness starts the control plane and plays the nodes.
+
+mod harness;
+
+mod api;
+mod cli;
+mod durability;
+mod identity;
+mod purges;
+mod snapshots;
