@@ -34,6 +34,7 @@ impl Peer {
             .arg("--set")
             .arg(format!("listen.tls.key={:?}", material.key))
             .args(["--set", "process.log_level=\"warn\""])
+            .args(["--set", "listen.limits.requests_per_connection_max=1000000"])
             .stderr(Stdio::inherit())
             .spawn()
             .context("starting tidegate-edge")?;

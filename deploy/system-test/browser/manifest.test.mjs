@@ -1,5 +1,6 @@
 // Parsers written by others read the manifests strictly, and both presentations name the same segments.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import * as HLS from "hls-parser";
 import { parse as parseMpd } from "mpd-parser";
@@ -53,4 +54,13 @@ test("the MPD names the same segments as the playlists", async () => {
   const tracks = [...mpd.playlists, ...groups.flatMap((group) => group.playlists)];
   const fromDash = new Set(tracks.flatMap((track) => track.segments.map((s) => new URL(s.resolvedUri).pathname)));
   assert.deepEqual([...fromDash].sort(), [...fromHls].sort());
+});
+
+// The schema comes with no package, so this runs where somebody has it: DASH-MPD.xsd of ISO/IEC 23009-1.
+const schema = process.env.TIDEGATE_DASH_XSD;
+
+test("the MPD follows the schema of ISO/IEC 23009-1", { skip: !schema && "TIDEGATE_DASH_XSD names no file" }, async () => {
+  const mpd = await text(`${base}${ready.dash_path}`);
+  const { status, stderr } = spawnSync("xmllint", ["--nonet", "--noout", "--schema", schema, "-"], { input: mpd });
+  assert.equal(status, 0, String(stderr));
 });

@@ -53,12 +53,20 @@ impl PurgeFeed {
         let mut client = PopSyncClient::new(channel).max_decoding_message_size(BATCH_BYTES_MAX);
         let silence_max = self.silence_max;
         let silent = move |_| LaneError::Silent(silence_max);
+        let mut heard_at = self.now();
         let opening = client.purges(ReceiverStream::new(said));
         let mut heard = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
         loop {
             let next = timeout(silence_max, heard.message()).await.map_err(silent)??;
             let Some(message) = next else { return Ok(()) };
-            self.take(message, &up)?;
+            // A process that was stopped wakes up to heartbeats as old as its sleep: they say nothing of now. So
+            // the silence is measured from message to message, wherever the time went.
+            let now = self.now();
+            if now.duration_since(heard_at).unwrap_or_default() > silence_max {
+                return Err(LaneError::Silent(silence_max));
+            }
+            heard_at = now;
+            self.take(message, heard_at, &up)?;
         }
     }
 
@@ -69,7 +77,12 @@ impl PurgeFeed {
         PurgeUp { message: Some(purge_up::Message::Hello(hello)) }
     }
 
-    fn take(&mut self, message: PurgeDown, up: &mpsc::Sender<PurgeUp>) -> Result<(), LaneError> {
+    fn take(
+        &mut self,
+        message: PurgeDown,
+        heard_at: SystemTime,
+        up: &mpsc::Sender<PurgeUp>,
+    ) -> Result<(), LaneError> {
         match message.message {
             Some(purge_down::Message::Batch(batch)) => {
                 for purge in batch.purges {
@@ -81,7 +94,7 @@ impl PurgeFeed {
                 for (stream, head) in heartbeat.head {
                     self.note_head(&parse_stream(&stream)?, head)?;
                 }
-                self.lease.heartbeat(self.now());
+                self.lease.heartbeat(heard_at);
                 self.acknowledge(up);
             }
             Some(purge_down::Message::Trimmed(trimmed)) => {

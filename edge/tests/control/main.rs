@@ -1,5 +1,8 @@
 //! Stories of a node and its control plane, over real sockets and real certificates, against a scripted server.
 
+// A story that cannot go on ends.
+#![allow(clippy::unwrap_used)]
+
 mod enrolment;
 mod fake;
 mod node;

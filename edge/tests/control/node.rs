@@ -43,8 +43,12 @@ impl TestNode {
     }
 
     pub(crate) fn try_start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, Clock::system())
+    }
+
+    /// A node whose time of day is the test's.
+    pub(crate) fn start_with(config: &Config, clock: Clock) -> Result<Self, StartError> {
         tidegate_chassis::init_crypto();
-        let clock = Clock::system();
         let node = Self {
             policy: PolicyHandle::default(),
             purges: PurgeTable::new(clock.clone(), Limits::default()),

@@ -1,12 +1,16 @@
 //! Purges reach the table in order, once, and whatever was lost on the way makes mutable objects suspect.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
+use tidegate_chassis::Clock;
 use tidegate_edge::cache::purge::Verdict;
 
 use super::{
     fake::{FakeControl, until},
-    node::TestNode,
+    node::{TestNode, settings},
 };
 
 const HARD_A: &str = r#"{"kind":"key","key":"a"}"#;
@@ -122,4 +126,30 @@ async fn a_node_that_hears_nothing_is_uncertain_until_it_has_caught_up() {
     lane.acknowledged(5).await;
     lane.heartbeat(5).await;
     until("everything missed is applied", || node.is_certain()).await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_stopped_does_not_believe_the_heartbeats_of_its_sleep() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let clock = Clock::manual(SystemTime::now());
+    let mut config = settings(&control, folder.path());
+    config.lease = Duration::from_secs(20);
+    let node = TestNode::start_with(&config, clock.clone()).unwrap();
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(3).await;
+    lane.acknowledged(3).await;
+    assert!(node.is_certain());
+
+    // To the node the next heartbeat comes at once; only the time of day tells that it slept meanwhile.
+    clock.advance(Duration::from_secs(30));
+    lane.heartbeat(3).await;
+    lane.given_up().await;
+    assert!(!node.is_certain(), "what was waiting in the socket says nothing of now");
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(3).await;
+    lane.acknowledged(3).await;
+    assert!(node.is_certain());
 }

@@ -84,8 +84,10 @@ impl fmt::Display for Summary {
             writeln!(f, "  ffplay http://{}{hls}", pop.http_authority)?;
         }
         let context = self.cli_context.display();
-        writeln!(f, "  tidegate --context-file {context} purge key video-{video} --wait")?;
-        writeln!(f, "  tidegate --context-file {context} pop list")
+        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tidegate"));
+        let cli = own.display();
+        writeln!(f, "  {cli} --context-file {context} purge key video-{video} --wait")?;
+        writeln!(f, "  {cli} --context-file {context} pop list")
     }
 }
 
