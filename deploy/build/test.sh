@@ -11,8 +11,14 @@ step "browser test tools"
 step "format"
 cargo fmt --all -- --check
 
+step "lints"
+cargo clippy --locked --workspace --all-targets -- -D warnings
+
 step "build"
 cargo build --locked --workspace --bins
+
+step "generated documents"
+cargo xtask docs --check
 
 step "units, stories and the whole system"
 cargo test --locked --workspace

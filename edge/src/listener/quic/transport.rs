@@ -245,6 +245,14 @@ impl quic::RecvStream for RecvHalf {
     }
 }
 
+impl Drop for RecvHalf {
+    fn drop(&mut self) {
+        // quinn would stop an unread stream with code 0, which HTTP/3 does not have (RFC 9114, 8.1). Fails only on a
+        // stream that has ended.
+        let _ = self.quinn.stop(varint(Code::H3_NO_ERROR.value()));
+    }
+}
+
 /// A request stream.
 pub(super) struct BidiStream {
     send: SendHalf,
