@@ -221,7 +221,7 @@ async fn exit_codes_tell_scripts_what_went_wrong() {
     let stranger = Operator::with_token(&control, "tga_00_00").await;
     let refused = stranger.run(&["-o", "json", "pop", "list"]).await.expect(4);
     assert!(refused.stdout.is_empty(), "{refused:?}");
-    let error: serde_json::Value = serde_json::from_str(&refused.stderr).expect("json");
+    let error: Value = serde_json::from_str(&refused.stderr).expect("json");
     assert_eq!((&error["code"], &error["type"]), (&json!(4), &json!("/problem/unauthenticated")));
 
     let operator = Operator::new(&control).await;
