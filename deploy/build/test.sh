@@ -21,6 +21,11 @@ step "generated documents"
 cargo xtask docs --check
 
 step "units, stories and the whole system"
-cargo test --locked --workspace
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --locked --workspace 2>&1 | tee "$log"
 
 step "done"
+awk '/^test result:/ { passed += $4; failed += $6 }
+     /^[0-9]+ stories told/ { passed += $1 } # the whole system has a harness of its own; one that fails ends this script
+     END { printf "%d passed, %d failed\n", passed, failed }' "$log"
