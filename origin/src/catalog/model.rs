@@ -203,7 +203,7 @@ impl Media {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use tidegate_contract::id::RenditionId;
@@ -215,7 +215,8 @@ mod tests {
         Media::new(id, "00".repeat(32), "upload/u1/source".into(), 10)
     }
 
-    fn publication(complete: bool) -> Publication {
+    /// One rendition and its pictures.
+    pub(in crate::catalog) fn publication(complete: bool) -> Publication {
         Publication {
             epoch: 2,
             complete,

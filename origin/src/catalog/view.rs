@@ -168,36 +168,10 @@ fn rfc3339(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tidegate_contract::{
-        id::{RenditionId, VideoId},
-        package_job::Publication,
-    };
+    use tidegate_contract::id::VideoId;
 
     use super::*;
-
-    fn publication() -> Publication {
-        Publication {
-            epoch: 2,
-            complete: false,
-            duration: Duration::from_millis(1500),
-            renditions: vec![PublishedRendition {
-                id: RenditionId::parse("360p").unwrap(),
-                codecs: "avc1.64001e".into(),
-                width: 360,
-                height: 640,
-                bandwidth: 800_000,
-                segments: 1,
-                encoder: "libx264".into(),
-            }],
-            manifests: Vec::new(),
-            images: ["thumb-1.jpg", "thumb-1.webp", "sprite-1.jpg", "sprite.vtt"]
-                .map(String::from)
-                .to_vec(),
-            stills: 1,
-        }
-    }
+    use crate::catalog::model::tests::publication;
 
     #[test]
     fn a_view_has_paths_once_there_is_something_to_play() {
@@ -215,7 +189,7 @@ mod tests {
         assert_eq!((before.hls, before.title.as_str()), (None, "cat.mp4"));
         assert_eq!(before.created, "1970-01-01T00:00:00Z");
 
-        media.publish(&publication(), "p".into());
+        media.publish(&publication(false), "p".into());
         let view = VideoView::new(&video, &media);
         assert_eq!(view.hls.as_deref(), Some("/v/v1/main.m3u8"));
         assert_eq!(view.dash.as_deref(), Some("/v/v1/manifest.mpd"));
