@@ -12,7 +12,10 @@
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
 pub mod package_job; // what origin asks of a packager, and the answers
 pub mod snapshot; // the whole configuration of a PoP at one generation
-pub mod property; // one customer configuration: hosts, origins, cache policy
+pub mod property; // one customer configuration: hosts, origins, policies
+pub mod cache_policy; // what a property keeps and for how long
+pub mod guard_policy; // who may have what of it
+pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key or everything; hard or soft
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod media_path; // URL layout of manifests, init segments, segments and images

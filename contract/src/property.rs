@@ -1,11 +1,13 @@
 //! A property: one customer configuration of hosts, origins and cache policy.
 
-use std::time::Duration;
-
-use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::id::PropertyId;
+pub use crate::{
+    cache_policy::{CachePolicy, QueryPolicy},
+    guard_policy::GuardPolicy,
+    upstream::{Upstream, UpstreamPolicy, UpstreamTls},
+};
 
 /// The most hosts of one property.
 pub const HOSTS_MAX: usize = 256;
@@ -25,77 +27,12 @@ pub struct Property {
     /// What is kept and for how long.
     #[serde(default)]
     pub cache: CachePolicy,
-}
-
-/// A next hop towards the origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// `host:port`.
-    pub authority: String,
-    /// TLS towards it; absent means clear text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<UpstreamTls>,
-    /// The `Host` to send; absent means the host that the client asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-}
-
-/// How an upstream's certificate is checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamTls {
-    /// The name that the certificate must carry, also sent as SNI.
-    pub server_name: String,
-    /// PEM of the authority that signed it; absent means the platform's authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_pem: Option<String>,
-}
-
-/// What is kept and for how long, where the origin's own headers leave a choice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CachePolicy {
-    /// Whether anything is kept at all.
-    pub enabled: bool,
-    /// Freshness of a 200 that carries none; absent means that it is not kept without freshness.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    pub default_ttl: Option<Duration>,
-    /// How long a stale response may be served while it is revalidated, where the origin does not say.
-    #[serde(with = "humantime_serde")]
-    pub stale_while_revalidate: Duration,
-    /// How long a stale response may be served when upstream fails, where the origin does not say.
-    #[serde(with = "humantime_serde")]
-    pub stale_if_error: Duration,
-    /// Which query parameters are part of the cache key.
-    pub query: QueryPolicy,
-    /// The largest object that is kept; larger ones pass through.
-    pub object_bytes_max: ByteSize,
-}
-
-/// Which query parameters are part of the cache key (and are sent upstream).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueryPolicy {
-    /// All, in the order given.
-    All,
-    /// None.
-    Drop,
-    /// The named ones, sorted by name.
-    Keep(Vec<String>),
-}
-
-impl Default for CachePolicy {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            default_ttl: None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            query: QueryPolicy::All,
-            object_bytes_max: ByteSize::mib(256),
-        }
-    }
+    /// Who may have what.
+    #[serde(default)]
+    pub guard: GuardPolicy,
+    /// How its upstreams are asked.
+    #[serde(default)]
+    pub upstream: UpstreamPolicy,
 }
 
 /// Why a property is refused.
@@ -116,6 +53,19 @@ pub enum PropertyError {
 }
 
 impl Property {
+    /// A property with default policies.
+    #[must_use]
+    pub fn new(id: PropertyId, hosts: Vec<String>, origins: Vec<Upstream>) -> Self {
+        Self {
+            id,
+            hosts,
+            origins,
+            cache: CachePolicy::default(),
+            guard: GuardPolicy::default(),
+            upstream: UpstreamPolicy::default(),
+        }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors
@@ -138,20 +88,5 @@ impl Property {
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
         Ok(())
-    }
-}
-
-impl Upstream {
-    /// Checks that the authority is `host:port`; gives back the text that is not.
-    ///
-    /// # Errors
-    /// The authority itself.
-    pub fn check(&self) -> Result<(), String> {
-        let port = self.authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        let host = crate::purge::host_of(&self.authority);
-        match (host, port) {
-            (Some(_), Some(1..)) => Ok(()),
-            _ => Err(self.authority.clone()),
-        }
     }
 }

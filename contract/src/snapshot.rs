@@ -169,15 +169,14 @@ pub fn digest_of(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::PropertyId, property::CachePolicy};
+    use crate::id::PropertyId;
 
     fn property(id: &str, host: &str) -> Property {
-        Property {
-            id: PropertyId::parse(id).expect("a good id"),
-            hosts: vec![host.to_owned()],
-            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
-            cache: CachePolicy::default(),
-        }
+        Property::new(
+            PropertyId::parse(id).expect("a good id"),
+            vec![host.to_owned()],
+            vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+        )
     }
 
     fn snapshot(properties: Vec<Property>) -> Snapshot {

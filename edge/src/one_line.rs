@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tidegate_contract::{
     id::PropertyId,
-    property::{CachePolicy, Property, Upstream, UpstreamTls},
+    property::{Property, Upstream, UpstreamTls},
 };
 use toml::{Table, Value};
 
@@ -62,12 +62,11 @@ impl OneLine {
 }
 
 fn property(origin: Upstream) -> Property {
-    Property {
-        id: PropertyId::parse("default").expect("a plain id"),
-        hosts: vec!["*".to_owned()],
-        origins: vec![origin],
-        cache: CachePolicy::default(),
-    }
+    Property::new(
+        PropertyId::parse("default").expect("a plain id"),
+        vec!["*".to_owned()],
+        vec![origin],
+    )
 }
 
 /// The upstream of a URL. A host behind TLS is asked for by its own name, as its certificate is.

@@ -126,7 +126,7 @@ impl Default for PolicyHandle {
 mod tests {
     use tidegate_contract::{
         id::{PopId, PropertyId},
-        property::{CachePolicy, Upstream},
+        property::Upstream,
         snapshot::PopRole,
         tier::TierKey,
     };
@@ -134,11 +134,12 @@ mod tests {
     use super::*;
 
     fn snapshot(generation: u64, hosts: &[&str]) -> Snapshot {
-        let property = |(n, host): (usize, &&str)| Property {
-            id: PropertyId::parse(format!("p{n}")).unwrap(),
-            hosts: vec![(*host).to_owned()],
-            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
-            cache: CachePolicy::default(),
+        let property = |(n, host): (usize, &&str)| {
+            Property::new(
+                PropertyId::parse(format!("p{n}")).unwrap(),
+                vec![(*host).to_owned()],
+                vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+            )
         };
         Snapshot {
             generation: Generation(generation),

@@ -32,7 +32,7 @@ pub fn compile(desired: &Desired, pop: &PopId) -> Option<Snapshot> {
 mod tests {
     use tidegate_contract::{
         id::{Generation, PropertyId},
-        property::{CachePolicy, Property, Upstream},
+        property::{Property, Upstream},
         tier::TierKey,
     };
 
@@ -47,12 +47,11 @@ mod tests {
     }
 
     fn desired() -> Desired {
-        let property = Property {
-            id: PropertyId::parse("demo").expect("good"),
-            hosts: vec!["*".into()],
-            origins: vec![upstream("127.0.0.1:1")],
-            cache: CachePolicy::default(),
-        };
+        let property = Property::new(
+            PropertyId::parse("demo").expect("good"),
+            vec!["*".into()],
+            vec![upstream("127.0.0.1:1")],
+        );
         Desired {
             generation: Generation(4),
             properties: vec![(property, Generation(2))],

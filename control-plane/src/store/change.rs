@@ -274,7 +274,7 @@ fn not_found(what: &'static str, id: &str) -> DesiredError {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_contract::property::{CachePolicy, Upstream};
+    use tidegate_contract::property::Upstream;
 
     use super::*;
     use crate::{metrics::Metrics, store::Config};
@@ -287,12 +287,11 @@ mod tests {
     }
 
     fn property(id: &str, host: &str) -> Property {
-        Property {
-            id: PropertyId::parse(id).expect("good"),
-            hosts: vec![host.to_owned()],
-            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
-            cache: CachePolicy::default(),
-        }
+        Property::new(
+            PropertyId::parse(id).expect("good"),
+            vec![host.to_owned()],
+            vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+        )
     }
 
     #[tokio::test]

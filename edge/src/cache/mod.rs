@@ -12,6 +12,7 @@ pub mod object; // a stored response: head and pieces
 pub mod reuse; // may it answer now, and what must happen first
 pub mod freshness; // may it be stored, how long does it count
 pub mod directive; // reading Cache-Control
+pub mod fields; // headers with their encodings
 pub mod variance; // which variant a request gets
 pub mod key; // the name of a resource
 pub mod budget; // bytes of fills in flight

@@ -12,6 +12,7 @@ mod session;
 mod carrier;
 mod request;
 mod exchanges;
+pub mod stream; // the seam to whoever answers
 pub mod config;
 pub mod tls;
 mod downstream;

@@ -77,10 +77,12 @@ mod tests {
     fn policy() -> Arc<Policy> {
         let handle = PolicyHandle::default();
         let property = Property {
-            id: PropertyId::parse("demo").unwrap(),
-            hosts: vec!["a.org".into()],
-            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
             cache: CachePolicy { query: QueryPolicy::Drop, ..CachePolicy::default() },
+            ..Property::new(
+                PropertyId::parse("demo").unwrap(),
+                vec!["a.org".into()],
+                vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+            )
         };
         let snapshot = Snapshot {
             generation: Generation(1),

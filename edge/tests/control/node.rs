@@ -9,7 +9,7 @@ use std::{
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{
     id::{Generation, PopId, PropertyId},
-    property::{CachePolicy, Property, Upstream},
+    property::{Property, Upstream},
     snapshot::{PopRole, Snapshot, digest_of},
     surrogate_key::SurrogateKey,
     tier::TierKey,
@@ -112,12 +112,11 @@ pub(crate) fn snapshot(generation: u64, host: &str) -> wire::Snapshot {
         generation: Generation(generation),
         pop: PopId::parse("fra").unwrap(),
         role: PopRole::Edge,
-        properties: vec![Property {
-            id: PropertyId::parse("demo").unwrap(),
-            hosts: vec![host.to_owned()],
-            origins: vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
-            cache: CachePolicy::default(),
-        }],
+        properties: vec![Property::new(
+            PropertyId::parse("demo").unwrap(),
+            vec![host.to_owned()],
+            vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
+        )],
         tier_key: TierKey::new([7; 32]),
         shields: vec![],
     };

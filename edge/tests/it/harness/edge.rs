@@ -60,12 +60,11 @@ impl TestEdge {
             generation: Generation(2),
             pop: PopId::parse("test").unwrap(),
             role: PopRole::Edge,
-            properties: vec![Property {
-                id: PropertyId::parse("demo").unwrap(),
-                hosts: vec!["localhost".to_owned()],
-                origins: vec![],
-                cache: CachePolicy::default(),
-            }],
+            properties: vec![Property::new(
+                PropertyId::parse("demo").unwrap(),
+                vec!["localhost".to_owned()],
+                vec![],
+            )],
             tier_key: TierKey::new([9; 32]),
             shields: vec![],
         };
