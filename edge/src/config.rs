@@ -11,7 +11,7 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::{cache, control, listener, proxy::upstream};
+use crate::{cache, control, fetch, listener, upstream};
 
 /// Everything that a node can be told by file, environment and command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,10 +23,14 @@ pub struct Config {
     pub listen: listener::Config,
     /// What is kept.
     pub cache: cache::Config,
+    /// What is fetched, and how long things are remembered or waited for.
+    pub fetch: fetch::Config,
     /// How upstreams are asked.
     pub upstream: upstream::Config,
-    /// Whether a line is written for every exchange. Default true.
+    /// Whether lines are written for exchanges. Default true.
     pub access_log: bool,
+    /// For one in how many exchanges; those that failed always have one. Default 1: for every exchange.
+    pub access_log_every: u32,
     /// The control plane; absent: the node stands alone and serves `property`.
     pub control: Option<control::Config>,
     /// What a node that stands alone calls itself in `Via` and `Cache-Status`. Default `standalone`.
@@ -57,8 +61,10 @@ impl Default for Config {
             process: ProcessConfig::default(),
             listen: listener::Config::default(),
             cache: cache::Config::default(),
+            fetch: fetch::Config::default(),
             upstream: upstream::Config::default(),
             access_log: true,
+            access_log_every: 1,
             control: None,
             pop: PopId::parse("standalone").expect("a plain id"),
             property: Vec::new(),
@@ -70,6 +76,7 @@ impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
         self.cache.check()?;
+        self.fetch.check()?;
         self.upstream.check()?;
         match &self.control {
             Some(control) => {

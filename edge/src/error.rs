@@ -3,7 +3,6 @@
 //! Every failure of the data path passes here once. Invariant: the answer tells a client nothing of addresses,
 //! certificates or files behind the edge.
 
-use pingora::{Error, ErrorSource, ErrorType};
 use tidegate_contract::problem::Problem;
 
 /// Who has to act.
@@ -57,6 +56,12 @@ impl Failure {
     /// The request's target or host cannot be read.
     pub const BAD_REQUEST: Self =
         Self::new(Blame::Client, 400, "bad-request", "the request cannot be understood");
+    /// A condition of the request does not hold.
+    pub const PRECONDITION: Self =
+        Self::new(Blame::Client, 412, "precondition", "a condition of the request does not hold");
+    /// The request came in early data and could be a replay.
+    pub const TOO_EARLY: Self =
+        Self::new(Blame::Client, 425, "too-early", "the request must be repeated after the handshake");
     /// No upstream could be connected to.
     pub const UNREACHABLE: Self =
         Self::new(Blame::Upstream, 502, "upstream-unreachable", "no upstream can be reached");
@@ -76,16 +81,11 @@ impl Failure {
         Self { blame, status, kind, title }
     }
 
-    /// This failure as the error that ends a phase; [`classify`] finds it again.
+    /// An upstream answered another request for the same resource with this status, and will not be asked again for
+    /// each that waited.
     #[must_use]
-    pub fn raise(self) -> Box<Error> {
-        let source = match self.blame {
-            Blame::Client => ErrorSource::Downstream,
-            Blame::Upstream => ErrorSource::Upstream,
-            Blame::Edge => ErrorSource::Internal,
-        };
-        let context = Some(pingora::ImmutStr::Static(self.kind));
-        Error::create(ErrorType::HTTPStatus(self.status), source, context, None)
+    pub const fn refused(status: u16) -> Self {
+        Self::new(Blame::Upstream, status, "upstream-status", "the upstream answered with an error")
     }
 
     /// The answer's body.
@@ -95,92 +95,14 @@ impl Failure {
     }
 }
 
-/// Finds out what an error of the data path means.
-#[must_use]
-pub fn classify(error: &Error) -> Failure {
-    if let Some(raised) = raised(error) {
-        return raised;
-    }
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) => {
-            Failure::BAD_REQUEST
-        }
-        (
-            ErrorSource::Downstream,
-            ErrorType::ReadError
-            | ErrorType::WriteError
-            | ErrorType::ConnectionClosed
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::H2Error,
-        ) => Failure::GONE,
-        (ErrorSource::Downstream, _) => Failure::BAD_REQUEST,
-        (ErrorSource::Upstream, kind) => upstream(kind),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Failure::INTERNAL,
-    }
-}
-
-fn upstream(kind: &ErrorType) -> Failure {
-    match kind {
-        ErrorType::ConnectTimedout
-        | ErrorType::ReadTimedout
-        | ErrorType::WriteTimedout
-        | ErrorType::TLSHandshakeTimedout => Failure::TIMEOUT,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::ConnectProxyFailure
-        | ErrorType::SocketError
-        | ErrorType::TLSHandshakeFailure
-        | ErrorType::InvalidCert => Failure::UNREACHABLE,
-        _ => Failure::BROKEN,
-    }
-}
-
-/// A failure that [`Failure::raise`] made.
-fn raised(error: &Error) -> Option<Failure> {
-    let ErrorType::HTTPStatus(status) = error.etype() else { return None };
-    let context = error.context.as_ref()?.as_str();
-    RAISED.iter().find(|known| known.status == *status && known.kind == context).copied()
-}
-
-const RAISED: &[Failure] = &[
-    Failure::UNKNOWN_HOST,
-    Failure::LOOP,
-    Failure::NO_POLICY,
-    Failure::NOT_STORED,
-    Failure::BAD_REQUEST,
-    Failure::UNREACHABLE,
-    Failure::TIMEOUT,
-    Failure::BROKEN,
-    Failure::INTERNAL,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_was_raised_is_found_again() {
-        for failure in RAISED {
-            assert_eq!(classify(&failure.raise()), *failure);
-        }
-    }
-
-    #[test]
-    fn blame_and_status_follow_source_and_kind() {
-        let error = |source, kind| *Error::create(kind, source, None, None);
-        for (source, kind, expected) in [
-            (ErrorSource::Upstream, ErrorType::ConnectTimedout, Failure::TIMEOUT),
-            (ErrorSource::Upstream, ErrorType::ReadTimedout, Failure::TIMEOUT),
-            (ErrorSource::Upstream, ErrorType::ConnectRefused, Failure::UNREACHABLE),
-            (ErrorSource::Upstream, ErrorType::ConnectionClosed, Failure::BROKEN),
-            (ErrorSource::Upstream, ErrorType::HTTPStatus(503), Failure::BROKEN),
-            (ErrorSource::Downstream, ErrorType::WriteError, Failure::GONE),
-            (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader, Failure::BAD_REQUEST),
-            (ErrorSource::Internal, ErrorType::InternalError, Failure::INTERNAL),
-        ] {
-            assert_eq!(classify(&error(source, kind)), expected);
-        }
+    fn a_problem_has_the_status_and_the_name_of_its_failure() {
+        let problem = Failure::refused(503).problem();
+        assert_eq!((problem.status, problem.kind.as_str()), (503, "/problem/upstream-status"));
+        assert_eq!(Failure::LOOP.problem().status, 508);
     }
 }

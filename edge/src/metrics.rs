@@ -1,4 +1,4 @@
-//! Every number that the edge publishes, but those of the listener, which counts connections beside its sockets.
+//! Numbers of exchanges and of the node as a whole; every folder below declares its own beside its code.
 //!
 //! Declared once per process. Invariant: label values are words of this program's enums; no URL, address or id.
 
@@ -7,10 +7,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-};
-use tidegate_chassis::metrics::{counter, counter_vec, gauge, gauge_vec, histogram, histogram_vec};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use tidegate_chassis::metrics::{counter_vec, gauge, gauge_vec, histogram_vec};
 
 /// Handles on every metric; clones count into the same numbers.
 #[derive(Clone)]
@@ -23,12 +21,6 @@ pub struct Metrics {
     pub request_seconds: HistogramVec,
     /// Body bytes sent to clients.
     pub response_bytes: IntCounterVec,
-    /// Fills that ended, by result.
-    pub fills: IntCounterVec,
-    /// Time that a finished fill took.
-    pub fill_seconds: Histogram,
-    /// Responses that were not stored, by reason.
-    pub unstorable: IntCounterVec,
     /// What the cache holds, in bytes.
     pub cache_bytes: IntGaugeVec,
     /// Objects in the memory tier.
@@ -43,12 +35,8 @@ pub struct Metrics {
     pub lease_certain: IntGauge,
     /// Purges that are accepted but not yet applied here.
     pub purge_lag: IntGauge,
-    /// Requests sent upstream by tier.
-    pub upstream_requests: IntCounterVec,
-    /// Upstream requests that failed, by tier and kind.
-    pub upstream_errors: IntCounterVec,
-    /// Upstream requests that were repeated elsewhere.
-    pub upstream_retries: IntCounter,
+    /// Requests of players that speak CMCD, by the kind of object and by whether they ran dry.
+    pub player_requests: IntCounterVec,
     totals: Arc<Totals>,
 }
 
@@ -104,24 +92,6 @@ impl Metrics {
                 "Body bytes sent to clients by protocol.",
                 &["protocol"],
             ),
-            fills: counter_vec(
-                registry,
-                "edge_fills_total",
-                "Fills that ended, by result: stored, confirmed (304), failed.",
-                &["result"],
-            ),
-            fill_seconds: histogram(
-                registry,
-                "edge_fill_seconds",
-                "Seconds from the response's head to the end of its body, of fills that finished.",
-                SECONDS,
-            ),
-            unstorable: counter_vec(
-                registry,
-                "edge_unstorable_total",
-                "Responses that were passed on without being stored, by reason.",
-                &["reason"],
-            ),
             cache_bytes: gauge_vec(
                 registry,
                 "edge_cache_bytes",
@@ -151,22 +121,12 @@ impl Metrics {
                 "edge_purge_lag_orders",
                 "Purges that the control plane accepted and that are not applied here yet.",
             ),
-            upstream_requests: counter_vec(
+            player_requests: counter_vec(
                 registry,
-                "edge_upstream_requests_total",
-                "Requests sent upstream, repeats included, by tier (shield, origin).",
-                &["tier"],
-            ),
-            upstream_errors: counter_vec(
-                registry,
-                "edge_upstream_errors_total",
-                "Upstream requests that failed, by tier and kind.",
-                &["tier", "kind"],
-            ),
-            upstream_retries: counter(
-                registry,
-                "edge_upstream_retries_total",
-                "Upstream requests that were repeated after a failure.",
+                "edge_player_requests_total",
+                "Requests of players that speak CMCD, by the kind of object that they ask for and by whether they ran \
+                 dry since the last one (yes, no).",
+                &["object", "starved"],
             ),
             totals: Arc::default(),
         }

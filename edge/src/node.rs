@@ -13,7 +13,6 @@ use axum::{
     routing::post,
 };
 use http::{StatusCode, header};
-use pingora::proxy::HttpProxy;
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{
     problem::{self, Problem},
@@ -21,17 +20,12 @@ use tidegate_contract::{
 };
 
 use crate::{
-    cache::{
-        lease::Lease,
-        purge::{self, PurgeTable},
-        store::{self, Store},
-    },
+    cache::purge::PurgeTable,
     config::Config,
     control,
+    engine::{Engine, Handles},
+    exchange::Edge,
     listener::Listener,
-    metrics::Metrics,
-    policy::PolicyHandle,
-    proxy::{self, EdgeProxy, Parts, StoreAdapter},
 };
 
 /// Runs a node until it is drained.
@@ -45,24 +39,9 @@ pub async fn run(config: Arc<Config>, process: Process) -> anyhow::Result<()> {
 /// A node that is bound and configured.
 pub struct Node {
     listener: Listener,
-    proxy: Arc<HttpProxy<EdgeProxy>>,
+    edge: Arc<Edge>,
     handles: Handles,
     process: Process,
-}
-
-/// What moves a running node: for its agent, its admin port, and tests.
-#[derive(Clone)]
-pub struct Handles {
-    /// The configuration in use.
-    pub policy: PolicyHandle,
-    /// The purges that were applied.
-    pub purges: PurgeTable,
-    /// Whether every purge is known.
-    pub lease: Lease,
-    /// What is stored.
-    pub store: Store,
-    /// Its numbers.
-    pub metrics: Metrics,
 }
 
 impl Node {
@@ -75,23 +54,9 @@ impl Node {
         for (name, address) in listener.addresses() {
             process.announce(name, address);
         }
-        let handles = handles(config, process, &clock);
-        // Pingora wants its storage to live for ever, and so it does: there is one per process.
-        let adapter =
-            Box::leak(Box::new(StoreAdapter::new(handles.store.clone(), handles.metrics.clone())));
-        let parts = Parts {
-            policy: handles.policy.clone(),
-            adapter,
-            purges: handles.purges.clone(),
-            lease: handles.lease.clone(),
-            cache: config.cache.clone(),
-            metrics: handles.metrics.clone(),
-            clock: clock.clone(),
-            alt_svc: listener.alt_svc(),
-            has_access_log: config.access_log,
-        };
-        let proxy = proxy::build(parts, &config.upstream);
-        let node = Self { listener, proxy, handles, process: process.clone() };
+        let engine = Engine::build(config, process.registry(), &clock, listener.alt_svc())?;
+        let Engine { edge, handles } = engine;
+        let node = Self { listener, edge, handles, process: process.clone() };
         node.follow(config, &clock)?;
         node.publish(clock);
         Ok(node)
@@ -136,13 +101,13 @@ impl Node {
             }
         });
         is_listening.set(true);
-        self.listener.serve(self.proxy, drain).await?;
+        self.listener.serve(self.edge, drain).await?;
         Ok(())
     }
 
     /// Takes the configuration from the control plane or from the file.
     fn follow(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
-        let Handles { policy, purges, lease, store, metrics } = self.handles.clone();
+        let Handles { policy, purges, lease, store, metrics, .. } = self.handles.clone();
         let Some(control) = &config.control else {
             policy.install(config.standalone()).context("the properties of the file")?;
             self.process.admin_routes(purge_route(purges));
@@ -190,41 +155,6 @@ impl Node {
             }
         });
     }
-}
-
-impl Handles {
-    fn publish(&self, clock: &Clock) {
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let (sizes, metrics) = (self.store.sizes(), &self.metrics);
-        metrics.cache_bytes.with_label_values(&["memory"]).set(gauge(sizes.memory_bytes));
-        metrics.cache_bytes.with_label_values(&["in_flight"]).set(gauge(sizes.in_flight_bytes));
-        metrics.cache_objects.set(gauge(sizes.objects));
-        metrics.fills_in_flight.set(gauge(sizes.fills));
-        metrics.purged_names.set(gauge(self.purges.len() as u64));
-        metrics.lease_certain.set(i64::from(self.lease.is_certain(clock.now())));
-        metrics.purge_lag.set(gauge(self.lease.lag()));
-    }
-}
-
-fn handles(config: &Config, process: &Process, clock: &Clock) -> Handles {
-    let metrics = Metrics::register(process.registry());
-    let limits =
-        purge::Limits { names_max: config.cache.purged_names_max, keep_max: config.cache.keep_max };
-    let purges = PurgeTable::new(clock.clone(), limits).counted(metrics.purges.clone());
-    let lease = match &config.control {
-        Some(control) => Lease::new(control.lease),
-        None => Lease::standalone(),
-    };
-    if config.control.is_some() {
-        lease.attach(purges.clone());
-    }
-    let limits = store::Limits {
-        memory_bytes_max: config.cache.memory.as_u64(),
-        in_flight_bytes_max: config.cache.in_flight.as_u64(),
-        keep_max: config.cache.keep_max,
-    };
-    let store = Store::new(limits, purges.clone(), clock.clone());
-    Handles { policy: PolicyHandle::default(), purges, lease, store, metrics }
 }
 
 /// `POST /purge` with a purge order, for a node that stands alone. One that has a control plane takes purges from

@@ -2,36 +2,47 @@
 //!
 //! Invariant: only a request with a good seal is treated as one from another node; a client cannot make it up.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tidegate_contract::{
     header,
+    id::StreamId,
     snapshot::Snapshot,
     tier::{TierKey, TierRequest},
 };
 
 /// This node in `Via`, `Cache-Status` and `CDN-Loop`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NodeName {
+pub struct NodeName {
     /// `tidegate-<pop>`.
     pub name: String,
     /// With what tells this process from others of its PoP: `tidegate-<pop>; node=<hex>`.
     pub unique: String,
+    /// `1.1 tidegate-<pop>`.
+    pub via: HeaderValue,
 }
 
 impl NodeName {
     /// The name of a process in a PoP.
     #[must_use]
-    pub(super) fn new(pop: &str, process: u64) -> Self {
+    pub fn new(pop: &str, process: u64) -> Self {
         let name = format!("tidegate-{pop}");
-        Self { unique: format!("{name}; node={process:016x}"), name }
+        Self {
+            unique: format!("{name}; node={process:016x}"),
+            via: HeaderValue::try_from(format!("1.1 {name}"))
+                .expect("the id of a PoP is of letters and digits"),
+            name,
+        }
     }
 }
 
 /// The node that asks, when the request carries a good seal.
 #[must_use]
-pub(super) fn child(headers: &HeaderMap, key: &TierKey, now: SystemTime) -> Option<TierRequest> {
+pub fn child(headers: &HeaderMap, key: &TierKey, now: SystemTime) -> Option<TierRequest> {
     let value = headers.get(header::TIER)?.to_str().ok()?;
     match key.open(value, unix_s(now)) {
         Ok(child) => Some(child),
@@ -46,16 +57,18 @@ pub(super) fn child(headers: &HeaderMap, key: &TierKey, now: SystemTime) -> Opti
 #[must_use]
 pub(super) fn seal(
     snapshot: &Snapshot,
-    seen: std::collections::BTreeMap<tidegate_contract::id::StreamId, u64>,
+    seen: BTreeMap<StreamId, u64>,
     now: SystemTime,
-) -> String {
+) -> HeaderValue {
     let request = TierRequest { pop: snapshot.pop.clone(), seen };
-    snapshot.tier_key.seal(&request, unix_s(now))
+    // The seal is of ids and numbers; a shield takes an empty one for none.
+    HeaderValue::try_from(snapshot.tier_key.seal(&request, unix_s(now)))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Whether the request passed this process before, or too many nodes (RFC 8586).
 #[must_use]
-pub(super) fn is_loop(headers: &HeaderMap, node: &NodeName) -> bool {
+pub fn is_loop(headers: &HeaderMap, node: &NodeName) -> bool {
     let values = headers.get_all(header::CDN_LOOP).iter().filter_map(|value| value.to_str().ok());
     let mut nodes = 0;
     for entry in values.flat_map(|value| value.split(',')) {
@@ -104,7 +117,7 @@ mod tests {
         let (key, other) = (TierKey::new([1; 32]), TierKey::new([2; 32]));
         let request = TierRequest {
             pop: tidegate_contract::id::PopId::parse("fra").unwrap(),
-            seen: Default::default(),
+            seen: BTreeMap::default(),
         };
         let headers = with("tidegate-tier", &key.seal(&request, 1000));
         assert_eq!(child(&headers, &key, now), Some(request));

@@ -1,0 +1,123 @@
+//! The parts of a node that answer, built from its settings: store, upstreams, guard, exchange.
+//!
+//! No socket is bound here, so that tests and benchmarks can have an engine without a listener. Invariant: everything
+//! that counts does so in the one registry that is handed in.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use prometheus::Registry;
+use tidegate_chassis::Clock;
+
+use crate::{
+    cache::{
+        self,
+        lease::Lease,
+        purge::{self, PurgeTable},
+        store::Store,
+    },
+    config::Config,
+    exchange::{self, Edge, LogPolicy},
+    fetch::{self, Fetcher},
+    guard::Guard,
+    metrics::Metrics,
+    policy::PolicyHandle,
+    upstream::{self, Upstreams},
+};
+
+/// What moves a running node: for its agent, its admin port, and tests.
+#[derive(Clone)]
+pub struct Handles {
+    /// The configuration in use.
+    pub policy: PolicyHandle,
+    /// The purges that were applied.
+    pub purges: PurgeTable,
+    /// Whether every purge is known.
+    pub lease: Lease,
+    /// What is stored.
+    pub store: Store,
+    /// Its fetches.
+    pub fetcher: Fetcher,
+    /// Its numbers.
+    pub metrics: Metrics,
+}
+
+/// Everything behind the listener.
+pub struct Engine {
+    /// What answers requests.
+    pub edge: Arc<Edge>,
+    /// What moves it.
+    pub handles: Handles,
+}
+
+impl Engine {
+    /// Builds the parts.
+    ///
+    /// # Errors
+    /// When a file or folder of the settings cannot be used.
+    pub fn build(
+        config: &Config,
+        registry: &Registry,
+        clock: &Clock,
+        alt_svc: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let handles = handles(config, registry, clock)?;
+        let edge = Edge::new(exchange::Parts {
+            policy: handles.policy.clone(),
+            fetcher: handles.fetcher.clone(),
+            guard: Guard::new(registry, None, std::time::Instant::now()),
+            metrics: handles.metrics.clone(),
+            alt_svc,
+            log: LogPolicy { is_on: config.access_log, every: config.access_log_every },
+            purge_wait_max: config.cache.purge_wait_max,
+        });
+        Ok(Self { edge: Arc::new(edge), handles })
+    }
+}
+
+impl Handles {
+    /// Brings the gauges up to date.
+    pub fn publish(&self, clock: &Clock) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let (sizes, metrics) = (self.store.sizes(), &self.metrics);
+        metrics.cache_bytes.with_label_values(&["memory"]).set(gauge(sizes.memory_bytes));
+        metrics.cache_bytes.with_label_values(&["in_flight"]).set(gauge(sizes.in_flight_bytes));
+        metrics.cache_objects.set(gauge(sizes.objects));
+        metrics.fills_in_flight.set(gauge(sizes.fills));
+        metrics.purged_names.set(gauge(self.purges.len() as u64));
+        metrics.lease_certain.set(i64::from(self.lease.is_certain(clock.now())));
+        metrics.purge_lag.set(gauge(self.lease.lag()));
+        self.fetcher.settle();
+    }
+}
+
+fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Result<Handles> {
+    let metrics = Metrics::register(registry);
+    let limits =
+        purge::Limits { names_max: config.cache.purged_names_max, keep_max: config.cache.keep_max };
+    let purges = PurgeTable::new(clock.clone(), limits).counted(metrics.purges.clone());
+    let lease = match &config.control {
+        Some(control) => Lease::new(control.lease),
+        None => Lease::standalone(),
+    };
+    if config.control.is_some() {
+        lease.attach(purges.clone());
+    }
+    let store_metrics = cache::Metrics::register(registry);
+    let store = Store::open(&config.cache, purges.clone(), clock.clone(), store_metrics)
+        .context("the store")?;
+    let upstreams =
+        Upstreams::new(&config.upstream, upstream::Metrics::register(registry), clock.clone())
+            .context("upstream.ca")?;
+    let fetcher = Fetcher::new(fetch::Parts {
+        store: store.clone(),
+        purges: purges.clone(),
+        lease: lease.clone(),
+        upstreams,
+        clock: clock.clone(),
+        cache: config.cache.clone(),
+        config: config.fetch.clone(),
+        metrics: fetch::Metrics::register(registry),
+    });
+    Ok(Handles { policy: PolicyHandle::default(), purges, lease, store, fetcher, metrics })
+}

@@ -1,0 +1,155 @@
+//! From a response to what is stored of it: judged, named, measured.
+//!
+//! Pure. Invariant: what is stored can be purged by its URL and by every surrogate key that it carries; a response
+//! whose keys cannot be read is not stored.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tidegate_contract::header::{CACHE_STATUS, REQUEST_ID, TIER};
+
+use super::wanted::{Route, Wanted};
+use crate::cache::{
+    fields::Fields,
+    freshness::{Arrival, Unstorable, judge},
+    kept,
+    media_class::MediaClass,
+    object::{Checked, Extent, Head},
+    purge,
+    variance::{Varies, Vary},
+};
+
+/// What is known of the exchange with upstream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    /// What was wanted.
+    pub(super) wanted: &'a Wanted,
+    /// The method whose answer it counts as.
+    pub(super) method: &'a Method,
+    /// The number of the last purge known before upstream was asked.
+    pub(super) born: u64,
+    /// When upstream was asked.
+    pub(super) asked_at: SystemTime,
+    /// When its head arrived.
+    pub(super) answered_at: SystemTime,
+    /// The largest body that is kept.
+    pub(super) bytes_max: u64,
+}
+
+/// A response that may be stored.
+pub(super) struct Admitted {
+    pub(super) head: Head,
+    /// By what it varies and which variant it is.
+    pub(super) variance: Option<(Vary, [u8; 16])>,
+}
+
+/// The head to store for a response, whose body is all of the resource.
+///
+/// # Errors
+/// [`Unstorable`] says why it is not stored.
+pub(super) fn whole(
+    status: StatusCode,
+    headers: &HeaderMap,
+    circumstances: &Circumstances<'_>,
+) -> Result<Admitted, Unstorable> {
+    let length = length(headers);
+    if length.is_some_and(|bytes| bytes > circumstances.bytes_max) {
+        // Judged first, so that the reason is the response's own where it has one.
+        admit(status, headers.clone(), Extent::Whole, length, circumstances)?;
+        return Err(Unstorable::Size);
+    }
+    admit(status, headers.clone(), Extent::Whole, length, circumstances)
+}
+
+/// The head to store for headers that say what the whole resource is, with a body of this extent and length.
+///
+/// # Errors
+/// [`Unstorable`] says why it is not stored.
+pub(super) fn admit(
+    status: StatusCode,
+    headers: HeaderMap,
+    extent: Extent,
+    length: Option<u64>,
+    circumstances: &Circumstances<'_>,
+) -> Result<Admitted, Unstorable> {
+    let Circumstances { wanted, answered_at, .. } = *circumstances;
+    let Route { host, path, .. } = &wanted.route;
+    let policy = &wanted.route.property().cache;
+    let class = MediaClass::of(path, text(&headers, &header::CONTENT_TYPE));
+    let arrival = Arrival {
+        method: circumstances.method,
+        status,
+        headers: &headers,
+        is_authorized: wanted.is_authorized(),
+        requested_at: circumstances.asked_at,
+        received_at: answered_at,
+        class,
+    };
+    let freshness = judge(&arrival, policy)?;
+    let names = purge::names(&wanted.route.property().id, host, path, &headers)
+        .map_err(|_| Unstorable::SurrogateKey)?;
+    let vary = match Varies::of(&headers) {
+        Varies::No => None,
+        Varies::By(vary) => Some(vary),
+        Varies::Any => return Err(Unstorable::VaryAny),
+    };
+    let variance = vary.clone().map(|vary| {
+        let variant = vary.select(&wanted.headers, &policy.vary);
+        (vary, variant)
+    });
+    let headers = stored(&headers, answered_at);
+    let head = Head {
+        status,
+        public: public(&headers),
+        headers,
+        freshness,
+        names,
+        born: circumstances.born,
+        created: answered_at,
+        length,
+        extent,
+        class,
+        vary,
+        checked: Checked::default(),
+    };
+    Ok(Admitted { head, variance })
+}
+
+/// The length that headers announce.
+#[must_use]
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, &header::CONTENT_LENGTH)?.parse().ok()
+}
+
+/// What is kept of a response's headers: as the rules say, without what names this one exchange, and with the time
+/// when it was received if it names none (RFC 9110 section 6.6.1).
+fn stored(headers: &HeaderMap, received_at: SystemTime) -> HeaderMap {
+    let mut kept = kept::kept(headers);
+    for name in NOT_KEPT {
+        kept.remove(*name);
+    }
+    if !kept.contains_key(header::DATE) {
+        kept.insert(header::DATE, date(received_at));
+    }
+    kept
+}
+
+/// What a client gets of stored headers; the age is said anew with every answer.
+pub(super) fn public(headers: &HeaderMap) -> Fields {
+    let mut public = kept::public(headers);
+    public.remove(header::AGE);
+    Fields::new(public)
+}
+
+/// A time as a header value.
+#[must_use]
+pub(crate) fn date(time: SystemTime) -> HeaderValue {
+    HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is of letters and digits")
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// What belongs to one exchange between two nodes.
+const NOT_KEPT: &[&str] = &["alt-svc", CACHE_STATUS, TIER, REQUEST_ID];

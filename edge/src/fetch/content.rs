@@ -1,0 +1,54 @@
+//! A body that is sent to a client, wherever it comes from.
+//!
+//! Invariant: its end is reported only when it was whole.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::walk::{Lost, Walk};
+use crate::{cache::body::Body, error::Failure, upstream::AnswerBody};
+
+/// A body.
+pub enum Content {
+    /// Stored, or being stored.
+    Stored(Body),
+    /// Standing in slices.
+    Sliced(Walk),
+    /// Coming from upstream for this client alone.
+    Passing(AnswerBody),
+    /// A few bytes of our own.
+    Own(Option<Bytes>),
+}
+
+impl Content {
+    /// Goes on at `start` and stops before `end`; what passes cannot.
+    pub fn seek(&mut self, start: u64, end: u64) {
+        match self {
+            Self::Stored(body) => body.seek(start, Some(end)),
+            Self::Sliced(walk) => walk.seek(start, end),
+            Self::Passing(_) | Self::Own(_) => debug_assert!(false, "what passes has no ranges"),
+        }
+    }
+
+    /// The next bytes; `None` at the end. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`Lost`]: the rest does not come.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
+        match self {
+            Self::Stored(body) => body.read().await.map_err(|_| Lost(Failure::BROKEN)),
+            Self::Sliced(walk) => walk.read().await,
+            Self::Passing(body) => body.next().await.map_err(Lost),
+            Self::Own(bytes) => Ok(bytes.take()),
+        }
+    }
+
+    /// Trailers, after the end.
+    #[must_use]
+    pub fn trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Self::Passing(body) => body.trailers(),
+            Self::Stored(_) | Self::Sliced(_) | Self::Own(_) => None,
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! One ask of upstream as a task of its own: it outlives the exchange that began it, settles what the answer is to
+//! everybody, and goes on as the pump of a fill.
+//!
+//! Invariant: whoever waits is told exactly once, before the first byte of the body is waited for; nothing is told to
+//! others before it can be found in the store.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::oneshot;
+
+use super::{
+    admit::{self, Admitted, Circumstances},
+    collapse::{Outcome, Seat},
+    pump::Pump,
+    shared::{Question, Shared, Unsliceable},
+    slice::{Aligned, Part},
+    wanted::{Failed, Wanted},
+};
+use crate::{
+    cache::{
+        confirm::{self, ByHead},
+        freshness::Unstorable,
+        kept,
+        object::{Extent, Head},
+        store::{Fill, Found},
+    },
+    upstream::{Answer, Candidate, Interim},
+};
+
+/// An ask of upstream.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
+    pub(super) wanted: Arc<Wanted>,
+    /// Those who follow.
+    pub(super) seat: Option<Seat>,
+    /// The exchange that began it, if it is still there.
+    pub(super) reply: Option<oneshot::Sender<Result<Fetched, Failed>>>,
+    pub(super) interim: Option<Interim>,
+    /// What is stored and has to be confirmed.
+    pub(super) stale: Option<Confirmable>,
+    /// The slice to ask for instead of the whole.
+    pub(super) slice: Option<Aligned>,
+    /// Whether the fill goes on when nobody reads it.
+    pub(super) is_wanted_anyway: bool,
+}
+
+/// Something stored that upstream may confirm.
+#[derive(Clone)]
+pub(super) struct Confirmable {
+    pub(super) head: Arc<Head>,
+    pub(super) fill: u64,
+    /// Whether an answer that upstream cannot answer is a failure, because what is stored can be served then.
+    pub(super) on_error: bool,
+}
+
+/// What an ask brought.
+pub(super) enum Fetched {
+    /// It is being stored, and read from there.
+    Stored(Found, Forward),
+    /// What is stored counts again, with this head.
+    Confirmed(Arc<Head>, Forward),
+    /// It passes: nobody else gets it.
+    Passed(Box<Answer>, Option<Unstorable>),
+    /// Only what the client asks for can be passed on.
+    PassOn,
+}
+
+/// The exchange with upstream, as the client and the log are told of it.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// Its `Cache-Status`.
+    pub cache_status: Option<HeaderValue>,
+    /// Who gave it.
+    pub from: Option<Candidate>,
+    /// How many upstreams were asked.
+    pub attempts: u32,
+    /// Headers that only the client gets that asked.
+    pub withheld: HeaderMap,
+    /// Whether it is being stored, or was confirmed.
+    pub is_stored: bool,
+}
+
+impl Forward {
+    /// What an answer says.
+    #[must_use]
+    pub fn of(answer: &Answer) -> Self {
+        Self {
+            status: answer.status,
+            cache_status: answer.next_hop_cache_status.clone(),
+            from: Some(answer.from),
+            attempts: answer.attempts,
+            withheld: HeaderMap::new(),
+            is_stored: false,
+        }
+    }
+}
+
+impl Job {
+    /// Runs to the end of the answer; true when it was a live playlist that stands still.
+    pub(super) async fn run(mut self) -> bool {
+        let shared = self.shared.clone();
+        let wanted = self.wanted.clone();
+        loop {
+            let born = shared.born(&wanted.route);
+            let (headers, interim) = (self.headers(), self.interim.clone());
+            let question = Question { method: Method::GET, headers, body: None, interim };
+            let answer = match shared.ask(&wanted, question).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    self.fail(Failed::without_answer(failure));
+                    return false;
+                }
+            };
+            // What comes now comes with the body.
+            self.interim = None;
+            if answer.status == StatusCode::NOT_MODIFIED
+                && let Some(stale) = &self.stale
+            {
+                if confirm::does_confirm(&stale.head.headers, &answer.headers) {
+                    return self.confirmed(&answer, born);
+                }
+                // It speaks of something else than what is stored: ask for that.
+                self.stale = None;
+                continue;
+            }
+            if answer.status == StatusCode::PARTIAL_CONTENT && self.slice.is_some() {
+                match self.part(answer, born) {
+                    Next::Pump(pump) => return pump.run().await,
+                    Next::Again => continue,
+                    Next::Done => return false,
+                }
+            }
+            return match self.whole(answer, born) {
+                Some(pump) => pump.run().await,
+                None => false,
+            };
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.wanted.unconditional();
+        if let Some(stale) = &self.stale {
+            headers.extend(confirm::question(&stale.head.headers));
+        }
+        if let Some(slice) = &self.slice {
+            headers.insert(header::RANGE, slice.header());
+        }
+        headers
+    }
+
+    /// Upstream confirms what is stored; true when that is a live playlist that stands still.
+    fn confirmed(mut self, answer: &Answer, born: u64) -> bool {
+        let Some(stale) = self.stale.take() else { return false };
+        let shared = self.shared.clone();
+        let merged = confirm::merge(&stale.head.headers, &answer.headers);
+        let circumstances = self.circumstances(answer, born, &Method::GET);
+        let extent = stale.head.extent;
+        let length = stale.head.length;
+        let admitted = admit::admit(stale.head.status, merged, extent, length, &circumstances);
+        let mut forward = Forward::of(answer);
+        let route = &self.wanted.route;
+        let (head, outcome) = match admitted {
+            Ok(Admitted { mut head, .. }) => {
+                // The variant stays the one that it was stored as.
+                (head.created, head.vary) = (stale.head.created, stale.head.vary.clone());
+                let head = Arc::new(head);
+                forward.is_stored = shared.parts.store.refresh(&route.key, &stale.head, stale.fill, &head);
+                shared.parts.metrics.fills.with_label_values(&["confirmed"]).inc();
+                let is_for_all = !head.freshness.always_revalidate;
+                (head, if is_for_all { Outcome::Settled } else { Outcome::OnYourOwn })
+            }
+            Err(reason) => {
+                // It answers this one exchange, and is forgotten.
+                self.note_unstorable(reason);
+                shared.parts.store.remove_fill(&route.key, &stale.head, stale.fill);
+                (Arc::new(merged_head(&stale.head, answer, &circumstances)), Outcome::OnYourOwn)
+            }
+        };
+        let is_stalled = shared.playlists.saw_again(route, answer.from);
+        self.settle(outcome, Ok(Fetched::Confirmed(head, forward)));
+        is_stalled
+    }
+
+    /// An answer that is no part: of the whole resource, or an error.
+    fn whole(mut self, answer: Answer, born: u64) -> Option<Pump> {
+        let (is_error, stale) = (is_error(answer.status), self.stale.take());
+        if is_error && stale.as_ref().is_some_and(|stale| stale.on_error) {
+            self.fail(Failed::answered(answer.status));
+            return None;
+        }
+        let circumstances = self.circumstances(&answer, born, &Method::GET);
+        let admitted = admit::whole(answer.status, &answer.headers, &circumstances);
+        let sliceable = match &admitted {
+            Err(Unstorable::Size) => Aligned::instead_of(&self.wanted, &answer),
+            _ => None,
+        };
+        if let Some(aligned) = sliceable {
+            // Too large to be kept whole, so that it comes in slices, each when it is read.
+            return self.in_slices(&answer, born, aligned);
+        }
+        let begun = admitted.and_then(|admitted| {
+            let room = self.shared.parts.store.reserve(admitted.head.length);
+            room.map(|room| (admitted, room)).ok_or(Unstorable::NoRoom)
+        });
+        match begun {
+            Ok((admitted, room)) => {
+                let key = self.wanted.route.key;
+                let Admitted { head, variance } = admitted;
+                let is_private = head.freshness.always_revalidate;
+                let fill = self.shared.parts.store.begin(key, variance.clone(), head, room);
+                self.remember_storable(variance);
+                let outcome = if is_private { Outcome::OnYourOwn } else { Outcome::Settled };
+                Some(self.fill(outcome, fill, answer))
+            }
+            Err(reason) => {
+                self.unstorable(reason, answer, stale.as_ref());
+                None
+            }
+        }
+    }
+
+    /// A part of the resource that was asked for.
+    fn part(&mut self, answer: Answer, born: u64) -> Next {
+        let Some(aligned) = self.slice.take() else { return Next::Again };
+        let part = match Part::read(&answer, &aligned) {
+            Ok(part) => part,
+            Err(total) => {
+                let is_large = total.is_some_and(|total| total > self.bytes_max());
+                return self.cannot_slice(is_large);
+            }
+        };
+        let circumstances = self.circumstances(&answer, born, &Method::GET);
+        let admitted = part.admit(&answer, &aligned, &circumstances);
+        let Ok((whole, slice)) = admitted else {
+            // Not storable: the client gets what it asked for, neither more nor less.
+            if let Err(reason) = admitted {
+                self.note_unstorable(reason);
+            }
+            return self.pass_on();
+        };
+        let store = &self.shared.parts.store;
+        let (Some(room), Some(none)) = (store.reserve(slice.length), store.reserve(Some(0))) else {
+            self.note_unstorable(Unstorable::NoRoom);
+            return self.pass_on();
+        };
+        let key = self.wanted.route.key;
+        let slice_key = part.key(&key, aligned.number);
+        let fill = store.begin(slice_key, None, slice, room);
+        let found = match sliced_head(store, key, whole, none) {
+            Some(found) => found,
+            None => return self.pass_on(),
+        };
+        self.stale = None;
+        let mut forward = Forward::of(&answer);
+        forward.is_stored = true;
+        self.shared.unstorable.forget(&key);
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward)));
+        Next::Pump(self.pump(fill, answer, true))
+    }
+
+    /// A resource that is too large to be kept whole, whose origin gives parts of it.
+    fn in_slices(mut self, answer: &Answer, born: u64, aligned: Aligned) -> Option<Pump> {
+        let circumstances = self.circumstances(answer, born, &Method::GET);
+        let store = &self.shared.parts.store;
+        let head = aligned.head_of_whole(answer, &circumstances);
+        let stored = head.ok().zip(store.reserve(Some(0)));
+        let key = self.wanted.route.key;
+        let Some(found) = stored.and_then(|(head, none)| sliced_head(store, key, head, none)) else {
+            self.settle(Outcome::OnYourOwn, Ok(Fetched::PassOn));
+            return None;
+        };
+        let mut forward = Forward::of(answer);
+        forward.is_stored = true;
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward)));
+        None
+    }
+
+    fn fill(mut self, outcome: Outcome, fill: Fill, answer: Answer) -> Pump {
+        let mut forward = Forward::of(&answer);
+        forward.is_stored = true;
+        forward.withheld = kept::withheld(&answer.headers);
+        let found = fill.found();
+        self.settle_now(outcome, Ok(Fetched::Stored(found, forward)));
+        let is_wanted_anyway = self.is_wanted_anyway;
+        self.pump(fill, answer, is_wanted_anyway)
+    }
+
+    fn pump(&self, fill: Fill, answer: Answer, is_wanted_anyway: bool) -> Pump {
+        let (shared, wanted) = (self.shared.clone(), self.wanted.clone());
+        Pump::new(shared, wanted, fill, answer, is_wanted_anyway)
+    }
+
+    /// An answer that nobody else gets.
+    fn unstorable(mut self, reason: Unstorable, answer: Answer, stale: Option<&Confirmable>) {
+        self.note_unstorable(reason);
+        let route = &self.wanted.route;
+        if let Some(stale) = stale.filter(|_| !is_error(answer.status)) {
+            // What upstream says now stands in place of what is stored.
+            self.shared.parts.store.remove_fill(&route.key, &stale.head, stale.fill);
+        }
+        let outcome = match answer.status {
+            status if is_error(status) => Outcome::Failed(Failed::answered(status)),
+            _ => Outcome::OnYourOwn,
+        };
+        self.settle_now(outcome, Ok(Fetched::Passed(Box::new(answer), Some(reason))));
+    }
+
+    /// The next ask is for the whole, or for what the client asks for.
+    fn cannot_slice(&mut self, is_large: bool) -> Next {
+        let key = self.wanted.route.key;
+        if is_large {
+            self.shared.unsliceable.note(key, Unsliceable::Pass);
+            return self.pass_on();
+        }
+        self.shared.unsliceable.note(key, Unsliceable::Whole);
+        Next::Again
+    }
+
+    fn pass_on(&mut self) -> Next {
+        self.settle_now(Outcome::OnYourOwn, Ok(Fetched::PassOn));
+        Next::Done
+    }
+
+    fn note_unstorable(&self, reason: Unstorable) {
+        let reason_word = reason.as_str();
+        self.shared.parts.metrics.unstorable.with_label_values(&[reason_word]).inc();
+        // For want of room it may be stored the next time.
+        if reason != Unstorable::NoRoom {
+            self.shared.unstorable.note(self.wanted.route.key, reason_word);
+        }
+    }
+
+    fn remember_storable(&self, variance: Option<(crate::cache::variance::Vary, [u8; 16])>) {
+        let key = self.wanted.route.key;
+        self.shared.unstorable.forget(&key);
+        match variance {
+            Some((vary, _)) => self.shared.varies.note(key, vary),
+            None => self.shared.varies.forget(&key),
+        }
+    }
+
+    fn circumstances<'a>(
+        &'a self,
+        answer: &Answer,
+        born: u64,
+        method: &'a Method,
+    ) -> Circumstances<'a> {
+        Circumstances {
+            wanted: &self.wanted,
+            method,
+            born,
+            asked_at: answer.asked_at,
+            answered_at: answer.answered_at,
+            bytes_max: self.bytes_max(),
+        }
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.shared.bytes_max(&self.wanted.route)
+    }
+
+    fn fail(mut self, failed: Failed) {
+        self.settle_now(Outcome::Failed(failed), Err(failed));
+    }
+
+    fn settle(mut self, outcome: Outcome, told: Result<Fetched, Failed>) {
+        self.settle_now(outcome, told);
+    }
+
+    fn settle_now(&mut self, outcome: Outcome, told: Result<Fetched, Failed>) {
+        if let Some(seat) = self.seat.take() {
+            seat.vacate(outcome);
+        }
+        if let Some(reply) = self.reply.take() {
+            // The client may be gone.
+            let _ = reply.send(told);
+        }
+    }
+}
+
+/// What comes after a part.
+enum Next {
+    Pump(Pump),
+    Again,
+    Done,
+}
+
+/// A HEAD for something that is stored stale: its answer may update or outdate it (RFC 9111 section 4.3.5).
+pub(super) async fn head_request(
+    shared: &Shared,
+    wanted: &Wanted,
+    stored: &Confirmable,
+    interim: Option<Interim>,
+) -> Result<Answer, Failed> {
+    let born = shared.born(&wanted.route);
+    let headers = wanted.unconditional();
+    let question = Question { method: Method::HEAD, headers, body: None, interim };
+    let asked = shared.ask(wanted, question).await;
+    let answer = asked.map_err(Failed::without_answer)?;
+    if is_error(answer.status) && stored.on_error {
+        return Err(Failed::answered(answer.status));
+    }
+    let (store, key) = (&shared.parts.store, &wanted.route.key);
+    let is_gone = matches!(answer.status.as_u16(), 404 | 410);
+    if is_gone {
+        store.remove_fill(key, &stored.head, stored.fill);
+    } else if answer.status == stored.head.status {
+        match confirm::by_head(&stored.head.headers, &answer.headers) {
+            ByHead::Nothing => {}
+            ByHead::Outdated => store.remove_fill(key, &stored.head, stored.fill),
+            ByHead::Update(headers) => {
+                let circumstances = Circumstances {
+                    wanted,
+                    method: &Method::GET,
+                    born,
+                    asked_at: answer.asked_at,
+                    answered_at: answer.answered_at,
+                    bytes_max: shared.bytes_max(&wanted.route),
+                };
+                let old = &stored.head;
+                let updated =
+                    admit::admit(old.status, headers, old.extent, old.length, &circumstances);
+                if let Ok(Admitted { mut head, .. }) = updated {
+                    (head.created, head.vary) = (old.created, old.vary.clone());
+                    store.refresh(key, old, stored.fill, &Arc::new(head));
+                }
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// Answers that say that upstream cannot answer now.
+pub(super) fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502..=504)
+}
+
+/// Stores the head of a resource whose body stands in slices.
+fn sliced_head(
+    store: &crate::cache::store::Store,
+    key: crate::cache::key::Key,
+    whole: Admitted,
+    none: crate::cache::budget::Reservation,
+) -> Option<Found> {
+    let fill = store.begin(key, whole.variance, whole.head, none);
+    let found = fill.found();
+    fill.finish().ok().map(|_| found)
+}
+
+/// The stored head with what a 304 brings, for one answer.
+fn merged_head(stored: &Head, answer: &Answer, circumstances: &Circumstances<'_>) -> Head {
+    let merged = confirm::merge(&stored.headers, &answer.headers);
+    let mut head = stored.clone();
+    head.freshness.received_at = circumstances.answered_at;
+    head.freshness.initial_age = std::time::Duration::ZERO;
+    head.public = admit::public(&merged);
+    head.headers = merged;
+    debug_assert!(matches!(head.extent, Extent::Whole | Extent::Sliced { .. }));
+    head
+}

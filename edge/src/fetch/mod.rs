@@ -1,0 +1,53 @@
+//! What happens when the store alone does not answer: upstream is asked once for all who want the same, its answer is
+//! stored while it arrives, and everybody reads from there.
+//!
+//! | what                                                         | file            |
+//! |--------------------------------------------------------------|-----------------|
+//! | one exchange, from its first look to its answer              | `fetcher.rs`    |
+//! | what nobody waits for                                        | `background.rs`, `prefetch.rs` |
+//! | what an unsafe method changed                                | `invalidate.rs` |
+//! | reading a body, whole or from slice to slice                 | `content.rs`, `walk.rs` |
+//! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
+//! | which slice; is the answer that one                          | `slice.rs`      |
+//! | may it be stored, as what                                    | `admit.rs`      |
+//! | is something stored, what is it good for                     | `look.rs`       |
+//! | who asks, who waits                                          | `collapse.rs`   |
+//! | live playlists                                               | `playlists.rs`, `live.rs`, `playlist.rs` |
+//!
+//! Invariant: a fill is a task of its own; no client's speed or departure changes what the others get.
+
+mod fetcher; // the face
+mod background; // what nobody waits for
+mod invalidate; // what an unsafe method changed
+mod content; // a body, wherever it comes from
+mod walk; // from slice to slice
+mod job; // one ask of upstream
+mod pump; // bytes into a fill
+mod slice; // aligned slices
+mod admit; // may it be stored, as what
+mod look; // is something stored, what is it good for
+mod shared; // what all fetches share
+mod prefetch; // how much is fetched ahead
+mod playlists; // what is remembered of playlists
+mod live; // does one stand still
+mod playlist; // reading one
+mod memory; // bounded hints
+mod collapse; // who asks, who waits
+mod tier; // between nodes
+mod metrics;
+mod config;
+mod wanted; // a request, free of its stream
+
+pub(crate) use self::admit::date;
+pub use self::{
+    config::{Config, ConfigError},
+    content::Content,
+    fetcher::{Fetcher, Got, How},
+    job::Forward,
+    look::{Asked, Look, Stale},
+    metrics::Metrics,
+    shared::Parts,
+    tier::{NodeName, child, is_loop},
+    walk::{Lost, Walk},
+    wanted::{Client, Failed, Route, Wanted},
+};

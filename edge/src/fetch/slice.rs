@@ -1,0 +1,237 @@
+//! Aligned slices of a resource: which one is asked for, and whether an answer is that one.
+//!
+//! Pure. Slices are kept under keys that name the validator of the whole, so that slices of different representations
+//! never meet. Invariant: a part is believed only when it says where it belongs, how long the whole is, and which
+//! representation it is of.
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::{
+    admit::{self, Admitted, Circumstances},
+    wanted::Wanted,
+};
+use crate::{
+    cache::{
+        freshness::Unstorable,
+        key::Key,
+        media_class::MediaClass,
+        object::{Extent, Head},
+        range::{ContentRange, Selection, Span, select},
+    },
+    upstream::Answer,
+};
+
+/// One aligned slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aligned {
+    pub(super) number: u64,
+    pub(super) slice_bytes: u64,
+}
+
+/// A part that is what it was asked to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) span: Span,
+    pub(super) total: u64,
+    pub(super) validator: Vec<u8>,
+}
+
+impl Aligned {
+    /// The slice to ask for when a range of something unknown is wanted; absent where the whole has to be asked for.
+    pub(super) fn for_range(wanted: &Wanted) -> Option<Self> {
+        let slice_bytes = slice_bytes(wanted)?;
+        let start = first_byte(wanted)?;
+        Some(Self { number: start / slice_bytes, slice_bytes })
+    }
+
+    /// Whether the end of something unknown is wanted, which no aligned slice begins with.
+    pub(super) fn is_suffix(wanted: &Wanted) -> bool {
+        let is_sliced = slice_bytes(wanted).is_some();
+        is_sliced && wanted.headers.contains_key(header::RANGE) && wants_end(wanted)
+    }
+
+    /// The slices of a resource whose whole is too large to be kept.
+    pub(super) fn instead_of(wanted: &Wanted, answer: &Answer) -> Option<Self> {
+        let accepts = answer.headers.get(header::ACCEPT_RANGES)?.as_bytes();
+        let is_sliceable = answer.status == StatusCode::OK
+            && accepts.eq_ignore_ascii_case(b"bytes");
+        strong_validator(&answer.headers)?;
+        let slice_bytes = slice_bytes(wanted)?;
+        is_sliceable.then_some(Self { number: 0, slice_bytes })
+    }
+
+    /// The slice in which a position lies.
+    pub(super) fn at(position: u64, slice_bytes: u64) -> Self {
+        Self { number: position / slice_bytes, slice_bytes }
+    }
+
+    /// The bytes of a resource of this length.
+    pub(super) fn span(self, total: u64) -> Span {
+        let start = self.number.saturating_mul(self.slice_bytes);
+        Span { start: start.min(total), end: start.saturating_add(self.slice_bytes).min(total) }
+    }
+
+    /// The `Range` that asks for it.
+    pub(super) fn header(self) -> HeaderValue {
+        let Span { start, end } = self.span(u64::MAX);
+        HeaderValue::try_from(format!("bytes={start}-{}", end.saturating_sub(1)))
+            .expect("a range is of letters and digits")
+    }
+
+    /// The head that stands for the whole, from an answer that would have brought it.
+    pub(super) fn head_of_whole(
+        self,
+        answer: &Answer,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Admitted, Unstorable> {
+        let total = admit::length(&answer.headers).ok_or(Unstorable::Size)?;
+        let extent = Extent::Sliced { total, slice_bytes: self.slice_bytes };
+        admit::admit(answer.status, answer.headers.clone(), extent, None, circumstances)
+    }
+}
+
+impl Part {
+    /// Reads an answer to a request for a slice; otherwise says how long the whole is, if that is known.
+    pub(super) fn read(answer: &Answer, aligned: &Aligned) -> Result<Self, Option<u64>> {
+        let range = answer.headers.get(header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let Some(ContentRange { span: Some(span), total: Some(total) }) = range else {
+            return Err(None);
+        };
+        let is_aligned = span == aligned.span(total);
+        let length = admit::length(&answer.headers);
+        let is_whole = length.is_none_or(|length| length == span.end - span.start);
+        match strong_validator(&answer.headers) {
+            Some(validator) if is_aligned && is_whole => {
+                Ok(Self { span, total, validator })
+            }
+            _ => Err(Some(total)),
+        }
+    }
+
+    /// The heads to store: of the whole, and of this slice.
+    pub(super) fn admit(
+        &self,
+        answer: &Answer,
+        aligned: &Aligned,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<(Admitted, Head), Unstorable> {
+        let mut headers = answer.headers.clone();
+        headers.remove(header::CONTENT_RANGE);
+        headers.remove(header::CONTENT_LENGTH);
+        let extent = Extent::Sliced { total: self.total, slice_bytes: aligned.slice_bytes };
+        let whole = admit::admit(StatusCode::OK, headers, extent, None, circumstances)?;
+        let slice = self.head(&whole.head);
+        Ok((whole, slice))
+    }
+
+    /// The head of this slice, for a whole with this head.
+    pub(super) fn head(&self, whole: &Head) -> Head {
+        Head {
+            status: StatusCode::PARTIAL_CONTENT,
+            length: Some(self.span.end - self.span.start),
+            extent: Extent::Slice { span: self.span, total: Some(self.total) },
+            headers: HeaderMap::new(),
+            public: Default::default(),
+            ..whole.clone()
+        }
+    }
+
+    /// The name of a slice of this representation.
+    pub(super) fn key(&self, whole: &Key, number: u64) -> Key {
+        whole.slice(&self.validator, number)
+    }
+}
+
+/// What tells one representation of a resource from another for certain; parts may be put together only when it is
+/// the same (RFC 9110 sections 8.8.1 and 15.3.7.3). The length of the whole is part of it.
+pub(super) fn strong_validator(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let tag = headers.get(header::ETAG).map(HeaderValue::as_bytes);
+    match tag {
+        Some(tag) if tag.starts_with(b"\"") => Some(tag.to_vec()),
+        // A weak tag says that there is nothing better; a date does not tell variants apart.
+        Some(_) => None,
+        None if headers.contains_key(header::VARY) => None,
+        None => strong_date(headers),
+    }
+}
+
+/// `Last-Modified`, when the origin said it at least a minute later (RFC 9110 section 8.8.2.2).
+fn strong_date(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let time = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
+    let (modified, said) = (time(header::LAST_MODIFIED)?, time(header::DATE)?);
+    let age = said.duration_since(modified).ok()?;
+    let value = headers.get(header::LAST_MODIFIED)?;
+    (age.as_secs() >= 60).then(|| value.as_bytes().to_vec())
+}
+
+fn slice_bytes(wanted: &Wanted) -> Option<u64> {
+    let is_sliced = matches!(wanted.route.class, MediaClass::Segment | MediaClass::Other);
+    let slice = wanted.route.property().cache.slice.filter(|_| is_sliced)?;
+    (wanted.method == Method::GET).then(|| slice.as_u64())
+}
+
+/// The first byte that a request for a range wants; absent when it wants the end or the whole.
+fn first_byte(wanted: &Wanted) -> Option<u64> {
+    first_of_endless(wanted).filter(|start| *start < ENDLESS / 2)
+}
+
+fn wants_end(wanted: &Wanted) -> bool {
+    first_of_endless(wanted).is_some_and(|start| start >= ENDLESS / 2)
+}
+
+/// The first byte, as if the resource were endless: only a range that counts from the end begins behind any file then.
+fn first_of_endless(wanted: &Wanted) -> Option<u64> {
+    let range = wanted.headers.get(header::RANGE)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::RANGE, range.clone());
+    match select(&wanted.method, &headers, &HeaderMap::new(), ENDLESS) {
+        Selection::One(span) => Some(span.start),
+        Selection::Many(spans) => spans.iter().map(|span| span.start).min(),
+        Selection::Whole | Selection::Unsatisfiable => None,
+    }
+}
+
+/// Longer than any file.
+const ENDLESS: u64 = u64::MAX / 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let parse = |(name, value): &(&str, &str)| {
+            (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        pairs.iter().map(parse).collect()
+    }
+
+    #[test]
+    fn a_slice_lies_where_its_number_says() {
+        let slice = Aligned::at(2_500_000, 1 << 20);
+        assert_eq!(slice.number, 2);
+        assert_eq!(slice.header(), "bytes=2097152-3145727");
+        assert_eq!(slice.span(2_600_000), Span { start: 2_097_152, end: 2_600_000 });
+        assert_eq!(slice.span(10), Span { start: 10, end: 10 });
+        let last = Aligned { number: u64::MAX, slice_bytes: 1 << 20 };
+        assert_eq!(last.span(u64::MAX).end, u64::MAX);
+    }
+
+    #[test]
+    fn only_a_strong_validator_holds_slices_together() {
+        let (early, late) = ("Fri, 21 Nov 2025 02:57:00 GMT", "Fri, 21 Nov 2025 02:58:00 GMT");
+        for (pairs, expected) in [
+            (vec![("etag", "\"a\"")], Some("\"a\"")),
+            (vec![("etag", "W/\"a\"")], None),
+            (vec![("etag", "W/\"a\""), ("last-modified", early), ("date", late)], None),
+            (vec![("last-modified", early), ("date", late)], Some(early)),
+            (vec![("last-modified", early), ("date", early)], None),
+            (vec![("last-modified", early)], None),
+            (vec![("last-modified", early), ("date", late), ("vary", "origin")], None),
+            (vec![("etag", "\"a\""), ("vary", "origin")], Some("\"a\"")),
+            (vec![], None),
+        ] {
+            let found = strong_validator(&headers(&pairs));
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{pairs:?}");
+        }
+    }
+}

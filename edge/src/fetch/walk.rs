@@ -1,0 +1,244 @@
+//! Reading a resource whose body stands in slices: from one to the next, each fetched when it is needed, one ahead.
+//!
+//! Concurrent readers share a slice while it is still arriving. Invariant: every byte that a reader gets is of the one
+//! representation whose head it began with; when a slice turns out to be of another, the reader fails, never mixes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use tokio::sync::oneshot;
+
+use super::{
+    collapse::{Outcome, Role, Seat, Waited},
+    pump::Pump,
+    shared::{Question, Shared},
+    slice::{Aligned, Part, strong_validator},
+    wanted::{Failed, Wanted},
+};
+use crate::{
+    cache::{
+        body::Body,
+        key::Key,
+        object::{Extent, Head},
+        purge::Verdict,
+        store::{Found, Lookup},
+    },
+    error::Failure,
+};
+
+/// A reader of a sliced resource.
+pub struct Walk {
+    whole: Arc<Whole>,
+    position: u64,
+    end: u64,
+    current: Option<(u64, Body)>,
+}
+
+/// What is read.
+struct Whole {
+    shared: Arc<Shared>,
+    wanted: Arc<Wanted>,
+    head: Arc<Head>,
+    fill: u64,
+    validator: Vec<u8>,
+    total: u64,
+    slice_bytes: u64,
+}
+
+/// The rest of a body does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the rest of the body does not come: {}", .0.kind)]
+pub struct Lost(pub Failure);
+
+impl Walk {
+    /// Reads what was found, from its beginning; `None` when it does not stand in slices.
+    pub(super) fn of(shared: &Arc<Shared>, wanted: &Arc<Wanted>, found: &Found) -> Option<Self> {
+        let Extent::Sliced { total, slice_bytes } = found.head.extent else { return None };
+        let whole = Whole {
+            shared: shared.clone(),
+            wanted: wanted.clone(),
+            head: found.head.clone(),
+            fill: found.fill,
+            validator: strong_validator(&found.head.headers)?,
+            total,
+            slice_bytes,
+        };
+        Some(Self { whole: Arc::new(whole), position: 0, end: total, current: None })
+    }
+
+    /// Goes on at `start` and stops before `end`.
+    pub fn seek(&mut self, start: u64, end: u64) {
+        (self.position, self.end) = (start, end.min(self.whole.total));
+        self.current = None;
+    }
+
+    /// Whether the next bytes are stored, or on their way already.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        self.position >= self.end || self.whole.is_known(self.number())
+    }
+
+    /// The next bytes; `None` at the end. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`Lost`]: the rest does not come.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
+        loop {
+            if self.position >= self.end {
+                return Ok(None);
+            }
+            let number = self.number();
+            match &mut self.current {
+                Some((at, body)) if *at == number => match body.read().await {
+                    Ok(Some(bytes)) => {
+                        self.position += bytes.len() as u64;
+                        return Ok(Some(bytes));
+                    }
+                    Ok(None) | Err(_) => return Err(Lost(Failure::BROKEN)),
+                },
+                _ => {
+                    let mut body = self.whole.open(number).await?;
+                    let first = number * self.whole.slice_bytes;
+                    let end = (self.end - first).min(self.whole.slice_bytes);
+                    body.seek(self.position - first, Some(end));
+                    self.current = Some((number, body));
+                    self.look_ahead(number);
+                }
+            }
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.position / self.whole.slice_bytes
+    }
+
+    /// Has the next slice fetched while this one is read.
+    fn look_ahead(&self, number: u64) {
+        let next = number + 1;
+        if next * self.whole.slice_bytes >= self.end || self.whole.is_known(next) {
+            return;
+        }
+        if let Some(seat) = self.whole.shared.collapse.lead(self.whole.key(next)) {
+            self.whole.shared.parts.metrics.background.with_label_values(&["slice"]).inc();
+            self.whole.spawn(next, seat, None);
+        }
+    }
+}
+
+impl Whole {
+    fn key(&self, number: u64) -> Key {
+        self.wanted.route.key.slice(&self.validator, number)
+    }
+
+    fn is_known(&self, number: u64) -> bool {
+        !matches!(self.lookup(number), Lookup::Nothing)
+    }
+
+    fn lookup(&self, number: u64) -> Lookup {
+        let vary = &self.wanted.route.property().cache.vary;
+        match self.shared.parts.store.lookup(&self.key(number), &HeaderMap::new(), vary) {
+            Lookup::Found(found) if !self.is_usable(&found) => Lookup::Nothing,
+            looked_up => looked_up,
+        }
+    }
+
+    /// Whether a slice may be read with this head: not when it was purged and the head came after that.
+    fn is_usable(&self, slice: &Found) -> bool {
+        let verdict = |head: &Head| self.shared.parts.store.verdict(head);
+        verdict(&slice.head) != Verdict::Hard || verdict(&self.head) == Verdict::Hard
+    }
+
+    /// A reader of a slice, from its beginning.
+    async fn open(self: &Arc<Self>, number: u64) -> Result<Body, Lost> {
+        for _ in 0..OPENS_MAX {
+            match self.lookup(number) {
+                Lookup::Found(found) => return Ok(found.body),
+                Lookup::OnDisk(stored) => {
+                    let loaded = self.shared.parts.store.load(stored).await;
+                    if let Some(found) = loaded.filter(|found| self.is_usable(found)) {
+                        return Ok(found.body);
+                    }
+                }
+                Lookup::Nothing => {}
+            }
+            let seat = match self.shared.collapse.join(self.key(number)) {
+                Role::Lead(seat) => seat,
+                Role::Follow(follower) => {
+                    match follower.wait(self.shared.wait_max(&self.wanted.route)).await {
+                        Waited::Lead(seat) => seat,
+                        Waited::For(Outcome::Failed(failed)) => return Err(Lost(failed.failure)),
+                        Waited::For(_) => continue,
+                    }
+                }
+            };
+            let (reply, answer) = oneshot::channel();
+            self.spawn(number, seat, Some(reply));
+            return match answer.await {
+                Ok(Ok(body)) => Ok(body),
+                Ok(Err(failed)) => Err(Lost(failed.failure)),
+                Err(_) => Err(Lost(Failure::INTERNAL)),
+            };
+        }
+        Err(Lost(Failure::BROKEN))
+    }
+
+    fn spawn(self: &Arc<Self>, number: u64, seat: Seat, reply: Option<Reply>) {
+        let whole = self.clone();
+        tokio::spawn(async move { whole.fetch(number, seat, reply).await });
+    }
+
+    /// Fetches a slice.
+    async fn fetch(&self, number: u64, seat: Seat, reply: Option<Reply>) {
+        match self.begin(number).await {
+            Ok((pump, body)) => {
+                seat.vacate(Outcome::Settled);
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(body));
+                }
+                pump.run().await;
+            }
+            Err(failed) => {
+                seat.vacate(Outcome::Failed(failed));
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(failed));
+                }
+            }
+        }
+    }
+
+    async fn begin(&self, number: u64) -> Result<(Pump, Body), Failed> {
+        let aligned = Aligned { number, slice_bytes: self.slice_bytes };
+        let born = self.shared.born(&self.wanted.route);
+        let mut headers = self.wanted.unconditional();
+        headers.insert(header::RANGE, aligned.header());
+        let question = Question { method: Method::GET, headers, body: None, interim: None };
+        let asked = self.shared.ask(&self.wanted, question).await;
+        let answer = asked.map_err(Failed::without_answer)?;
+        let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
+        let part = is_part.then(|| Part::read(&answer, &aligned).ok()).flatten();
+        let part = part.filter(|p| p.validator == self.validator && p.total == self.total);
+        let Some(part) = part else {
+            if answer.status.is_server_error() {
+                return Err(Failed::answered(answer.status));
+            }
+            // The representation changed, or the origin gives no parts any more: begin anew, with the next request.
+            self.shared.parts.metrics.slices_mixed.inc();
+            let store = &self.shared.parts.store;
+            store.remove_fill(&self.wanted.route.key, &self.head, self.fill);
+            return Err(Failed::without_answer(Failure::BROKEN));
+        };
+        let head = Head { born, created: answer.answered_at, ..part.head(&self.head) };
+        let store = &self.shared.parts.store;
+        let no_room = Failed::without_answer(Failure::INTERNAL);
+        let room = store.reserve(head.length).ok_or(no_room)?;
+        let fill = store.begin(self.key(number), None, head, room);
+        let body = fill.body();
+        Ok((Pump::new(self.shared.clone(), self.wanted.clone(), fill, answer, true), body))
+    }
+}
+
+type Reply = oneshot::Sender<Result<Body, Failed>>;
+
+/// How often a slice is looked for again after somebody else fetched it: it may be purged or evicted in between.
+const OPENS_MAX: usize = 4;
