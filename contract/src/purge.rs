@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::surrogate_key::{KeyHash, SurrogateKey};
+use crate::{
+    surrogate_key::{KeyHash, SurrogateKey},
+    url_path::normal_with_query,
+};
 
 /// The longest URL of a purge, in bytes.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
@@ -86,9 +89,10 @@ impl PurgeTarget {
     }
 }
 
-/// The name of a URL in a generation table: host in lower case without port, path with query.
+/// The name of a URL in a generation table: host in lower case without port, path in its normal form with query.
 #[must_use]
 pub fn url_hash(host: &str, path: &str) -> KeyHash {
+    let path = normal_with_query(path);
     let mut name = Vec::with_capacity(host.len() + 1 + path.len());
     name.extend_from_slice(host.as_bytes());
     name.push(0);
@@ -131,6 +135,12 @@ mod tests {
         ] {
             assert_eq!(PurgeTarget::from_url(text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_url_has_one_name() {
+        assert_eq!(url_hash("a.org", "/x/../%7eb?q"), url_hash("a.org", "/~b?q"));
+        assert_ne!(url_hash("a.org", "/b?%7e"), url_hash("a.org", "/b?~"));
     }
 
     #[test]

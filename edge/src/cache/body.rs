@@ -116,6 +116,8 @@ mod tests {
             lifetime: Default::default(),
             stale_while_revalidate: Default::default(),
             stale_if_error: Default::default(),
+            stale_if_unreachable: std::time::Duration::ZERO,
+            is_for_shared: false,
             always_revalidate: false,
             forbids_stale: false,
             is_immutable: false,

@@ -10,13 +10,35 @@ pub mod body; // reading a body, complete or still arriving
 pub mod in_flight; // one writer, many readers
 pub mod object; // a stored response: head and pieces
 pub mod reuse; // may it answer now, and what must happen first
+pub mod wishes; // what a client wishes of a cache
 pub mod freshness; // may it be stored, how long does it count
+mod lifetime; // how long it is fresh: said, given or guessed
+mod storable; // what forbids storing it
+pub mod invalidation; // what an unsafe request makes obsolete
+pub mod arrival; // a response as it arrives, and why it is not stored
+pub mod condition; // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since
+pub mod range; // which bytes are asked for, which are there
+pub mod confirm; // asking whether a response still holds, and what the answer changes
+pub mod kept; // which headers are stored, which a client sees
+pub mod governing; // which header governs this cache
 pub mod directive; // reading Cache-Control
-pub mod fields; // headers with their encodings
+pub mod structured; // reading dictionaries of structured fields
 pub mod variance; // which variant a request gets
+mod acceptance; // what Accept-Encoding and Accept-Language mean
+pub mod media_class; // manifest, init, segment, part
+pub mod span; // runs of bytes, Content-Range
+pub mod entity_tag; // entity tags and their comparisons
+pub mod date; // reading HTTP dates
+pub mod list; // members of comma-separated values
+pub mod fields; // headers with their encodings
 pub mod key; // the name of a resource
 pub mod budget; // bytes of fills in flight
 pub mod lease; // whether every purge is known here
 pub mod purge; // which purges were applied
 
 pub use config::{Config, ConfigError};
+
+#[cfg(test)]
+mod freshness_tests;
+#[cfg(test)]
+mod testing;
