@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::PropertyId;
 pub use crate::{
     cache_policy::{CachePolicy, QueryPolicy},
-    guard_policy::GuardPolicy,
+    guard_policy::{GuardError, GuardPolicy},
     upstream::{Upstream, UpstreamPolicy, UpstreamTls},
 };
 
@@ -50,6 +50,9 @@ pub enum PropertyError {
     /// An authority that is not `host:port`.
     #[error("property {0}: {1:?} is not host:port")]
     Authority(PropertyId, String),
+    /// Rules at the door that cannot be followed.
+    #[error("property {0}: guard: {1}")]
+    Guard(PropertyId, GuardError),
 }
 
 impl Property {
@@ -87,6 +90,12 @@ impl Property {
                 .check()
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
-        Ok(())
+        self.guard.check().map_err(|error| PropertyError::Guard(self.id.clone(), error))
+    }
+
+    /// The same with secrets taken out, to be shown to people.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        Self { guard: self.guard.redacted(), ..self.clone() }
     }
 }
