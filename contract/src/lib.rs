@@ -15,10 +15,14 @@ pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod property; // one customer configuration: hosts, origins, policies
 pub mod cache_policy; // what a property keeps and for how long
 pub mod guard_policy; // who may have what of it
+pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key or everything; hard or soft
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod url_path; // the one spelling of a path
+pub mod guard_error; // why the rules at the door are refused
+pub mod playback_token; // the numbers of a Common Access Token's claims
+pub mod network; // blocks of addresses, and where they are
 pub mod media_path; // URL layout of manifests, init segments, segments and images
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
 pub mod problem; // RFC 9457 error bodies

@@ -8,7 +8,7 @@ pub use crate::{
         CachePolicy, CachePolicyError, MediaTtl, NegativeTtl, PrefetchPolicy, QueryPolicy,
         SetCookiePolicy, VaryPolicy,
     },
-    guard_policy::GuardPolicy,
+    guard_policy::{GuardError, GuardPolicy},
     upstream::{Upstream, UpstreamPolicy, UpstreamTls},
 };
 
@@ -56,6 +56,9 @@ pub enum PropertyError {
     /// A cache policy that cannot be meant.
     #[error("property {0}: cache.{1}")]
     Cache(PropertyId, CachePolicyError),
+    /// Rules at the door that cannot be followed.
+    #[error("property {0}: guard: {1}")]
+    Guard(PropertyId, GuardError),
 }
 
 impl Property {
@@ -94,6 +97,12 @@ impl Property {
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
         self.cache.check().map_err(|wrong| PropertyError::Cache(self.id.clone(), wrong))?;
-        Ok(())
+        self.guard.check().map_err(|error| PropertyError::Guard(self.id.clone(), error))
+    }
+
+    /// The same with secrets taken out, to be shown to people.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        Self { guard: self.guard.redacted(), ..self.clone() }
     }
 }

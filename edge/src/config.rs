@@ -2,7 +2,7 @@
 //!
 //! Invariant: the reference configuration in `deploy/config` says the same as the defaults here.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tidegate_chassis::{ProcessConfig, ProgramConfig};
 use tidegate_contract::{
     id::{Generation, PopId},
@@ -35,7 +35,8 @@ pub struct Config {
     pub control: Option<control::Config>,
     /// What a node that stands alone calls itself in `Via` and `Cache-Status`. Default `standalone`.
     pub pop: PopId,
-    /// What a node that stands alone serves.
+    /// What a node that stands alone serves. Shown without the secrets in it.
+    #[serde(serialize_with = "redacted")]
     pub property: Vec<Property>,
 }
 
@@ -99,5 +100,35 @@ impl ProgramConfig for Config {
 
     fn process(&self) -> &ProcessConfig {
         &self.process
+    }
+}
+
+/// Configurations are printed and shown on the admin port.
+fn redacted<S: Serializer>(properties: &[Property], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(properties.iter().map(Property::redacted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_shown_without_secrets() {
+        let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldCE";
+        let text = format!(
+            "[[property]]\nid = \"a\"\nhosts = [\"*\"]\norigins = [{{ authority = \"127.0.0.1:1\" }}]\n\
+             [[property.guard.tokens.keys]]\nid = \"k\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n"
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        config.check().unwrap();
+        for shown in [
+            toml::to_string(&config).unwrap(),
+            serde_json::to_string(&config).unwrap(),
+            format!("{config:?}"),
+        ] {
+            assert!(!shown.contains("c2VjcmV0"), "{shown}");
+        }
+        let snapshot = serde_json::to_string(&config.standalone()).unwrap();
+        assert!(snapshot.contains(secret), "a snapshot carries it");
     }
 }

@@ -1,0 +1,45 @@
+//! The doors of all properties, made ready when somebody first knocks, and anew with each snapshot.
+//!
+//! Invariant: a request is checked by the rules of the policy that it began under.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+use tidegate_contract::id::Generation;
+
+use super::door::Door;
+use crate::policy::Policy;
+
+/// The doors of the newest policy that was asked for.
+#[derive(Default)]
+pub struct Doors(ArcSwapOption<Row>);
+
+struct Row {
+    generation: Generation,
+    doors: Box<[OnceLock<Arc<Door>>]>,
+}
+
+impl Doors {
+    /// The door of the property at a place of a policy; `None` when there is no such place.
+    #[must_use]
+    pub fn door(&self, policy: &Policy, place: usize) -> Option<Arc<Door>> {
+        let property = policy.snapshot.properties.get(place)?;
+        let generation = policy.snapshot.generation;
+        let make = || Arc::new(Door::new(property));
+        let row = self.0.load();
+        match row.as_ref() {
+            Some(row) if row.generation == generation => {
+                Some(row.doors.get(place)?.get_or_init(make).clone())
+            }
+            // A request that began under an older policy; there are few.
+            Some(row) if row.generation > generation => Some(make()),
+            _ => {
+                let doors = policy.snapshot.properties.iter().map(|_| OnceLock::new()).collect();
+                let row = Arc::new(Row { generation, doors });
+                // Whoever comes at the same time makes another row; the last one stays.
+                self.0.store(Some(row.clone()));
+                Some(row.doors.get(place)?.get_or_init(make).clone())
+            }
+        }
+    }
+}
