@@ -6,7 +6,9 @@ use crate::id::PropertyId;
 pub use crate::{
     cache_policy::{CachePolicy, QueryPolicy},
     guard_policy::GuardPolicy,
-    upstream::{Upstream, UpstreamPolicy, UpstreamTls},
+    upstream::{
+        H2, HealthCheck, Hedge, Upstream, UpstreamPolicy, UpstreamPolicyError, UpstreamTls,
+    },
 };
 
 /// The most hosts of one property.
@@ -50,6 +52,9 @@ pub enum PropertyError {
     /// An authority that is not `host:port`.
     #[error("property {0}: {1:?} is not host:port")]
     Authority(PropertyId, String),
+    /// How its upstreams are asked makes no sense.
+    #[error("property {0}: {1}")]
+    Upstream(PropertyId, UpstreamPolicyError),
 }
 
 impl Property {
@@ -87,6 +92,7 @@ impl Property {
                 .check()
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
+        self.upstream.check().map_err(|error| PropertyError::Upstream(self.id.clone(), error))?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::{cache, control, listener, proxy::upstream};
+use crate::{cache, control, listener, upstream};
 
 /// Everything that a node can be told by file, environment and command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

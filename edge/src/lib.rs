@@ -7,6 +7,7 @@ pub mod one_line; // a whole configuration in a few flags
 pub mod node; // builds the parts, binds first, serves, drains
 pub mod config; // the node's settings, part by part
 pub mod proxy; // one exchange, phase by phase
+pub mod upstream; // which upstream is asked, and with what
 pub mod listener; // sockets become HTTP sessions; met first, but it knows nothing of who takes them
 pub mod control; // snapshots and purges in, health out
 pub mod cache; // key, freshness, memory tier, purge
