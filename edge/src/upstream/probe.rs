@@ -78,9 +78,10 @@ impl Upstreams {
         let result = timeout(check.how.timeout, self.send_check(check)).await;
         let result = result.unwrap_or(Err(Failed::FirstByteTime));
         let label = if result.is_ok() { "well" } else { "failed" };
-        self.metrics.checks.with_label_values(&[label]).inc();
         let authority = &check.upstream.authority;
-        if self.standings.checked(authority, result.is_ok()) {
+        let has_changed = self.standings.checked(authority, result.is_ok());
+        self.metrics.checks.with_label_values(&[label]).inc();
+        if has_changed {
             match result {
                 Ok(()) => tracing::info!(upstream = %authority, "health checks succeed again"),
                 Err(error) => tracing::warn!(upstream = %authority, %error, "health checks fail"),

@@ -263,3 +263,57 @@ const SPEAKS_H2: u8 = 2;
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Upstreams whose protocol is remembered.
 const KNOWN_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use prometheus::Registry;
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn peer(address: SocketAddr) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.options.connection_timeout = Some(Duration::from_secs(20));
+        peer
+    }
+
+    /// An address that takes no further connection and does not say so, while the sockets are there.
+    fn dead() -> (SocketAddr, Vec<Socket>) {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listening = socket();
+        listening.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listening.listen(0).unwrap();
+        let address = listening.local_addr().unwrap();
+        let fill = |_| {
+            let filler = socket();
+            filler.set_nonblocking(true).unwrap();
+            // It says that it goes on; nobody waits for that.
+            let _ = filler.connect(&address);
+            filler
+        };
+        let sockets = (0..4).map(fill).chain([listening]).collect();
+        (address.as_socket().unwrap(), sockets)
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_is_not_waited_for() {
+        let links = Links::new(&Config::default(), Metrics::register(&Registry::new())).unwrap();
+        let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let live = live.local_addr().map(|address| (live, address)).unwrap();
+        let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = nobody.local_addr().unwrap();
+        drop(nobody);
+        let (dead, _sockets) = dead();
+        for first in [refusing, dead] {
+            let began = std::time::Instant::now();
+            let peers = [peer(first), peer(live.1)];
+            let (_, key) = links.socket(&peers).await.unwrap();
+            assert_eq!(key, peers[1].reuse_hash());
+            assert!(began.elapsed() < Duration::from_secs(5));
+        }
+        assert!(matches!(links.socket(&[peer(refusing)]).await, Err(Failed::Connect(_))));
+        assert!(matches!(links.socket(&[]).await, Err(Failed::ConnectTime)));
+    }
+}

@@ -131,12 +131,11 @@ mod tests {
 
     use super::*;
 
-    /// The body, its trailers, and what is left, when it comes in pieces of these sizes.
-    fn read(
-        framing: Framing,
-        text: &[u8],
-        cuts: &[usize],
-    ) -> Result<Option<(Vec<u8>, Option<HeaderMap>, usize)>, Malformed> {
+    /// The body, its trailers, and how much is left.
+    type Whole = (Vec<u8>, Option<HeaderMap>, usize);
+
+    /// What comes of a text that comes in pieces of these sizes.
+    fn read(framing: Framing, text: &[u8], cuts: &[usize]) -> Result<Option<Whole>, Malformed> {
         let (mut reader, mut buffer, mut body) =
             (BodyReader::new(framing), BytesMut::new(), Vec::new());
         let (mut from, mut cuts) = (0, cuts.iter().cycle());

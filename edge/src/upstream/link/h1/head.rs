@@ -32,6 +32,9 @@ impl HeadReader {
     /// Takes the head from the buffer once all of it is there.
     pub(super) fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
         while let Some(line) = next_line(buffer, &mut self.line, &mut self.searched)? {
+            if self.line > HEAD_BYTES_MAX {
+                break;
+            }
             match (line, self.status) {
                 ([], None) => return Err(Malformed("an empty line before the head")),
                 (line, None) => self.status = Some(status_line(line)?),
@@ -63,6 +66,9 @@ impl TrailerReader {
     /// Takes the trailers from the buffer once all of them are there.
     pub(super) fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
         while let Some(line) = next_line(buffer, &mut self.line, &mut self.searched)? {
+            if self.line > TRAILER_BYTES_MAX {
+                break;
+            }
             if line.is_empty() {
                 buffer.advance(self.line);
                 return Ok(Some(std::mem::take(self).headers));
@@ -190,8 +196,10 @@ mod tests {
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: 1\r\n".repeat(300));
         assert!(read(many.as_bytes()).is_err());
-        let large = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(HEAD_BYTES_MAX));
-        assert!(read(large.as_bytes()).is_err());
+        for end in ["", "\r\n\r\n"] {
+            let large = format!("HTTP/1.1 200 OK\r\na: {}{end}", "x".repeat(HEAD_BYTES_MAX));
+            assert!(read(large.as_bytes()).is_err());
+        }
     }
 
     proptest! {

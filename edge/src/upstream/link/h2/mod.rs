@@ -32,13 +32,10 @@ pub(super) async fn exchange(
     interims: &mut Interims<'_>,
 ) -> Result<Received, Failed> {
     let head = head(request)?;
-    let mut sender = match timeout(times.write, lane.sender().ready()).await {
-        Ok(Ok(sender)) => sender,
+    let Ok(Ok(mut sender)) = timeout(times.write, lane.sender().ready()).await else {
         // Nothing was sent.
-        Ok(Err(_)) | Err(_) => {
-            lane.retire();
-            return Err(Failed::NotLookedAt);
-        }
+        lane.retire();
+        return Err(Failed::NotLookedAt);
     };
     let (mut response, stream) = sender.send_request(head, body.is_none()).map_err(|_| {
         lane.retire();
