@@ -9,7 +9,9 @@ pub use crate::{
         SetCookiePolicy, VaryPolicy,
     },
     guard_policy::{GuardError, GuardPolicy},
-    upstream::{Upstream, UpstreamPolicy, UpstreamTls},
+    upstream::{
+        H2, HealthCheck, Hedge, Upstream, UpstreamPolicy, UpstreamPolicyError, UpstreamTls,
+    },
 };
 
 /// The most hosts of one property.
@@ -59,6 +61,9 @@ pub enum PropertyError {
     /// Rules at the door that cannot be followed.
     #[error("property {0}: guard: {1}")]
     Guard(PropertyId, GuardError),
+    /// How its upstreams are asked makes no sense.
+    #[error("property {0}: {1}")]
+    Upstream(PropertyId, UpstreamPolicyError),
 }
 
 impl Property {
@@ -97,6 +102,7 @@ impl Property {
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
         self.cache.check().map_err(|wrong| PropertyError::Cache(self.id.clone(), wrong))?;
+        self.upstream.check().map_err(|error| PropertyError::Upstream(self.id.clone(), error))?;
         self.guard.check().map_err(|error| PropertyError::Guard(self.id.clone(), error))
     }
 

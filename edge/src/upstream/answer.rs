@@ -1,0 +1,123 @@
+//! The answer of an upstream: its head, and its body as it comes.
+//!
+//! Invariant: the end of the body is said only when the upstream's framing said it. An answer that is dropped before
+//! is cut off on its connection.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{
+    ask::{Candidate, Tier},
+    failed::Failed,
+    link::Incoming,
+    metrics::Metrics,
+    standing::Permit,
+};
+use crate::error::Failure;
+
+/// The final answer to a request.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its end-to-end headers, `Content-Length` among them when there is one; it is checked against the body.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: AnswerBody,
+    /// Who answered.
+    pub from: Candidate,
+    /// When the request that was answered was sent.
+    pub asked_at: SystemTime,
+    /// When the head came.
+    pub answered_at: SystemTime,
+    /// How many upstreams were asked, hedges included.
+    pub attempts: u32,
+    /// How the next hop's cache handled it.
+    pub next_hop_cache_status: Option<HeaderValue>,
+}
+
+/// The body of an answer.
+pub struct AnswerBody {
+    incoming: Incoming,
+    permit: Option<Permit>,
+    tier: Tier,
+    upstream: String,
+    metrics: Metrics,
+    failed: Option<Failure>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        permit: Permit,
+        tier: Tier,
+        upstream: &str,
+        metrics: Metrics,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            permit: Some(permit),
+            tier,
+            upstream: upstream.to_owned(),
+            metrics,
+            failed: None,
+        };
+        if body.is_empty() {
+            body.end();
+        }
+        body
+    }
+
+    /// Whether there is none, so that the head is everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self.incoming, Incoming::Empty)
+    }
+
+    /// The next piece; `None` once all of it was there. May be dropped and called again.
+    ///
+    /// # Errors
+    /// When the answer breaks off, makes no sense, or does not go on in time; every later call says the same.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        if let Some(failure) = self.failed {
+            return Err(failure);
+        }
+        match self.incoming.next().await {
+            Ok(Some(data)) => Ok(Some(data)),
+            Ok(None) => {
+                self.end();
+                Ok(None)
+            }
+            Err(failed) => Err(self.fail(&failed)),
+        }
+    }
+
+    /// The trailers, if there are any; after [`AnswerBody::next`] gave `None`.
+    pub fn trailers(&mut self) -> Option<HeaderMap> {
+        self.incoming.trailers()
+    }
+
+    fn end(&mut self) {
+        if let Some(mut permit) = self.permit.take() {
+            permit.completed();
+        }
+    }
+
+    fn fail(&mut self, failed: &Failed) -> Failure {
+        let failure = failed.failure();
+        self.failed = Some(failure);
+        // Closes the connection, so that nobody gets the rest.
+        self.incoming = Incoming::Empty;
+        let permit = self.permit.take();
+        if failed.is_upstreams() {
+            let tier = self.tier.as_str();
+            self.metrics.errors.with_label_values(&[tier, failed.kind()]).inc();
+            tracing::debug!(upstream = self.upstream, tier, error = %failed, "an answer broke off");
+            if permit.is_some_and(|mut permit| permit.failed()) {
+                tracing::warn!(upstream = self.upstream, tier, error = %failed, "upstream opened");
+            }
+        }
+        failure
+    }
+}

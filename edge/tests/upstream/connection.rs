@@ -1,0 +1,192 @@
+//! Which connection a request takes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use tidegate_contract::property::{H2, UpstreamPolicy};
+use tidegate_edge::error::Failure;
+use tokio::sync::Notify;
+
+use crate::harness::{
+    Client, Setup, Wish, body, eventually,
+    plain::{Plain, ok},
+    secure::Secure,
+    text, within,
+};
+
+#[tokio::test]
+async fn requests_one_after_the_other_share_a_connection() {
+    let origin = Plain::named("a").await;
+    let client = Client::of(&[origin.address]);
+    for _ in 0..5 {
+        assert_eq!(text(client.get("/").await).await.unwrap(), "a");
+    }
+    assert_eq!((origin.connections(), origin.requests()), (1, 5));
+    assert_eq!(client.connections("h1"), (1, 4));
+}
+
+#[tokio::test]
+async fn answers_of_every_framing_leave_the_connection_usable() {
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nT: 1\r\n\r\n";
+    for (answer, expected) in [
+        (chunked, "ab"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", ""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ""),
+    ] {
+        let origin = Plain::always(answer).await;
+        let client = Client::of(&[origin.address]);
+        for _ in 0..3 {
+            assert_eq!(text(client.get("/").await).await.unwrap(), expected);
+        }
+        assert_eq!(origin.connections(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_not_kept_when_the_answer_says_so_or_more_comes_than_should() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na",
+        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    ] {
+        let origin = Plain::always(answer).await;
+        let client = Client::of(&[origin.address]);
+        for _ in 0..2 {
+            assert_eq!(text(client.get("/").await).await.unwrap(), "a");
+        }
+        assert_eq!(origin.connections(), 2, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_replaced_silently() {
+    // It is closed with the second request, so that the client cannot know before.
+    let origin = Plain::start(|mut peer| async move {
+        peer.request().await;
+        peer.say(ok("a")).await;
+        if peer.request().await.is_some() && peer.number == 1 {
+            peer.reset();
+            return;
+        }
+        peer.say(ok("b")).await;
+    })
+    .await;
+    let client = Client::of(&[origin.address]);
+    assert_eq!(text(client.get("/").await).await.unwrap(), "a");
+    assert_eq!(text(client.get("/").await).await.unwrap(), "a", "on the second connection");
+    assert_eq!(client.metrics.retries.get(), 0, "nobody notices");
+    assert_eq!(client.errors("upstream-failed"), 0);
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_may_not_be_repeated_takes_a_connection_of_its_own() {
+    let origin = Plain::named("a").await;
+    let client = Client::of(&[origin.address]);
+    text(client.get("/").await).await.unwrap();
+    let post = Wish { method: Method::POST, ..Wish::default() };
+    assert_eq!(text(client.ask(post).await).await.unwrap(), "a");
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_post_is_never_sent_twice() {
+    let origin = Plain::start(|mut peer| async move { _ = peer.request().await }).await;
+    let other = Plain::named("other").await;
+    let client = Client::of(&[origin.address, other.address]);
+    let post = Wish { method: Method::POST, ..Wish::default() };
+    assert_eq!(client.ask(post).await.err(), Some(Failure::BROKEN));
+    assert_eq!((origin.requests(), other.requests()), (1, 0));
+    assert_eq!(text(client.get("/").await).await.unwrap(), "other", "a GET may go on");
+}
+
+#[tokio::test]
+async fn many_requests_share_one_connection_of_h2() {
+    let (open, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let origin = Secure::h2({
+        let (open, go_on) = (open.clone(), go_on.clone());
+        move |request, mut respond| {
+            let (open, go_on) = (open.clone(), go_on.clone());
+            async move {
+                assert_eq!(request.uri().authority().unwrap(), "a.org");
+                assert!(request.headers().get("host").is_none());
+                let waiting = go_on.notified();
+                open.fetch_add(1, Ordering::SeqCst);
+                waiting.await;
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(Bytes::from(request.uri().path().to_owned()), true).unwrap();
+            }
+        }
+    })
+    .await;
+    let client = Client::new(Setup { origins: vec![origin.upstream()], ..Setup::default() });
+    let asks = (0..20).map(|n| {
+        let client = &client;
+        async move { text(client.get(&format!("/{n}")).await).await.unwrap() }
+    });
+    let together = futures::future::join_all(asks);
+    let all_open = async {
+        eventually("all are there at once", || open.load(Ordering::SeqCst) == 20).await;
+        go_on.notify_waiters();
+    };
+    let (answers, ()) = within(futures::future::join(together, all_open)).await;
+    assert_eq!(answers, (0..20).map(|n| format!("/{n}")).collect::<Vec<_>>());
+    assert_eq!(origin.connections(), 1);
+    assert_eq!(client.connections("h2"), (1, 19));
+}
+
+#[tokio::test]
+async fn h2_is_not_offered_where_the_property_says_so() {
+    let origin = Secure::h1("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", true).await;
+    for h2 in [H2::Auto, H2::Off] {
+        let policy = UpstreamPolicy { h2, ..UpstreamPolicy::default() };
+        let origins = vec![origin.upstream()];
+        let client = Client::new(Setup { origins, policy, ..Setup::default() });
+        for _ in 0..2 {
+            assert_eq!(text(client.get("/").await).await.unwrap(), "a");
+        }
+        assert_eq!(client.connections("h1"), (1, 1));
+    }
+    let speaks_both = Secure::h2(|_, mut respond| async move {
+        respond.send_response(Response::new(()), true).unwrap();
+    })
+    .await;
+    let policy = UpstreamPolicy { h2: H2::Off, ..UpstreamPolicy::default() };
+    let origins = vec![speaks_both.upstream()];
+    let client = Client::new(Setup { origins, policy, ..Setup::default() });
+    // It was talked into H1, which this one cannot speak.
+    assert!(client.get("/").await.is_err());
+    assert_eq!(client.connections("h2"), (0, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_refused_goes_again_whatever_its_method() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let origin = Secure::h2({
+        let refused = refused.clone();
+        move |request, mut respond| {
+            let is_first_post =
+                request.method() == Method::POST && refused.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                if is_first_post {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                } else {
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let client = Client::new(Setup { origins: vec![origin.upstream()], ..Setup::default() });
+    assert!(client.get("/").await.is_ok());
+    let post = Wish { method: Method::POST, ..Wish::default() };
+    let mut answer = client.ask(post).await.unwrap();
+    assert_eq!((answer.status, body(&mut answer).await.unwrap()), (StatusCode::OK, vec![]));
+    assert_eq!(refused.load(Ordering::SeqCst), 2);
+}
