@@ -6,12 +6,16 @@
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use tidegate_contract::header::{CACHE_STATUS, REQUEST_ID, TIER};
+use tidegate_contract::{
+    header::{CACHE_STATUS, REQUEST_ID, SURROGATE_KEY, TIER},
+    surrogate_key::{KEYS_PER_RESPONSE_MAX, KeyHash, SurrogateKey, parse_list},
+};
 
 use super::wanted::{Route, Wanted};
 use crate::cache::{
     fields::Fields,
-    freshness::{Arrival, Unstorable, judge},
+    arrival::{Arrival, Unstorable},
+    freshness::judge,
     kept,
     media_class::MediaClass,
     object::{Checked, Extent, Head},
@@ -86,8 +90,7 @@ pub(super) fn admit(
         class,
     };
     let freshness = judge(&arrival, policy)?;
-    let names = purge::names(&wanted.route.property().id, host, path, &headers)
-        .map_err(|_| Unstorable::SurrogateKey)?;
+    let names = purge::names(&wanted.route.property().id, host, path, keys(&headers)?);
     let vary = match Varies::of(&headers) {
         Varies::No => None,
         Varies::By(vary) => Some(vary),
@@ -113,6 +116,17 @@ pub(super) fn admit(
         checked: Checked::default(),
     };
     Ok(Admitted { head, variance })
+}
+
+/// The surrogate keys of a response.
+fn keys(headers: &HeaderMap) -> Result<Vec<KeyHash>, Unstorable> {
+    let mut keys = Vec::new();
+    for value in headers.get_all(SURROGATE_KEY) {
+        let text = value.to_str().map_err(|_| Unstorable::SurrogateKey)?;
+        let list = parse_list(text).map_err(|_| Unstorable::SurrogateKey)?;
+        keys.extend(list.iter().map(SurrogateKey::hash));
+    }
+    if keys.len() > KEYS_PER_RESPONSE_MAX { Err(Unstorable::SurrogateKey) } else { Ok(keys) }
 }
 
 /// The length that headers announce.

@@ -31,7 +31,7 @@ pub(super) fn spawn(job: Job) {
 pub(super) fn revalidate(shared: &Arc<Shared>, wanted: &Wanted, found: &Found) {
     let Some(seat) = shared.collapse.lead(shared.slot(wanted)) else { return };
     count(shared, "revalidation");
-    let stale = Confirmable { head: found.head.clone(), fill: found.fill, on_error: true };
+    let stale = Confirmable::of(found, true);
     spawn(Job {
         shared: shared.clone(),
         wanted: Arc::new(wanted.behind_the_scenes()),

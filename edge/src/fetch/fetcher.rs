@@ -21,7 +21,7 @@ use super::{
     wanted::{Failed, Route, Wanted},
 };
 use crate::{
-    cache::{freshness::Unstorable, lease::Lease, store::Found},
+    cache::{arrival::Unstorable, lease::Lease, store::Found},
     error::Failure,
     policy::Policy,
     upstream::{Answer, Interim, RequestBody},
@@ -237,11 +237,8 @@ impl Fetcher {
             return self.pass_on(wanted, interim).await;
         }
         let (reply, answer) = oneshot::channel();
-        let confirmable = stale.as_ref().map(|stale| Confirmable {
-            head: stale.found.head.clone(),
-            fill: stale.found.fill,
-            on_error: stale.on_error,
-        });
+        let confirmable =
+            stale.as_ref().map(|stale| Confirmable::of(&stale.found, stale.on_error));
         let get = if wanted.method == Method::HEAD {
             Arc::new(Wanted { method: Method::GET, ..Wanted::clone(wanted) })
         } else {
@@ -296,11 +293,7 @@ impl Fetcher {
         stale: Stale,
         interim: Option<Interim>,
     ) -> Result<Got, Failed> {
-        let stored = Confirmable {
-            head: stale.found.head.clone(),
-            fill: stale.found.fill,
-            on_error: stale.on_error,
-        };
+        let stored = Confirmable::of(&stale.found, stale.on_error);
         match head_request(&self.shared, wanted, &stored, interim).await {
             Ok(answer) => {
                 Ok(Got::Passed { answer: Box::new(answer), reason: None, is_stale: true })

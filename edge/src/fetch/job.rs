@@ -19,11 +19,14 @@ use super::{
 };
 use crate::{
     cache::{
+        arrival::Unstorable,
+        budget::Reservation,
         confirm::{self, ByHead},
-        freshness::Unstorable,
         kept,
+        key::Key,
         object::{Extent, Head},
-        store::{Fill, Found},
+        store::{Fill, Found, Store, Tier},
+        variance::Vary,
     },
     upstream::{Answer, Candidate, Interim},
 };
@@ -48,6 +51,8 @@ pub(super) struct Job {
 /// Something stored that upstream may confirm.
 #[derive(Clone)]
 pub(super) struct Confirmable {
+    /// The key that it stands under.
+    pub(super) key: Key,
     pub(super) head: Arc<Head>,
     pub(super) fill: u64,
     /// Whether an answer that upstream cannot answer is a failure, because what is stored can be served then.
@@ -81,6 +86,13 @@ pub struct Forward {
     pub withheld: HeaderMap,
     /// Whether it is being stored, or was confirmed.
     pub is_stored: bool,
+}
+
+impl Confirmable {
+    /// What was found, as something to be confirmed.
+    pub(super) fn of(found: &Found, on_error: bool) -> Self {
+        Self { key: found.key, head: found.head.clone(), fill: found.fill, on_error }
+    }
 }
 
 impl Forward {
@@ -143,7 +155,11 @@ impl Job {
     fn headers(&self) -> HeaderMap {
         let mut headers = self.wanted.unconditional();
         if let Some(stale) = &self.stale {
-            headers.extend(confirm::question(&stale.head.headers));
+            let question = confirm::question(&stale.head.headers);
+            let is_good = stale.head.status.is_success();
+            for (name, value) in question.filter(|_| is_good).into_iter().flatten().flatten() {
+                headers.insert(name, value);
+            }
         }
         if let Some(slice) = &self.slice {
             headers.insert(header::RANGE, slice.header());
@@ -167,7 +183,7 @@ impl Job {
                 // The variant stays the one that it was stored as.
                 (head.created, head.vary) = (stale.head.created, stale.head.vary.clone());
                 let head = Arc::new(head);
-                forward.is_stored = shared.parts.store.refresh(&route.key, &stale.head, stale.fill, &head);
+                forward.is_stored = shared.parts.store.refresh(stale.key, stale.fill, Head::clone(&head));
                 shared.parts.metrics.fills.with_label_values(&["confirmed"]).inc();
                 let is_for_all = !head.freshness.always_revalidate;
                 (head, if is_for_all { Outcome::Settled } else { Outcome::OnYourOwn })
@@ -175,7 +191,7 @@ impl Job {
             Err(reason) => {
                 // It answers this one exchange, and is forgotten.
                 self.note_unstorable(reason);
-                shared.parts.store.remove_fill(&route.key, &stale.head, stale.fill);
+                shared.parts.store.remove(stale.key, stale.fill);
                 (Arc::new(merged_head(&stale.head, answer, &circumstances)), Outcome::OnYourOwn)
             }
         };
@@ -210,10 +226,11 @@ impl Job {
                 let key = self.wanted.route.key;
                 let Admitted { head, variance } = admitted;
                 let is_private = head.freshness.always_revalidate;
+                let own = variance.as_ref().map_or(key, |(_, variant)| key.variant(variant));
                 let fill = self.shared.parts.store.begin(key, variance.clone(), head, room);
                 self.remember_storable(variance);
                 let outcome = if is_private { Outcome::OnYourOwn } else { Outcome::Settled };
-                Some(self.fill(outcome, fill, answer))
+                Some(self.fill(outcome, (own, fill), answer))
             }
             Err(reason) => {
                 self.unstorable(reason, answer, stale.as_ref());
@@ -278,11 +295,11 @@ impl Job {
         None
     }
 
-    fn fill(mut self, outcome: Outcome, fill: Fill, answer: Answer) -> Pump {
+    fn fill(mut self, outcome: Outcome, (key, fill): (Key, Fill), answer: Answer) -> Pump {
         let mut forward = Forward::of(&answer);
         forward.is_stored = true;
         forward.withheld = kept::withheld(&answer.headers);
-        let found = fill.found();
+        let found = found(key, &fill);
         self.settle_now(outcome, Ok(Fetched::Stored(found, forward)));
         let is_wanted_anyway = self.is_wanted_anyway;
         self.pump(fill, answer, is_wanted_anyway)
@@ -296,10 +313,9 @@ impl Job {
     /// An answer that nobody else gets.
     fn unstorable(mut self, reason: Unstorable, answer: Answer, stale: Option<&Confirmable>) {
         self.note_unstorable(reason);
-        let route = &self.wanted.route;
         if let Some(stale) = stale.filter(|_| !is_error(answer.status)) {
             // What upstream says now stands in place of what is stored.
-            self.shared.parts.store.remove_fill(&route.key, &stale.head, stale.fill);
+            self.shared.parts.store.remove(stale.key, stale.fill);
         }
         let outcome = match answer.status {
             status if is_error(status) => Outcome::Failed(Failed::answered(status)),
@@ -333,7 +349,7 @@ impl Job {
         }
     }
 
-    fn remember_storable(&self, variance: Option<(crate::cache::variance::Vary, [u8; 16])>) {
+    fn remember_storable(&self, variance: Option<(Vary, [u8; 16])>) {
         let key = self.wanted.route.key;
         self.shared.unstorable.forget(&key);
         match variance {
@@ -403,14 +419,13 @@ pub(super) async fn head_request(
     if is_error(answer.status) && stored.on_error {
         return Err(Failed::answered(answer.status));
     }
-    let (store, key) = (&shared.parts.store, &wanted.route.key);
+    let store = &shared.parts.store;
     let is_gone = matches!(answer.status.as_u16(), 404 | 410);
     if is_gone {
-        store.remove_fill(key, &stored.head, stored.fill);
+        store.remove(stored.key, stored.fill);
     } else if answer.status == stored.head.status {
-        match confirm::by_head(&stored.head.headers, &answer.headers) {
-            ByHead::Nothing => {}
-            ByHead::Outdated => store.remove_fill(key, &stored.head, stored.fill),
+        match confirm::by_head(&stored.head.headers, stored.head.length, &answer.headers) {
+            ByHead::Outdated => store.remove(stored.key, stored.fill),
             ByHead::Update(headers) => {
                 let circumstances = Circumstances {
                     wanted,
@@ -425,7 +440,7 @@ pub(super) async fn head_request(
                     admit::admit(old.status, headers, old.extent, old.length, &circumstances);
                 if let Ok(Admitted { mut head, .. }) = updated {
                     (head.created, head.vary) = (old.created, old.vary.clone());
-                    store.refresh(key, old, stored.fill, &Arc::new(head));
+                    store.refresh(stored.key, stored.fill, head);
                 }
             }
         }
@@ -440,14 +455,28 @@ pub(super) fn is_error(status: StatusCode) -> bool {
 
 /// Stores the head of a resource whose body stands in slices.
 fn sliced_head(
-    store: &crate::cache::store::Store,
-    key: crate::cache::key::Key,
+    store: &Store,
+    key: Key,
     whole: Admitted,
-    none: crate::cache::budget::Reservation,
+    none: Reservation,
 ) -> Option<Found> {
+    let own = whole.variance.as_ref().map_or(key, |(_, variant)| key.variant(variant));
     let fill = store.begin(key, whole.variance, whole.head, none);
-    let found = fill.found();
+    let found = found(own, &fill);
     fill.finish().ok().map(|_| found)
+}
+
+/// A reader of a fill, from its beginning.
+fn found(key: Key, fill: &Fill) -> Found {
+    Found {
+        key,
+        head: fill.head().clone(),
+        body: fill.body(),
+        fill: fill.id(),
+        is_in_flight: true,
+        tier: Tier::InFlight,
+        bytes: fill.head().length,
+    }
 }
 
 /// The stored head with what a 304 brings, for one answer.

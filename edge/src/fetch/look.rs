@@ -101,7 +101,7 @@ pub(super) fn judge(shared: &Shared, asked: &Asked<'_>, found: Found) -> Look {
         waited_for_it: asked.began_at <= freshness.received_at,
         is_for_child: asked.is_for_child,
         soft_window: parts.cache.soft_purge_window,
-        wishes: asked.wishes,
+        wishes: *asked.wishes,
     };
     match decide(&question) {
         Reuse::Serve => Look::Serve(found),
@@ -110,7 +110,7 @@ pub(super) fn judge(shared: &Shared, asked: &Asked<'_>, found: Found) -> Look {
             Look::Revalidate(Stale { found, on_error, if_unreachable })
         }
         Reuse::Refetch => {
-            parts.store.remove(&asked.route.key, &found);
+            parts.store.remove(found.key, found.fill);
             Look::Nothing
         }
     }

@@ -35,11 +35,6 @@ impl<V: Clone + Send + Sync + 'static> Memory<V> {
     pub(super) fn forget(&self, key: &Key) {
         self.entries.invalidate(key);
     }
-
-    /// Forgets and gives back what was known.
-    pub(super) fn take(&self, key: &Key) -> Option<V> {
-        self.entries.remove(key)
-    }
 }
 
 #[cfg(test)]
@@ -47,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_noted_is_known_until_it_is_taken() {
+    fn what_is_noted_is_known_until_it_is_forgotten() {
         let memory = Memory::new(10, Duration::from_secs(60));
         let key = Key([1; 16]);
         assert_eq!(memory.get(&key), None);
         memory.note(key, 7);
         assert_eq!(memory.get(&key), Some(7));
         assert!(memory.has(&key));
-        assert_eq!(memory.take(&key), Some(7));
+        memory.forget(&key);
         assert!(!memory.has(&key));
     }
 }

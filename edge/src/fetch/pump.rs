@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{playlist::Playlist, shared::Shared, wanted::Wanted};
 use crate::{
-    cache::{freshness::Unstorable, media_class::MediaClass, store::Fill},
+    cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
 };
 

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     cache::{
-        freshness::Unstorable,
+        arrival::Unstorable,
+        confirm,
         key::Key,
-        media_class::MediaClass,
         object::{Extent, Head},
-        range::{ContentRange, Selection, Span, select},
+        range::{Asked, ContentRange, Selection, Span, asked, enclosed, select},
     },
     upstream::Answer,
 };
@@ -60,11 +60,6 @@ impl Aligned {
         is_sliceable.then_some(Self { number: 0, slice_bytes })
     }
 
-    /// The slice in which a position lies.
-    pub(super) fn at(position: u64, slice_bytes: u64) -> Self {
-        Self { number: position / slice_bytes, slice_bytes }
-    }
-
     /// The bytes of a resource of this length.
     pub(super) fn span(self, total: u64) -> Span {
         let start = self.number.saturating_mul(self.slice_bytes);
@@ -93,15 +88,12 @@ impl Aligned {
 impl Part {
     /// Reads an answer to a request for a slice; otherwise says how long the whole is, if that is known.
     pub(super) fn read(answer: &Answer, aligned: &Aligned) -> Result<Self, Option<u64>> {
-        let range = answer.headers.get(header::CONTENT_RANGE).and_then(ContentRange::parse);
-        let Some(ContentRange { span: Some(span), total: Some(total) }) = range else {
+        let Some(ContentRange { span: Some(span), total: Some(total) }) = enclosed(&answer.headers)
+        else {
             return Err(None);
         };
-        let is_aligned = span == aligned.span(total);
-        let length = admit::length(&answer.headers);
-        let is_whole = length.is_none_or(|length| length == span.end - span.start);
         match strong_validator(&answer.headers) {
-            Some(validator) if is_aligned && is_whole => {
+            Some(validator) if span == aligned.span(total) => {
                 Ok(Self { span, total, validator })
             }
             _ => Err(Some(total)),
@@ -142,53 +134,45 @@ impl Part {
     }
 }
 
-/// What tells one representation of a resource from another for certain; parts may be put together only when it is
-/// the same (RFC 9110 sections 8.8.1 and 15.3.7.3). The length of the whole is part of it.
+/// What tells one representation of a resource from another for certain. A date does not tell variants apart.
 pub(super) fn strong_validator(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let tag = headers.get(header::ETAG).map(HeaderValue::as_bytes);
-    match tag {
-        Some(tag) if tag.starts_with(b"\"") => Some(tag.to_vec()),
-        // A weak tag says that there is nothing better; a date does not tell variants apart.
-        Some(_) => None,
-        None if headers.contains_key(header::VARY) => None,
-        None => strong_date(headers),
-    }
-}
-
-/// `Last-Modified`, when the origin said it at least a minute later (RFC 9110 section 8.8.2.2).
-fn strong_date(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let time = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
-    let (modified, said) = (time(header::LAST_MODIFIED)?, time(header::DATE)?);
-    let age = said.duration_since(modified).ok()?;
-    let value = headers.get(header::LAST_MODIFIED)?;
-    (age.as_secs() >= 60).then(|| value.as_bytes().to_vec())
+    let is_tagged = headers.contains_key(header::ETAG);
+    let validator = confirm::strong_validator(headers);
+    let validator = validator.filter(|_| is_tagged || !headers.contains_key(header::VARY));
+    validator.map(|validator| validator.as_bytes().to_vec())
 }
 
 fn slice_bytes(wanted: &Wanted) -> Option<u64> {
-    let is_sliced = matches!(wanted.route.class, MediaClass::Segment | MediaClass::Other);
-    let slice = wanted.route.property().cache.slice.filter(|_| is_sliced)?;
+    let slice = wanted.route.property().cache.slice;
+    let slice = slice.filter(|_| wanted.route.class.is_sliced())?;
     (wanted.method == Method::GET).then(|| slice.as_u64())
 }
 
 /// The first byte that a request for a range wants; absent when it wants the end or the whole.
 fn first_byte(wanted: &Wanted) -> Option<u64> {
-    first_of_endless(wanted).filter(|start| *start < ENDLESS / 2)
+    let headers = &wanted.headers;
+    match asked(&Method::GET, headers) {
+        Asked::From(start, _) => Some(start),
+        Asked::Many => first_of_many(headers),
+        Asked::Whole | Asked::Last(_) => None,
+    }
 }
 
 fn wants_end(wanted: &Wanted) -> bool {
-    first_of_endless(wanted).is_some_and(|start| start >= ENDLESS / 2)
+    matches!(asked(&Method::GET, &wanted.headers), Asked::Last(_))
 }
 
-/// The first byte, as if the resource were endless: only a range that counts from the end begins behind any file then.
-fn first_of_endless(wanted: &Wanted) -> Option<u64> {
-    let range = wanted.headers.get(header::RANGE)?;
-    let mut headers = HeaderMap::new();
-    headers.insert(header::RANGE, range.clone());
-    match select(&wanted.method, &headers, &HeaderMap::new(), ENDLESS) {
-        Selection::One(span) => Some(span.start),
-        Selection::Many(spans) => spans.iter().map(|span| span.start).min(),
-        Selection::Whole | Selection::Unsatisfiable => None,
-    }
+/// The first of several ranges, or of one under a condition, as if the resource were endless: only a range that counts
+/// from the end lies behind any file then.
+fn first_of_many(headers: &HeaderMap) -> Option<u64> {
+    let mut only_range = HeaderMap::new();
+    only_range.insert(header::RANGE, headers.get(header::RANGE)?.clone());
+    let start = match select(&Method::GET, &only_range, &HeaderMap::new(), ENDLESS) {
+        Selection::One(span) => span.start,
+        Selection::Many(spans) => spans.iter().map(|span| span.start).min()?,
+        Selection::Whole | Selection::Unsatisfiable => return None,
+    };
+    (start < ENDLESS / 2).then_some(start)
 }
 
 /// Longer than any file.
@@ -207,8 +191,7 @@ mod tests {
 
     #[test]
     fn a_slice_lies_where_its_number_says() {
-        let slice = Aligned::at(2_500_000, 1 << 20);
-        assert_eq!(slice.number, 2);
+        let slice = Aligned { number: 2, slice_bytes: 1 << 20 };
         assert_eq!(slice.header(), "bytes=2097152-3145727");
         assert_eq!(slice.span(2_600_000), Span { start: 2_097_152, end: 2_600_000 });
         assert_eq!(slice.span(10), Span { start: 10, end: 10 });

@@ -40,6 +40,7 @@ struct Whole {
     shared: Arc<Shared>,
     wanted: Arc<Wanted>,
     head: Arc<Head>,
+    key: Key,
     fill: u64,
     validator: Vec<u8>,
     total: u64,
@@ -59,6 +60,7 @@ impl Walk {
             shared: shared.clone(),
             wanted: wanted.clone(),
             head: found.head.clone(),
+            key: found.key,
             fill: found.fill,
             validator: strong_validator(&found.head.headers)?,
             total,
@@ -119,7 +121,7 @@ impl Walk {
         if next * self.whole.slice_bytes >= self.end || self.whole.is_known(next) {
             return;
         }
-        if let Some(seat) = self.whole.shared.collapse.lead(self.whole.key(next)) {
+        if let Some(seat) = self.whole.shared.collapse.lead(self.whole.slice_key(next)) {
             self.whole.shared.parts.metrics.background.with_label_values(&["slice"]).inc();
             self.whole.spawn(next, seat, None);
         }
@@ -127,7 +129,7 @@ impl Walk {
 }
 
 impl Whole {
-    fn key(&self, number: u64) -> Key {
+    fn slice_key(&self, number: u64) -> Key {
         self.wanted.route.key.slice(&self.validator, number)
     }
 
@@ -137,7 +139,7 @@ impl Whole {
 
     fn lookup(&self, number: u64) -> Lookup {
         let vary = &self.wanted.route.property().cache.vary;
-        match self.shared.parts.store.lookup(&self.key(number), &HeaderMap::new(), vary) {
+        match self.shared.parts.store.lookup(&self.slice_key(number), &HeaderMap::new(), vary) {
             Lookup::Found(found) if !self.is_usable(&found) => Lookup::Nothing,
             looked_up => looked_up,
         }
@@ -162,7 +164,7 @@ impl Whole {
                 }
                 Lookup::Nothing => {}
             }
-            let seat = match self.shared.collapse.join(self.key(number)) {
+            let seat = match self.shared.collapse.join(self.slice_key(number)) {
                 Role::Lead(seat) => seat,
                 Role::Follow(follower) => {
                     match follower.wait(self.shared.wait_max(&self.wanted.route)).await {
@@ -225,14 +227,14 @@ impl Whole {
             // The representation changed, or the origin gives no parts any more: begin anew, with the next request.
             self.shared.parts.metrics.slices_mixed.inc();
             let store = &self.shared.parts.store;
-            store.remove_fill(&self.wanted.route.key, &self.head, self.fill);
+            store.remove(self.key, self.fill);
             return Err(Failed::without_answer(Failure::BROKEN));
         };
         let head = Head { born, created: answer.answered_at, ..part.head(&self.head) };
         let store = &self.shared.parts.store;
         let no_room = Failed::without_answer(Failure::INTERNAL);
         let room = store.reserve(head.length).ok_or(no_room)?;
-        let fill = store.begin(self.key(number), None, head, room);
+        let fill = store.begin(self.slice_key(number), None, head, room);
         let body = fill.body();
         Ok((Pump::new(self.shared.clone(), self.wanted.clone(), fill, answer, true), body))
     }

@@ -46,7 +46,7 @@ async fn breaks_off(reply: Reply, gate: Gate) {
 
     let whole = noise(90_000);
     origin.on("/s", crate::harness::reply(200).cache_control("max-age=60").body(whole.clone()));
-    edge.get("/s").await.expect_cache("fwd=miss").expect_body(&whole);
+    edge.get("/s").await.expect_cache("fwd=uri-miss").expect_body(&whole);
     assert_eq!(edge.handles.store.sizes().in_flight_bytes, 0);
 }
 

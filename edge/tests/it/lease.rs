@@ -11,7 +11,7 @@ async fn edge(origin: &FakeOrigin) -> TestEdge {
     let edge = TestEdge::before(origin).controlled().start().await;
     edge.handles.lease.heartbeat(edge.clock.now());
     for path in ["/manifest", "/segment"] {
-        edge.get(path).await.expect_cache("fwd=miss");
+        edge.get(path).await.expect_cache("fwd=uri-miss");
         edge.get(path).await.expect_cache("hit");
     }
     edge

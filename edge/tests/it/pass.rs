@@ -76,7 +76,7 @@ async fn an_authorized_answer_is_stored_only_when_it_may_be_shared() {
     for _ in 0..2 {
         edge.ask(Protocol::Http1, &ask("/mine")).await.expect_cache("fwd=bypass");
     }
-    edge.ask(Protocol::Http1, &ask("/ours")).await.expect_cache("fwd=miss stored");
+    edge.ask(Protocol::Http1, &ask("/ours")).await.expect_cache("fwd=uri-miss stored");
     edge.ask(Protocol::Http1, &ask("/ours")).await.expect_cache("hit");
 }
 
@@ -124,7 +124,7 @@ async fn parameters_that_do_not_count_are_neither_in_the_key_nor_sent_on() {
     let policy =
         CachePolicy { query: QueryPolicy::Keep(vec!["v".into()]), ..CachePolicy::default() };
     let edge = TestEdge::before(&origin).policy(policy).start().await;
-    edge.get("/s?token=secret&v=1").await.expect_cache("fwd=miss").expect_status(200);
+    edge.get("/s?token=secret&v=1").await.expect_cache("fwd=uri-miss").expect_status(200);
     edge.get("/s?v=1&token=other").await.expect_cache("hit").expect_body("x");
     assert_eq!(origin.count("/s?v=1"), 1);
 }

@@ -47,7 +47,7 @@ async fn a_soft_purge_serves_stale_once_and_refills() {
         let origin = FakeOrigin::start().await;
         origin.on("/s", keyed("old"));
         let edge = TestEdge::before(&origin).start().await;
-        edge.get_by(protocol, "/s").await.expect_cache("fwd=miss");
+        edge.get_by(protocol, "/s").await.expect_cache("fwd=uri-miss");
         origin.on("/s", keyed("new"));
         edge.purge_key("video-1", true);
 

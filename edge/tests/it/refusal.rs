@@ -56,7 +56,7 @@ async fn an_upstream_that_says_nothing_in_time_is_a_gateway_timeout() {
     let never = crate::harness::Gate::closed();
     origin.on("/s", reply(200).held(&never));
     let edge = TestEdge::before(&origin)
-        .config(|config| config.upstream.read_timeout = std::time::Duration::from_millis(50))
+        .config(|config| config.upstream.first_byte_timeout = std::time::Duration::from_millis(50))
         .start()
         .await;
     let answer = edge.get("/s").await.expect_status(504);

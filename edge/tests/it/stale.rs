@@ -12,7 +12,7 @@ async fn a_304_confirms_what_is_stored() {
     let tagged = reply(200).cache_control("max-age=10").etag("\"a\"").body("hello");
     origin.on("/s", tagged.clone().header("age", "3"));
     let edge = TestEdge::before(&origin).start().await;
-    edge.get("/s").await.expect_cache("fwd=miss ttl=7");
+    edge.get("/s").await.expect_cache("fwd=uri-miss ttl=7");
     for protocol in PROTOCOLS {
         edge.advance(11);
         origin.on("/s", tagged.clone());
@@ -88,13 +88,18 @@ async fn past_the_window_a_client_waits_for_the_answer() {
 async fn when_upstream_fails_the_stale_is_better_than_nothing() {
     let origin = FakeOrigin::start().await;
     origin.on("/s", reply(200).cache_control("max-age=10, stale-if-error=100").body("old"));
-    origin.on("/strict", reply(200).cache_control("max-age=10").body("old"));
+    origin.on("/strict", reply(200).cache_control("max-age=10, must-revalidate").body("old"));
+    // RFC 9111 4.2.4: without upstream, what is not forbidden may be served stale; an answer of upstream counts.
+    origin.on("/silent", reply(200).cache_control("max-age=10").body("old"));
     let edge = TestEdge::before(&origin).start().await;
     edge.get("/s").await;
     edge.get("/strict").await;
+    edge.get("/silent").await;
     edge.advance(20);
 
     origin.on("/s", reply(503).body("sorry"));
+    origin.on("/silent", reply(503).body("sorry"));
+    edge.get("/silent").await.expect_status(503).expect_body("sorry");
     for protocol in PROTOCOLS {
         edge.get_by(protocol, "/s")
             .await
@@ -106,9 +111,11 @@ async fn when_upstream_fails_the_stale_is_better_than_nothing() {
     for protocol in PROTOCOLS {
         edge.get_by(protocol, "/s").await.expect_status(200).expect_stale().expect_body("old");
         edge.get_by(protocol, "/strict").await.expect_status(502);
+        edge.get_by(protocol, "/silent").await.expect_status(200).expect_stale().expect_body("old");
     }
-    edge.advance(100);
+    edge.advance(3600);
     edge.get("/s").await.expect_status(502);
+    edge.get("/silent").await.expect_status(502);
 }
 
 #[tokio::test]

@@ -56,15 +56,15 @@ fn keyed(body: &str) -> crate::harness::origin::Reply {
 async fn an_object_is_fetched_once_per_tier_and_no_tier_adds_to_its_freshness() {
     let chain = chain().await;
     chain.origin.on("/s", keyed("x"));
-    let answer = chain.edge.get("/s").await.expect_cache("fwd=miss stored").expect_body("x");
+    let answer = chain.edge.get("/s").await.expect_cache("fwd=uri-miss stored").expect_body("x");
     let statuses: Vec<_> = answer.headers.get_all("cache-status").iter().collect();
     assert_eq!(statuses.len(), 2, "{statuses:?}");
-    assert!(statuses[0].to_str().unwrap().starts_with("tidegate-shield; fwd=miss"));
+    assert!(statuses[0].to_str().unwrap().starts_with("tidegate-shield; fwd=uri-miss"));
     assert_eq!(answer.headers.get("surrogate-key"), None);
     chain.advance(50);
     chain.edge.purge_key("video-1", false);
     chain.edge.handles.lease.set_applied(&StreamId::parse("none").unwrap(), 0);
-    chain.edge.get("/s").await.expect_cache("fwd=miss ttl=10").expect_header("age", "50");
+    chain.edge.get("/s").await.expect_cache("fwd=uri-miss ttl=10").expect_header("age", "50");
     assert_eq!(chain.origin.count("/s"), 1);
     let request = chain.origin.last("/s");
     let hops = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cdn-loop"));
