@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cache::{media_class::MediaClass, object::Extent},
     error::Failure,
-    fetch::{Asked, Client, Content, Got, How, Look, Wanted},
+    fetch::{Asked, Client, Got, How, Look, Wanted},
     listener::stream::{Request, Stream},
 };
 
@@ -39,8 +39,9 @@ pub(super) async fn serve<S: Stream>(
     match edge.parts.fetcher.look(&asked) {
         Look::Serve(found) if found.head.extent == Extent::Whole && !is_followed(exchange) => {
             exchange.handled = if found.is_in_flight { Handled::Collapsed } else { Handled::Hit };
-            let answerable = Answerable { head: found.head, length: found.bytes, withheld: None };
-            let mut content = Content::Stored(found.body);
+            let (head, length) = (found.head.clone(), found.bytes);
+            let answerable = Answerable { head, length, withheld: None };
+            let mut content = edge.parts.fetcher.content_at_hand(found);
             respond::stored(edge, exchange, request, &answerable, &mut content, stream).await
         }
         look => Box::pin(fetch(edge, exchange, request, look, stream)).await,
@@ -65,7 +66,7 @@ async fn fetch<S: Stream>(
     }
     let is_varying = fetcher.is_varying(&wanted.route);
     match wait(edge, &wanted, look, stream).await? {
-        Got::Stored { found, how, forward } => {
+        Got::Stored { found, relay, how, forward } => {
             exchange.handled = handled(how, is_varying);
             exchange.forward = forward;
             if let How::StaleOnError(Some(status)) = how {
@@ -80,7 +81,7 @@ async fn fetch<S: Stream>(
                 },
                 withheld: withheld.filter(|withheld| !withheld.is_empty()),
             };
-            let mut content = fetcher.content(&wanted, *found);
+            let mut content = fetcher.content(&wanted, *found, relay);
             respond::stored(edge, exchange, request, &answerable, &mut content, stream).await
         }
         Got::Passed { answer, reason, is_stale } => {

@@ -3,7 +3,7 @@
 //! Pure. Invariant: what is stored can be purged by its URL and by every surrogate key that it carries; a response
 //! whose keys cannot be read is not stored.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tidegate_contract::{
@@ -15,7 +15,7 @@ use super::wanted::{Route, Wanted};
 use crate::cache::{
     fields::Fields,
     arrival::{Arrival, Unstorable},
-    freshness::judge,
+    freshness::{Freshness, judge},
     kept,
     media_class::MediaClass,
     object::{Checked, Extent, Head},
@@ -116,6 +116,42 @@ pub(super) fn admit(
         checked: Checked::default(),
     };
     Ok(Admitted { head, variance })
+}
+
+/// The head of a response that answers those who waited for it and nobody else.
+pub(super) fn for_the_moment(
+    status: StatusCode,
+    headers: &HeaderMap,
+    circumstances: &Circumstances<'_>,
+) -> Head {
+    let Route { host, path, .. } = &circumstances.wanted.route;
+    let property = circumstances.wanted.route.property();
+    let kept = stored(headers, circumstances.answered_at);
+    Head {
+        status,
+        public: public(&kept),
+        headers: kept,
+        freshness: Freshness {
+            received_at: circumstances.answered_at,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            stale_if_unreachable: Duration::ZERO,
+            always_revalidate: false,
+            forbids_stale: true,
+            is_for_shared: false,
+            is_immutable: false,
+        },
+        names: purge::names(&property.id, host, path, []),
+        born: circumstances.born,
+        created: circumstances.answered_at,
+        length: length(headers),
+        extent: Extent::Whole,
+        class: circumstances.wanted.route.class,
+        vary: None,
+        checked: Checked::default(),
+    }
 }
 
 /// The surrogate keys of a response.

@@ -5,28 +5,29 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::walk::{Lost, Walk};
-use crate::{cache::body::Body, error::Failure, upstream::AnswerBody};
+use super::{
+    reading::Reading,
+    walk::{Lost, Walk},
+};
+use crate::upstream::AnswerBody;
 
 /// A body.
 pub enum Content {
     /// Stored, or being stored.
-    Stored(Body),
+    Stored(Reading),
     /// Standing in slices.
     Sliced(Walk),
     /// Coming from upstream for this client alone.
     Passing(AnswerBody),
-    /// A few bytes of our own.
-    Own(Option<Bytes>),
 }
 
 impl Content {
     /// Goes on at `start` and stops before `end`; what passes cannot.
     pub fn seek(&mut self, start: u64, end: u64) {
         match self {
-            Self::Stored(body) => body.seek(start, Some(end)),
+            Self::Stored(reading) => reading.seek(start, end),
             Self::Sliced(walk) => walk.seek(start, end),
-            Self::Passing(_) | Self::Own(_) => debug_assert!(false, "what passes has no ranges"),
+            Self::Passing(_) => debug_assert!(false, "what passes has no ranges"),
         }
     }
 
@@ -36,10 +37,9 @@ impl Content {
     /// [`Lost`]: the rest does not come.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
         match self {
-            Self::Stored(body) => body.read().await.map_err(|_| Lost(Failure::BROKEN)),
+            Self::Stored(reading) => reading.read().await,
             Self::Sliced(walk) => walk.read().await,
             Self::Passing(body) => body.next().await.map_err(Lost),
-            Self::Own(bytes) => Ok(bytes.take()),
         }
     }
 
@@ -48,7 +48,7 @@ impl Content {
     pub fn trailers(&mut self) -> Option<HeaderMap> {
         match self {
             Self::Passing(body) => body.trailers(),
-            Self::Stored(_) | Self::Sliced(_) | Self::Own(_) => None,
+            Self::Stored(_) | Self::Sliced(_) => None,
         }
     }
 }

@@ -15,13 +15,15 @@ use super::{
     job::{Confirmable, Fetched, Forward, Job, head_request},
     look::{self, Asked, Look, Stale},
     shared::{Parts, Question, Shared, Unsliceable},
+    reading::{Reading, Spare},
+    relay::Receiving,
     slice::Aligned,
     tier::NodeName,
     walk::Walk,
     wanted::{Failed, Route, Wanted},
 };
 use crate::{
-    cache::{arrival::Unstorable, lease::Lease, store::Found},
+    cache::{arrival::Unstorable, lease::Lease, store::{Found, Tier}},
     error::Failure,
     policy::Policy,
     upstream::{Answer, Interim, RequestBody},
@@ -39,6 +41,8 @@ pub enum Got {
     Stored {
         /// It.
         found: Box<Found>,
+        /// The way on, should it grow too large.
+        relay: Option<Receiving>,
         /// How it came to that.
         how: How,
         /// The exchange with upstream, if this request began it.
@@ -113,11 +117,30 @@ impl Fetcher {
 
     /// The body of what was found.
     #[must_use]
-    pub fn content(&self, wanted: &Arc<Wanted>, found: Found) -> Content {
-        match Walk::of(&self.shared, wanted, &found) {
-            Some(walk) => Content::Sliced(walk),
-            None => Content::Stored(found.body),
+    pub fn content(
+        &self,
+        wanted: &Arc<Wanted>,
+        found: Found,
+        relay: Option<Receiving>,
+    ) -> Content {
+        if let Some(walk) = Walk::of(&self.shared, wanted, &found) {
+            return Content::Sliced(walk);
         }
+        let Found { key, head, body, fill, is_in_flight, tier, bytes } = found;
+        let relay = relay.or_else(|| self.relay(is_in_flight, bytes, fill));
+        let reading = Reading::of(body).with_relay(relay);
+        if tier != Tier::Disk {
+            return Content::Stored(reading);
+        }
+        let (shared, wanted) = (self.shared.clone(), wanted.clone());
+        Content::Stored(reading.with_spare(Spare { shared, wanted, key, head, fill }))
+    }
+
+    /// The body of what was found in memory or in flight, whole.
+    #[must_use]
+    pub fn content_at_hand(&self, found: Found) -> Content {
+        let relay = self.relay(found.is_in_flight, found.bytes, found.fill);
+        Content::Stored(Reading::of(found.body).with_relay(relay))
     }
 
     /// A client asks for a segment: notes that it was of use to fetch it ahead, and fetches the next ones.
@@ -262,14 +285,15 @@ impl Fetcher {
                 let reason = reason.map(Unstorable::as_str);
                 Ok(Got::Passed { answer, reason, is_stale: stale.is_some() })
             }
-            Ok(Fetched::Stored(found, forward)) => {
+            Ok(Fetched::Stored(found, forward, relay)) => {
                 let how = if stale.is_some() { How::Replaced } else { How::Fetched };
-                Ok(Got::Stored { found: Box::new(found), how, forward: Some(forward) })
+                Ok(Got::Stored { found: Box::new(found), relay, how, forward: Some(forward) })
             }
             Ok(Fetched::Confirmed(head, forward)) => {
                 let Some(Stale { found, .. }) = stale else { return Err(internal) };
                 let found = Box::new(Found { head, ..found });
-                Ok(Got::Stored { found, how: How::Confirmed, forward: Some(forward) })
+                let how = How::Confirmed;
+                Ok(Got::Stored { found, relay: None, how, forward: Some(forward) })
             }
         }
     }
@@ -302,6 +326,11 @@ impl Fetcher {
         }
     }
 
+    /// Only what is still arriving and whose length is unknown may grow too large.
+    fn relay(&self, is_in_flight: bool, bytes: Option<u64>, fill: u64) -> Option<Receiving> {
+        (is_in_flight && bytes.is_none()).then(|| self.shared.relays.join(fill)).flatten()
+    }
+
     fn asked<'a>(&self, wanted: &'a Wanted) -> Asked<'a> {
         Asked::of(wanted, self.now())
     }
@@ -319,7 +348,7 @@ impl Fetcher {
 
 impl Got {
     fn stored(found: Found, how: How) -> Self {
-        Self::Stored { found: Box::new(found), how, forward: None }
+        Self::Stored { found: Box::new(found), relay: None, how, forward: None }
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     admit::{self, Admitted, Circumstances},
     collapse::{Outcome, Seat},
     pump::Pump,
+    relay::Receiving,
     shared::{Question, Shared, Unsliceable},
     slice::{Aligned, Part},
     wanted::{Failed, Wanted},
@@ -62,7 +63,7 @@ pub(super) struct Confirmable {
 /// What an ask brought.
 pub(super) enum Fetched {
     /// It is being stored, and read from there.
-    Stored(Found, Forward),
+    Stored(Found, Forward, Option<Receiving>),
     /// What is stored counts again, with this head.
     Confirmed(Arc<Head>, Forward),
     /// It passes: nobody else gets it.
@@ -217,6 +218,11 @@ impl Job {
             // Too large to be kept whole, so that it comes in slices, each when it is read.
             return self.in_slices(&answer, born, aligned);
         }
+        // What grew too large the last time will do so again.
+        let admitted = admitted.and_then(|admitted| match admitted.head.length {
+            None if self.grew_too_large() => Err(Unstorable::Size),
+            _ => Ok(admitted),
+        });
         let begun = admitted.and_then(|admitted| {
             let room = self.shared.parts.store.reserve(admitted.head.length);
             room.map(|room| (admitted, room)).ok_or(Unstorable::NoRoom)
@@ -232,11 +238,41 @@ impl Job {
                 let outcome = if is_private { Outcome::OnYourOwn } else { Outcome::Settled };
                 Some(self.fill(outcome, (own, fill), answer))
             }
+            Err(reason) if may_be_shared(answer.status, reason) => {
+                self.share(answer, born, stale.as_ref(), reason)
+            }
             Err(reason) => {
                 self.unstorable(reason, answer, stale.as_ref());
                 None
             }
         }
+    }
+
+    /// A refusal that is not stored, but answers all who waited for it: players that ask too early must not all reach
+    /// the origin.
+    fn share(
+        mut self,
+        answer: Answer,
+        born: u64,
+        stale: Option<&Confirmable>,
+        reason: Unstorable,
+    ) -> Option<Pump> {
+        let circumstances = self.circumstances(&answer, born, &Method::GET);
+        let head = admit::for_the_moment(answer.status, &answer.headers, &circumstances);
+        let Some(room) = self.shared.parts.store.reserve(head.length) else {
+            self.unstorable(reason, answer, stale);
+            return None;
+        };
+        self.shared.parts.metrics.unstorable.with_label_values(&[reason.as_str()]).inc();
+        let (store, key) = (&self.shared.parts.store, self.wanted.route.key);
+        if let Some(stale) = stale {
+            store.remove(stale.key, stale.fill);
+        }
+        let fill = store.begin(key, None, head, room);
+        let (found, forward) = (found(key, &fill), Forward::of(&answer));
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
+        let is_wanted_anyway = self.is_wanted_anyway;
+        Some(self.pump(fill, answer, is_wanted_anyway).for_the_moment())
     }
 
     /// A part of the resource that was asked for.
@@ -274,7 +310,7 @@ impl Job {
         let mut forward = Forward::of(&answer);
         forward.is_stored = true;
         self.shared.unstorable.forget(&key);
-        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward)));
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
         Next::Pump(self.pump(fill, answer, true))
     }
 
@@ -291,7 +327,7 @@ impl Job {
         };
         let mut forward = Forward::of(answer);
         forward.is_stored = true;
-        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward)));
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
         None
     }
 
@@ -300,9 +336,12 @@ impl Job {
         forward.is_stored = true;
         forward.withheld = kept::withheld(&answer.headers);
         let found = found(key, &fill);
-        self.settle_now(outcome, Ok(Fetched::Stored(found, forward)));
+        let relays = &self.shared.relays;
+        let relay = fill.head().length.is_none().then(|| relays.begin(fill.id()));
+        let receiving = relay.as_ref().and_then(|_| relays.join(fill.id()));
+        self.settle_now(outcome, Ok(Fetched::Stored(found, forward, receiving)));
         let is_wanted_anyway = self.is_wanted_anyway;
-        self.pump(fill, answer, is_wanted_anyway)
+        self.pump(fill, answer, is_wanted_anyway).with_relay(relay)
     }
 
     fn pump(&self, fill: Fill, answer: Answer, is_wanted_anyway: bool) -> Pump {
@@ -338,6 +377,11 @@ impl Job {
     fn pass_on(&mut self) -> Next {
         self.settle_now(Outcome::OnYourOwn, Ok(Fetched::PassOn));
         Next::Done
+    }
+
+    fn grew_too_large(&self) -> bool {
+        let known = self.shared.unstorable.get(&self.wanted.route.key);
+        known == Some(Unstorable::Size.as_str())
     }
 
     fn note_unstorable(&self, reason: Unstorable) {
@@ -451,6 +495,13 @@ pub(super) async fn head_request(
 /// Answers that say that upstream cannot answer now.
 pub(super) fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
+}
+
+/// Whether an answer that is not stored may answer those who waited for it: it refuses, and it does so for everybody.
+fn may_be_shared(status: StatusCode, reason: Unstorable) -> bool {
+    let is_for_all =
+        matches!(reason, Unstorable::Status | Unstorable::NoFreshness | Unstorable::LiveEdge);
+    is_for_all && matches!(status.as_u16(), 404 | 410 | 416 | 425 | 429)
 }
 
 /// Stores the head of a resource whose body stands in slices.

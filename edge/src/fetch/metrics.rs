@@ -39,7 +39,8 @@ impl Metrics {
             fills: counter_vec(
                 registry,
                 "edge_fills_total",
-                "Fills that ended, by result: stored, confirmed (304), failed, abandoned (nobody read it any more).",
+                "Fills that ended, by result: stored, confirmed (304), failed, abandoned (nobody read it any more), \
+                 passed (not kept, whole for those who read it).",
                 &["result"],
             ),
             fill_seconds: histogram(
@@ -64,7 +65,8 @@ impl Metrics {
             background: counter_vec(
                 registry,
                 "edge_background_fetches_total",
-                "Requests sent upstream that no client waits for, by why: revalidation, slice, prefetch, stalled.",
+                "Requests sent upstream that no client waits for, by why: revalidation, slice, prefetch, \
+                 stalled, disk (the rest of a body that the disk did not give).",
                 &["why"],
             ),
             slices_mixed: counter(

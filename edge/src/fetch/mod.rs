@@ -6,7 +6,8 @@
 //! | one exchange, from its first look to its answer              | `fetcher.rs`    |
 //! | what nobody waits for                                        | `background.rs`, `prefetch.rs` |
 //! | what an unsafe method changed                                | `invalidate.rs` |
-//! | reading a body, whole or from slice to slice                 | `content.rs`, `walk.rs` |
+//! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
+//! | a body that grows too large while it is read                 | `relay.rs`      |
 //! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
 //! | which slice; is the answer that one                          | `slice.rs`      |
 //! | may it be stored, as what                                    | `admit.rs`      |
@@ -20,6 +21,7 @@ mod fetcher; // the face
 mod background; // what nobody waits for
 mod invalidate; // what an unsafe method changed
 mod content; // a body, wherever it comes from
+mod reading; // beyond what can go wrong on the way
 mod walk; // from slice to slice
 mod job; // one ask of upstream
 mod pump; // bytes into a fill
@@ -28,6 +30,7 @@ mod admit; // may it be stored, as what
 mod look; // is something stored, what is it good for
 mod shared; // what all fetches share
 mod prefetch; // how much is fetched ahead
+mod relay; // what grows too large passes on
 mod playlists; // what is remembered of playlists
 mod live; // does one stand still
 mod playlist; // reading one

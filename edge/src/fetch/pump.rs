@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{playlist::Playlist, shared::Shared, wanted::Wanted};
+use bytes::Bytes;
+
+use super::{playlist::Playlist, relay::Sending, shared::Shared, wanted::Wanted};
 use crate::{
     cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
@@ -15,9 +17,14 @@ use crate::{
 pub(super) struct Pump {
     shared: Arc<Shared>,
     wanted: Arc<Wanted>,
-    fill: Fill,
+    /// Given up early when what was brought so far has been read and nothing of it is kept.
+    fill: Option<Fill>,
     answer: Answer,
     is_wanted_anyway: bool,
+    /// Whether it is for those who wait, and for nobody after them.
+    is_for_the_moment: bool,
+    /// For readers of a body that grows too large.
+    relay: Option<Sending>,
     /// The text of a playlist, as far as it came.
     text: Option<Vec<u8>>,
     brought: u64,
@@ -28,9 +35,10 @@ pub(super) struct Pump {
 /// How a fill ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Stored,
+    Whole,
+    /// Beyond what may be kept, but whole for its readers.
+    Passed,
     Failed,
-    TooLarge,
     Abandoned,
 }
 
@@ -47,40 +55,54 @@ impl Pump {
         Self {
             shared,
             wanted,
-            fill,
+            fill: Some(fill),
             answer,
             is_wanted_anyway,
+            is_for_the_moment: false,
+            relay: None,
             text: is_playlist.then(Vec::new),
             brought: 0,
             brought_to_readers: 0,
         }
     }
 
+    /// With a way on for readers of a body that grows too large.
+    pub(super) fn with_relay(mut self, relay: Option<Sending>) -> Self {
+        self.relay = relay;
+        self
+    }
+
+    /// For those who wait, and for nobody after them.
+    pub(super) fn for_the_moment(mut self) -> Self {
+        self.is_for_the_moment = true;
+        self
+    }
+
     /// Runs to the end of the body; true when it was a live playlist that stands still.
     pub(super) async fn run(mut self) -> bool {
         let began = Instant::now();
         let end = self.fill_up().await;
-        let Self { shared, wanted, fill, answer, text, .. } = self;
-        let metrics = &shared.parts.metrics;
+        let Self { shared, wanted, fill, answer, text, is_for_the_moment, .. } = self;
+        let (metrics, store) = (&shared.parts.metrics, &shared.parts.store);
         let result = match end {
             // The connection first: whoever reads the last byte may ask for more.
-            End::Stored => {
+            End::Whole => {
                 drop(answer.body);
-                match fill.finish() {
-                    Ok(_) => {
+                let number = fill.as_ref().map_or(0, Fill::id);
+                match fill.map(Fill::finish) {
+                    Some(Ok(_)) if is_for_the_moment => {
+                        store.remove(wanted.route.key, number);
+                        "passed"
+                    }
+                    Some(Ok(_)) => {
                         metrics.fill_seconds.observe(began.elapsed().as_secs_f64());
                         "stored"
                     }
-                    Err(_) => "failed",
+                    Some(Err(_)) | None => "failed",
                 }
             }
             End::Failed => "failed",
-            End::TooLarge => {
-                let reason = Unstorable::Size.as_str();
-                shared.unstorable.note(wanted.route.key, reason);
-                metrics.unstorable.with_label_values(&[reason]).inc();
-                "failed"
-            }
+            End::Passed => "passed",
             End::Abandoned => "abandoned",
         };
         metrics.fills.with_label_values(&[result]).inc();
@@ -95,30 +117,56 @@ impl Pump {
         loop {
             let data = match self.answer.body.next().await {
                 Ok(Some(data)) => data,
-                Ok(None) => return End::Stored,
+                Ok(None) => return End::Whole,
                 Err(failure) => {
                     tracing::debug!(kind = failure.kind, "a fill broke off");
                     return End::Failed;
                 }
             };
-            self.brought += data.len() as u64;
-            if self.brought > bytes_max {
-                return End::TooLarge;
+            if self.brought + data.len() as u64 > bytes_max {
+                return self.pass_on(data).await;
             }
-            if let Err(error) = self.fill.write(&data) {
+            self.brought += data.len() as u64;
+            let Some(fill) = &mut self.fill else { return End::Failed };
+            if let Err(error) = fill.write(&data) {
                 tracing::debug!(%error, "a fill failed");
                 return End::Failed;
             }
+            let (readers, length) = (fill.readers(), fill.head().length);
             self.keep_text(&data);
-            if self.fill.readers() > 0 {
+            if readers > 0 {
                 self.brought_to_readers = self.brought;
             } else if !self.is_wanted_anyway {
                 let alone = self.brought - self.brought_to_readers;
-                if !is_worth_finishing(self.brought, alone, self.fill.head().length, finish_alone) {
+                if !is_worth_finishing(self.brought, alone, length, finish_alone) {
                     return End::Abandoned;
                 }
             }
         }
+    }
+
+    /// Too large: what comes from here on passes to those who read it now, and the next ones ask for themselves.
+    async fn pass_on(&mut self, first: Bytes) -> End {
+        let (key, reason) = (self.wanted.route.key, Unstorable::Size.as_str());
+        self.shared.unstorable.note(key, reason);
+        self.shared.parts.metrics.unstorable.with_label_values(&[reason]).inc();
+        self.shared.parts.store.forget(&key);
+        let Some(mut relay) = self.relay.take() else { return End::Failed };
+        relay.start(self.brought);
+        let mut next = Some(first);
+        while let Some(data) = next {
+            // Its memory is not held longer than somebody reads it.
+            self.fill.take_if(|fill| fill.readers() == 0);
+            if !relay.send(&data).await {
+                return End::Abandoned;
+            }
+            next = match self.answer.body.next().await {
+                Ok(next) => next,
+                Err(_) => return End::Failed,
+            };
+        }
+        relay.end().await;
+        End::Passed
     }
 
     fn keep_text(&mut self, data: &[u8]) {

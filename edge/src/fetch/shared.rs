@@ -18,6 +18,7 @@ use super::{
     metrics::Metrics,
     playlists::Playlists,
     prefetch::Prefetches,
+    relay::Relays,
     tier::{self, NodeName},
     wanted::{Route, Wanted},
 };
@@ -60,6 +61,7 @@ pub(super) struct Shared {
     pub(super) varies: Memory<Vary>,
     pub(super) playlists: Playlists,
     pub(super) prefetches: Prefetches,
+    pub(super) relays: Relays,
     /// Tells this process from others of its PoP.
     process: u64,
     node: ArcSwapOption<NodeName>,
@@ -94,6 +96,7 @@ impl Shared {
             varies: Memory::new(entries, VARIES_TIME),
             playlists: Playlists::new(&parts.config, parts.clock.clone()),
             prefetches: Prefetches::new(&parts.config, parts.metrics.prefetches.clone()),
+            relays: Relays::default(),
             process: rand::random(),
             node: ArcSwapOption::empty(),
             parts,

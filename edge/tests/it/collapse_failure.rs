@@ -7,21 +7,21 @@ use crate::harness::{
 };
 
 /// Readers of all protocols on one fill that will break off.
-async fn readers(edge: &TestEdge) -> Vec<Open> {
+async fn readers(edge: &TestEdge) -> Vec<(Open, usize)> {
     let mut readers = Vec::new();
     for protocol in PROTOCOLS {
         for _ in 0..2 {
             let mut open = edge.open(protocol, "/s").await;
             assert_eq!(open.status, 200);
-            open.read().await.unwrap().expect("the first bytes");
-            readers.push(open);
+            let read = open.read().await.unwrap().expect("the first bytes").len();
+            readers.push((open, read));
         }
     }
     readers
 }
 
-async fn all_fail(readers: Vec<Open>) {
-    let read_on = |mut open: Open| async move {
+async fn all_fail(readers: Vec<(Open, usize)>) {
+    let read_on = |(mut open, _): (Open, usize)| async move {
         loop {
             match open.read().await {
                 Ok(Some(_)) => {}
@@ -73,15 +73,28 @@ async fn a_body_that_is_shorter_than_announced_fails_all_readers() {
 }
 
 #[tokio::test]
-async fn a_body_that_grows_beyond_the_largest_object_fails_and_passes_the_next_time() {
+async fn a_body_that_grows_beyond_the_largest_object_reaches_its_readers_and_is_not_kept() {
     let origin = FakeOrigin::start().await;
     let body = noise(300_000);
-    origin.on("/s", reply(200).cache_control("max-age=60").body(body.clone()).chunked());
+    let gate = Gate::closed();
+    let growing = reply(200).cache_control("max-age=60").body(body.clone()).chunked();
+    origin.on("/s", growing.clone().paused_after(50_000, &gate));
     let edge = TestEdge::before(&origin)
         .config(|config| config.cache.object_max = bytesize::ByteSize::kib(100))
         .start()
         .await;
-    edge.get("/s").await.expect_broken();
+    let readers = readers(&edge).await;
+    gate.open();
+    let rest = join_all(readers.into_iter().map(|(mut open, mut read)| async move {
+        while let Some(bytes) = open.read().await.unwrap() {
+            read += bytes.len();
+        }
+        read
+    }));
+    assert_eq!(rest.await, [body.len(); 6]);
+    assert_eq!(origin.count("/s"), 1);
+    origin.on("/s", growing);
+    assert_eq!(edge.handles.store.sizes().objects, 0);
     for protocol in PROTOCOLS {
         edge.get_by(protocol, "/s").await.expect_cache("fwd=bypass").expect_body(&body);
     }

@@ -10,10 +10,14 @@ mod collapse; // many clients, one fetch
 mod collapse_failure; // a fetch that breaks off
 mod fair_fill; // a slow client and a fast one
 mod fresh; // stored, fresh, ranges, variants
+mod invalidate; // what unsafe methods and HEAD change
 mod lease; // cut off from the control plane
+mod live; // held playlists, early segments, playlists that stand still
 mod pass; // what is not stored
+mod prefetch; // before a viewer asks
 mod purge; // by URL, key, everything; hard and soft
 mod reference; // the shipped configurations
 mod refusal; // what is answered with a problem
+mod slices; // large objects in aligned slices
 mod stale; // revalidation, stale while it runs, stale on error
 mod tiers; // edge, shield, origins; failover

@@ -43,6 +43,9 @@ pub(crate) struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     is_chunked: bool,
+    is_ranged: bool,
+    interim: Vec<String>,
+    trailer: Option<String>,
     head_waits: Option<Gate>,
     body_waits: Option<(usize, Gate)>,
     breaks_off_after: Option<usize>,
@@ -60,6 +63,9 @@ pub(crate) fn reply(status: u16) -> Reply {
         headers: Vec::new(),
         body: Vec::new(),
         is_chunked: false,
+        is_ranged: false,
+        interim: Vec::new(),
+        trailer: None,
         head_waits: None,
         body_waits: None,
         breaks_off_after: None,
@@ -106,6 +112,12 @@ impl FakeOrigin {
     /// How often a path was asked for.
     pub(crate) fn count(&self, path: &str) -> usize {
         self.shared.requests.lock().unwrap().iter().filter(|r| r.path == path).count()
+    }
+
+    /// Every request for a path.
+    pub(crate) fn all(&self, path: &str) -> Vec<Request> {
+        let requests = self.shared.requests.lock().unwrap();
+        requests.iter().filter(|r| r.path == path).cloned().collect()
     }
 
     /// The last request for a path.
@@ -169,6 +181,24 @@ impl Reply {
         self
     }
 
+    /// Answers a request for a range with 206 and that range.
+    pub(crate) fn ranged(mut self) -> Self {
+        self.is_ranged = true;
+        self.header("accept-ranges", "bytes")
+    }
+
+    /// Sends this interim response first: status and header lines.
+    pub(crate) fn interim(mut self, text: &str) -> Self {
+        self.interim.push(text.to_owned());
+        self
+    }
+
+    /// Ends a chunked body with this trailer.
+    pub(crate) fn trailer(mut self, line: &str) -> Self {
+        self.trailer = Some(line.to_owned());
+        self.chunked()
+    }
+
     /// Sends nothing before the gate opens.
     pub(crate) fn held(mut self, gate: &Gate) -> Self {
         self.head_waits = Some(gate.clone());
@@ -198,6 +228,12 @@ impl Reply {
         if let Some(gate) = &self.head_waits {
             gate.wait().await;
         }
+        for interim in &self.interim {
+            stream.write_all(format!("HTTP/1.1 {interim}\r\n\r\n").as_bytes()).await?;
+        }
+        if let Some(part) = self.part(request) {
+            return Box::pin(part.send(request, stream)).await;
+        }
         let tag = self.headers.iter().find(|(name, _)| name == "etag").map(|(_, tag)| tag);
         let is_confirmed = tag.is_some() && request.header("if-none-match") == tag.map(|t| &**t);
         let has_body = !is_confirmed && request.method != "HEAD" && self.status != 304;
@@ -216,6 +252,28 @@ impl Reply {
         if has_body { self.send_body(stream).await } else { Ok(true) }
     }
 
+    /// The part of it that is asked for.
+    fn part(&self, request: &Request) -> Option<Self> {
+        let range = request.header("range").filter(|_| self.is_ranged)?;
+        let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let total = self.body.len();
+        let (start, end) = match (start.parse(), end.parse::<usize>()) {
+            (Ok(start), Ok(end)) => (start, (end + 1).min(total)),
+            (Ok(start), Err(_)) => (start, total),
+            (Err(_), Ok(last)) => (total.saturating_sub(last), total),
+            (Err(_), Err(_)) => return None,
+        };
+        let mut part = Self { is_ranged: false, head_waits: None, ..self.clone() };
+        if start >= total {
+            part.status = 416;
+            part.body.clear();
+            return Some(part.header("content-range", &format!("bytes */{total}")));
+        }
+        part.status = 206;
+        part.body = self.body[start..end].to_vec();
+        Some(part.header("content-range", &format!("bytes {start}-{}/{total}", end - 1)))
+    }
+
     async fn send_body(&self, stream: &mut TcpStream) -> std::io::Result<bool> {
         let pause = self.body_waits.as_ref().map_or(0, |(bytes, _)| *bytes);
         let end = self.breaks_off_after.unwrap_or(self.body.len());
@@ -229,7 +287,9 @@ impl Reply {
             return Ok(false);
         }
         if self.is_chunked {
-            stream.write_all(b"0\r\n\r\n").await?;
+            let trailer = self.trailer.as_ref().map(|line| format!("{line}\r\n"));
+            let end = format!("0\r\n{}\r\n", trailer.unwrap_or_default());
+            stream.write_all(end.as_bytes()).await?;
         }
         Ok(self.announces.is_none())
     }
