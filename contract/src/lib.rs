@@ -25,6 +25,7 @@ pub mod playback_token; // the numbers of a Common Access Token's claims
 pub mod network; // blocks of addresses, and where they are
 pub mod media_path; // URL layout of manifests, init segments, segments and images
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
+pub mod explanation; // what a node knows of one resource, and why
 pub mod problem; // RFC 9457 error bodies
 pub mod header; // the names of the headers we speak
 pub mod id; // checked identifiers and the generation number

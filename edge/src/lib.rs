@@ -5,6 +5,7 @@
 
 pub mod one_line; // a whole configuration in a few flags
 pub mod node; // builds the parts, binds first, serves, drains
+mod admin; // what operators ask at the admin port
 pub mod engine; // the parts that answer, without sockets
 pub mod config; // the node's settings, part by part
 pub mod exchange; // one exchange, phase by phase

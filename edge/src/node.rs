@@ -6,21 +6,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{
-    Json, Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::post,
-};
-use http::{StatusCode, header};
 use tidegate_chassis::{Clock, Process};
-use tidegate_contract::{
-    problem::{self, Problem},
-    purge::{PurgeOrder, PurgeTarget, PurgeUrlError},
-};
-
 use crate::{
-    cache::purge::PurgeTable,
+    admin,
     config::Config,
     control,
     engine::{Engine, Handles},
@@ -58,6 +46,7 @@ impl Node {
         let Engine { edge, handles } = engine;
         let node = Self { listener, edge, handles, process: process.clone() };
         node.follow(config, &clock)?;
+        process.admin_routes(admin::explain_route(node.edge.clone()));
         node.publish(clock);
         Ok(node)
     }
@@ -110,7 +99,7 @@ impl Node {
         let Handles { policy, purges, lease, store, metrics, .. } = self.handles.clone();
         let Some(control) = &config.control else {
             policy.install(config.standalone()).context("the properties of the file")?;
-            self.process.admin_routes(purge_route(purges));
+            self.process.admin_routes(admin::purge_route(purges));
             return Ok(());
         };
         let drain = self.process.drain();
@@ -155,34 +144,6 @@ impl Node {
             }
         });
     }
-}
-
-/// `POST /purge` with a purge order, for a node that stands alone. One that has a control plane takes purges from
-/// there alone: they have to reach every node.
-fn purge_route(purges: PurgeTable) -> Router {
-    async fn purge(
-        State(purges): State<PurgeTable>,
-        Json(mut order): Json<PurgeOrder>,
-    ) -> Response {
-        if let PurgeTarget::Url { host, path } = &order.target {
-            match PurgeTarget::from_url(&format!("http://{host}{path}")) {
-                Ok(target) => order.target = target,
-                Err(error) => return refused(&error),
-            }
-        }
-        let seq = purges.apply(&order);
-        // Not the order: the query of a URL may be signed.
-        tracing::info!(soft = order.soft, seq, "purged by hand");
-        Json(serde_json::json!({ "seq": seq })).into_response()
-    }
-
-    fn refused(error: &PurgeUrlError) -> Response {
-        let problem = Problem::new(400, "purge-url", "not a URL to purge", error.to_string());
-        let content_type = [(header::CONTENT_TYPE, problem::CONTENT_TYPE)];
-        (StatusCode::BAD_REQUEST, content_type, Json(problem)).into_response()
-    }
-
-    Router::new().route("/purge", post(purge)).with_state(purges)
 }
 
 /// How often gauges are brought up to date: more often than anything scrapes.

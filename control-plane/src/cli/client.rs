@@ -118,6 +118,28 @@ impl Client {
     }
 }
 
+/// Asks the admin port of a node, which has no login and is not public: without a token, in clear text.
+pub(super) async fn ask_admin<T: DeserializeOwned>(
+    url: &str,
+    query: &[(&str, String)],
+    timeout: Duration,
+) -> Result<T, Failure> {
+    let usage = |text: String| Failure::new(Exit::Usage, text);
+    let http = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT).build();
+    let http = http.map_err(|error| usage(error.to_string()))?;
+    let url = Url::parse_with_params(url, query).map_err(|error| usage(error.to_string()))?;
+    let response = http
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| Failure::new(Exit::Unavailable, chain(&error.without_url())))?;
+    let status = response.status();
+    if status.is_success() {
+        return json(response).await;
+    }
+    Err(Failure::of_problem(status, problem(status, response).await))
+}
+
 async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     response.json().await.map_err(|error| {
         Failure::new(Exit::Unavailable, format!("the answer cannot be read: {}", chain(&error)))

@@ -7,6 +7,7 @@ pub mod dev;
 mod purge;
 mod pop;
 mod property;
+mod edge;
 mod context;
 mod client;
 mod output;
@@ -23,6 +24,7 @@ use self::{
     client::Client,
     context::{ContextCommand, Place},
     dev::DevArgs,
+    edge::EdgeCommand,
     failure::{Exit, Failure},
     output::Output,
     pop::PopCommand,
@@ -74,6 +76,9 @@ enum Command {
     /// Properties: hosts, origins, cache policy
     #[command(subcommand)]
     Property(PropertyCommand),
+    /// What one node of the edge knows
+    #[command(subcommand)]
+    Edge(EdgeCommand),
     /// Which control plane to talk to
     #[command(subcommand)]
     Context(ContextCommand),
@@ -121,6 +126,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
+        Command::Edge(command) => edge::run(command, global.timeout, &out).await,
         Command::Context(command) => context::run(command, &global.place, &out),
         Command::Dev(_) => Err(Failure::new(Exit::Usage, "dev has no server")),
     }

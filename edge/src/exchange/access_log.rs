@@ -25,25 +25,22 @@ impl LogPolicy {
 
     /// By the id, so that all programs that an exchange passes draw alike.
     fn is_drawn(&self, exchange: &Exchange) -> bool {
-        let hash = exchange.id.as_bytes().iter().fold(FNV_BASIS, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(FNV_PRIME)
-        });
+        let hash = exchange
+            .id
+            .as_bytes()
+            .iter()
+            .fold(FNV_BASIS, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(FNV_PRIME));
         hash % self.every == 0
     }
 }
 
 /// Writes the line.
-pub(super) fn write(
-    exchange: &Exchange,
-    request: &Request,
-    sent: u64,
-    failure: Option<Failure>,
-) {
+pub(super) fn write(exchange: &Exchange, request: &Request, sent: u64, failure: Option<Failure>) {
     let route = exchange.route.as_ref();
     let forward = exchange.forward.as_ref();
-    let upstream = route.zip(forward.and_then(|forward| forward.from)).map(|(route, from)| {
-        from.upstream(&route.policy, route.property).authority.as_str()
-    });
+    let upstream = route
+        .zip(forward.and_then(|forward| forward.from))
+        .map(|(route, from)| from.upstream(&route.policy, route.property).authority.as_str());
     let cmcd = exchange.cmcd.as_deref();
     let hex = |name: u64| format!("{name:016x}");
     tracing::info!(

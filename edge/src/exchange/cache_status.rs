@@ -190,13 +190,7 @@ mod tests {
                 true,
                 "n; fwd=stale; fwd-status=304; ttl=10; stored",
             ),
-            (
-                Handled::Partial,
-                Some(10),
-                None,
-                false,
-                "n; fwd=partial; ttl=10",
-            ),
+            (Handled::Partial, Some(10), None, false, "n; fwd=partial; ttl=10"),
             (
                 Handled::Unstorable("private"),
                 None,

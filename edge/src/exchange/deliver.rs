@@ -90,10 +90,7 @@ pub(super) async fn end<S: Stream>(
     Ok(stream.finish().await?)
 }
 
-async fn next<S: Stream>(
-    stream: &mut S,
-    content: &mut Content,
-) -> Result<Option<Bytes>, Ended> {
+async fn next<S: Stream>(stream: &mut S, content: &mut Content) -> Result<Option<Bytes>, Ended> {
     if let Some(ready) = content.read().now_or_never() {
         return ready.map_err(lost);
     }

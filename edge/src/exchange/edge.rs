@@ -4,7 +4,8 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
+use tidegate_contract::explanation::Explanation;
 
 use super::{
     access_log::{self, LogPolicy},
@@ -76,10 +77,20 @@ impl Edge {
         Self { counts: Counts::new(&parts.metrics), alt_svc, parts }
     }
 
-    /// The fetches behind it.
-    #[must_use]
-    pub fn fetcher(&self) -> &Fetcher {
-        &self.parts.fetcher
+    /// What is known of a resource, and what would happen to a GET for it with these headers; `None` when no property
+    /// serves its host, or when there is no configuration yet.
+    pub async fn explain(
+        &self,
+        host: &str,
+        target: &PathAndQuery,
+        headers: &HeaderMap,
+    ) -> Option<Explanation> {
+        let policy = self.parts.policy.current()?;
+        let place = policy.place_for(host)?;
+        let route = route::find(&policy, place, host.to_owned(), &Method::GET, target);
+        let cache = &route.property().cache;
+        let pass = (!cache.enabled).then_some(Pass::Policy.as_str());
+        Some(self.parts.fetcher.explain(&route, headers, pass).await)
     }
 
     pub(super) fn now(&self) -> SystemTime {
@@ -96,7 +107,8 @@ impl Edge {
             Ok(()) => {}
             Err(Refusal::Failed(failure)) => return Err(Ended(failure)),
             Err(Refusal::AtTheDoor(reply)) => {
-                return Box::pin(refuse::at_the_door(self, exchange, request, *reply, stream)).await;
+                return Box::pin(refuse::at_the_door(self, exchange, request, *reply, stream))
+                    .await;
             }
         }
         if exchange.child.is_some() {
@@ -123,8 +135,7 @@ impl Edge {
         }
         let (host, place) = route::place(&policy, request).map_err(Refusal::Failed)?;
         self.pass_the_door(exchange, request, &policy, place, &host)?;
-        let found =
-            route::find(&policy, place, host, &request.method, &request.target);
+        let found = route::find(&policy, place, host, &request.method, &request.target);
         exchange.wishes = Wishes::of(&request.headers, &found.property().cache);
         exchange.pass = route::pass(request, &exchange.wishes, &found.property().cache);
         exchange.route = Some(found);
@@ -144,8 +155,7 @@ impl Edge {
             // It passed the door of the node that faces the client.
             crate::guard::Granted::default()
         } else {
-            let checked =
-                self.parts.guard.check(request, policy, place, host, exchange.began_at);
+            let checked = self.parts.guard.check(request, policy, place, host, exchange.began_at);
             checked.map_err(Refusal::AtTheDoor)?
         };
         let rest = granted.strip.target(&request.target);
@@ -166,7 +176,8 @@ impl Edge {
     /// Waits a moment for purges that the asking node knows of already.
     async fn catch_up(&self, exchange: &mut Exchange) {
         let Some(child) = &exchange.child else { return };
-        let applied = self.parts.fetcher.lease().wait_applied(&child.seen, self.parts.purge_wait_max);
+        let applied =
+            self.parts.fetcher.lease().wait_applied(&child.seen, self.parts.purge_wait_max);
         if !applied.await {
             exchange.pass = exchange.pass.or(Some(Pass::Behind));
         }
@@ -181,7 +192,8 @@ impl Edge {
         failure: Failure,
     ) -> Option<Failure> {
         if failure.status != 0 && exchange.status.is_none() {
-            let answered = Box::pin(refuse::problem(self, exchange, request, failure, stream)).await;
+            let answered =
+                Box::pin(refuse::problem(self, exchange, request, failure, stream)).await;
             if let Err(Ended(gone)) = answered {
                 return Some(gone);
             }

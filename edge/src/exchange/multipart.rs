@@ -45,11 +45,11 @@ impl Multipart {
         };
         let parts: Vec<Part> = spans.iter().enumerate().map(part).collect();
         let closing = Bytes::from(format!("\r\n--{boundary}--\r\n"));
-        let bytes: u64 =
-            parts.iter().map(|part| part.head.len() as u64 + part.span.len()).sum();
+        let bytes: u64 = parts.iter().map(|part| part.head.len() as u64 + part.span.len()).sum();
         let content_type = format!("multipart/byteranges; boundary={boundary}");
         Self {
-            content_type: HeaderValue::try_from(content_type).expect("the boundary is of hex digits"),
+            content_type: HeaderValue::try_from(content_type)
+                .expect("the boundary is of hex digits"),
             length: bytes + closing.len() as u64,
             parts,
             closing,

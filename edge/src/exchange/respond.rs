@@ -103,9 +103,8 @@ pub(super) async fn stored<S: Stream>(
             let total = length.unwrap_or_default();
             let content_type = head.headers.get(header::CONTENT_TYPE);
             let multipart = Multipart::new(&spans, total, content_type, exchange.id());
-            let is_other = |name: &HeaderName| {
-                *name != header::CONTENT_TYPE && *name != header::CONTENT_RANGE
-            };
+            let is_other =
+                |name: &HeaderName| *name != header::CONTENT_TYPE && *name != header::CONTENT_RANGE;
             own.copy(head.public.map(), is_other);
             own.push(header::CONTENT_TYPE, multipart.content_type.clone());
             let status = StatusCode::PARTIAL_CONTENT;

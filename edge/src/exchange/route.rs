@@ -123,8 +123,7 @@ mod tests {
     fn only_plain_reads_ask_the_cache() {
         let on = CachePolicy::default();
         let off = CachePolicy { enabled: false, ..CachePolicy::default() };
-        let (none, no_store) =
-            (Wishes::default(), Wishes { no_store: true, ..Wishes::default() });
+        let (none, no_store) = (Wishes::default(), Wishes { no_store: true, ..Wishes::default() });
         let known = BodyLength::Known(1);
         for (method, body, wishes, policy, expected) in [
             (Method::GET, BodyLength::Empty, &none, &on, None),

@@ -13,8 +13,8 @@ use tidegate_contract::{
 
 use super::wanted::{Route, Wanted};
 use crate::cache::{
-    fields::Fields,
     arrival::{Arrival, Unstorable},
+    fields::Fields,
     freshness::{Freshness, judge},
     kept,
     media_class::MediaClass,

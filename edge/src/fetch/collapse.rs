@@ -100,6 +100,11 @@ impl Collapse {
         }
     }
 
+    /// Whether upstream is being asked for a resource.
+    pub(super) fn is_asked_for(&self, key: &Key) -> bool {
+        self.slots().contains_key(key)
+    }
+
     /// Slots in use.
     #[cfg(test)]
     fn len(&self) -> usize {
@@ -192,8 +197,7 @@ mod tests {
 
     const KEY: Key = Key([7; 16]);
     const WAIT: Duration = Duration::from_secs(10);
-    const FAILED: Outcome =
-        Outcome::Failed(Failed { failure: Failure::UNREACHABLE, status: None });
+    const FAILED: Outcome = Outcome::Failed(Failed { failure: Failure::UNREACHABLE, status: None });
 
     fn lead(table: &Collapse) -> Seat {
         table.lead(KEY).expect("nobody leads")
@@ -241,8 +245,7 @@ mod tests {
     async fn in_each_waiting_period_one_follower_leads() {
         let table = Collapse::default();
         let first = lead(&table);
-        let mut waiting: Vec<_> =
-            (0..5).map(|_| tokio::spawn(follow(&table).wait(WAIT))).collect();
+        let mut waiting: Vec<_> = (0..5).map(|_| tokio::spawn(follow(&table).wait(WAIT))).collect();
         let mut seats = vec![first];
         for period in 1..=3 {
             tokio::time::sleep(WAIT + Duration::from_millis(10)).await;

@@ -4,26 +4,31 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use tidegate_contract::explanation::Explanation;
 use tokio::sync::oneshot;
 
 use super::{
     background,
     collapse::{Outcome, Role, Seat, Waited},
     content::Content,
-    invalidate,
+    explain, invalidate,
     job::{Confirmable, Fetched, Forward, Job, head_request},
     look::{self, Asked, Look, Stale},
-    shared::{Parts, Question, Shared, Unsliceable},
     reading::{Reading, Spare},
     relay::Receiving,
+    shared::{Parts, Question, Shared, Unsliceable},
     slice::Aligned,
     tier::NodeName,
     walk::Walk,
     wanted::{Failed, Route, Wanted},
 };
 use crate::{
-    cache::{arrival::Unstorable, lease::Lease, store::{Found, Tier}},
+    cache::{
+        arrival::Unstorable,
+        lease::Lease,
+        store::{Found, Tier},
+    },
     error::Failure,
     policy::Policy,
     upstream::{Answer, Interim, RequestBody},
@@ -117,12 +122,7 @@ impl Fetcher {
 
     /// The body of what was found.
     #[must_use]
-    pub fn content(
-        &self,
-        wanted: &Arc<Wanted>,
-        found: Found,
-        relay: Option<Receiving>,
-    ) -> Content {
+    pub fn content(&self, wanted: &Arc<Wanted>, found: Found, relay: Option<Receiving>) -> Content {
         if let Some(walk) = Walk::of(&self.shared, wanted, &found) {
             return Content::Sliced(walk);
         }
@@ -147,6 +147,16 @@ impl Fetcher {
     pub fn watched(&self, wanted: &Wanted, named: &[String]) {
         self.shared.prefetches.asked_for(&wanted.route.key);
         background::prefetch(&self.shared, wanted, named);
+    }
+
+    /// What is known of a resource and what would happen to a request for it; `pass` is why it would pass the cache.
+    pub async fn explain(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        pass: Option<&'static str>,
+    ) -> Explanation {
+        explain::explain(&self.shared, route, headers, pass).await
     }
 
     /// Housekeeping, once in a while.
@@ -251,8 +261,7 @@ impl Fetcher {
         let unsliceable = self.shared.unsliceable.get(key);
         let slice = Aligned::for_range(wanted).filter(|_| unsliceable.is_none());
         let is_suffix = slice.is_none() && stale.is_none() && Aligned::is_suffix(wanted);
-        if is_conditional
-            && (is_unstorable || is_suffix || unsliceable == Some(Unsliceable::Pass))
+        if is_conditional && (is_unstorable || is_suffix || unsliceable == Some(Unsliceable::Pass))
         {
             if let Some(seat) = seat {
                 seat.vacate(Outcome::OnYourOwn);
@@ -260,8 +269,7 @@ impl Fetcher {
             return self.pass_on(wanted, interim).await;
         }
         let (reply, answer) = oneshot::channel();
-        let confirmable =
-            stale.as_ref().map(|stale| Confirmable::of(&stale.found, stale.on_error));
+        let confirmable = stale.as_ref().map(|stale| Confirmable::of(&stale.found, stale.on_error));
         let get = if wanted.method == Method::HEAD {
             Arc::new(Wanted { method: Method::GET, ..Wanted::clone(wanted) })
         } else {
@@ -299,11 +307,7 @@ impl Fetcher {
     }
 
     /// Passes the client's own headers on, conditions and ranges included.
-    async fn pass_on(
-        &self,
-        wanted: &Arc<Wanted>,
-        interim: Option<Interim>,
-    ) -> Result<Got, Failed> {
+    async fn pass_on(&self, wanted: &Arc<Wanted>, interim: Option<Interim>) -> Result<Got, Failed> {
         let asked = self.pass(wanted, wanted.method.clone(), None, interim).await;
         let answer = Box::new(asked.map_err(Failed::without_answer)?);
         let reason = self.shared.unstorable.get(&wanted.route.key).or(Some("range"));

@@ -184,7 +184,8 @@ impl Job {
                 // The variant stays the one that it was stored as.
                 (head.created, head.vary) = (stale.head.created, stale.head.vary.clone());
                 let head = Arc::new(head);
-                forward.is_stored = shared.parts.store.refresh(stale.key, stale.fill, Head::clone(&head));
+                forward.is_stored =
+                    shared.parts.store.refresh(stale.key, stale.fill, Head::clone(&head));
                 shared.parts.metrics.fills.with_label_values(&["confirmed"]).inc();
                 let is_for_all = !head.freshness.always_revalidate;
                 (head, if is_for_all { Outcome::Settled } else { Outcome::OnYourOwn })
@@ -302,16 +303,13 @@ impl Job {
         let key = self.wanted.route.key;
         let slice_key = part.key(&key, aligned.number);
         let fill = store.begin(slice_key, None, slice, room);
-        let found = match sliced_head(store, key, whole, none) {
-            Some(found) => found,
-            None => return self.pass_on(),
-        };
+        let Some(found) = sliced_head(store, key, whole, none) else { return self.pass_on() };
         self.stale = None;
         let mut forward = Forward::of(&answer);
         forward.is_stored = true;
         self.shared.unstorable.forget(&key);
         self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
-        Next::Pump(self.pump(fill, answer, true))
+        Next::Pump(Box::new(self.pump(fill, answer, true)))
     }
 
     /// A resource that is too large to be kept whole, whose origin gives parts of it.
@@ -321,7 +319,8 @@ impl Job {
         let head = aligned.head_of_whole(answer, &circumstances);
         let stored = head.ok().zip(store.reserve(Some(0)));
         let key = self.wanted.route.key;
-        let Some(found) = stored.and_then(|(head, none)| sliced_head(store, key, head, none)) else {
+        let Some(found) = stored.and_then(|(head, none)| sliced_head(store, key, head, none))
+        else {
             self.settle(Outcome::OnYourOwn, Ok(Fetched::PassOn));
             return None;
         };
@@ -443,7 +442,7 @@ impl Job {
 
 /// What comes after a part.
 enum Next {
-    Pump(Pump),
+    Pump(Box<Pump>),
     Again,
     Done,
 }
@@ -505,12 +504,7 @@ fn may_be_shared(status: StatusCode, reason: Unstorable) -> bool {
 }
 
 /// Stores the head of a resource whose body stands in slices.
-fn sliced_head(
-    store: &Store,
-    key: Key,
-    whole: Admitted,
-    none: Reservation,
-) -> Option<Found> {
+fn sliced_head(store: &Store, key: Key, whole: Admitted, none: Reservation) -> Option<Found> {
     let own = whole.variance.as_ref().map_or(key, |(_, variant)| key.variant(variant));
     let fill = store.begin(key, whole.variance, whole.head, none);
     let found = found(own, &fill);

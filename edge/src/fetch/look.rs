@@ -91,8 +91,23 @@ pub(super) fn look(shared: &Shared, asked: &Asked<'_>) -> Look {
 
 /// Decides what something stored is good for.
 pub(super) fn judge(shared: &Shared, asked: &Asked<'_>, found: Found) -> Look {
+    match decide(&question(shared, asked, &found)) {
+        Reuse::Serve => Look::Serve(found),
+        Reuse::ServeAndRevalidate => Look::ServeStale(found),
+        Reuse::Revalidate { on_error, if_unreachable } => {
+            Look::Revalidate(Stale { found, on_error, if_unreachable })
+        }
+        Reuse::Refetch => {
+            shared.parts.store.remove(found.key, found.fill);
+            Look::Nothing
+        }
+    }
+}
+
+/// Everything that the decision depends on.
+pub(super) fn question<'a>(shared: &Shared, asked: &Asked<'_>, found: &'a Found) -> Question<'a> {
     let (parts, freshness) = (&shared.parts, &found.head.freshness);
-    let question = Question {
+    Question {
         now: asked.now,
         freshness,
         verdict: parts.store.verdict(&found.head),
@@ -102,16 +117,5 @@ pub(super) fn judge(shared: &Shared, asked: &Asked<'_>, found: Found) -> Look {
         is_for_child: asked.is_for_child,
         soft_window: parts.cache.soft_purge_window,
         wishes: *asked.wishes,
-    };
-    match decide(&question) {
-        Reuse::Serve => Look::Serve(found),
-        Reuse::ServeAndRevalidate => Look::ServeStale(found),
-        Reuse::Revalidate { on_error, if_unreachable } => {
-            Look::Revalidate(Stale { found, on_error, if_unreachable })
-        }
-        Reuse::Refetch => {
-            parts.store.remove(found.key, found.fill);
-            Look::Nothing
-        }
     }
 }

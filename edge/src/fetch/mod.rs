@@ -5,6 +5,7 @@
 //! |--------------------------------------------------------------|-----------------|
 //! | one exchange, from its first look to its answer              | `fetcher.rs`    |
 //! | what nobody waits for                                        | `background.rs`, `prefetch.rs` |
+//! | what is known of a resource, for operators                   | `explain.rs`    |
 //! | what an unsafe method changed                                | `invalidate.rs` |
 //! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
 //! | a body that grows too large while it is read                 | `relay.rs`      |
@@ -18,6 +19,7 @@
 //! Invariant: a fill is a task of its own; no client's speed or departure changes what the others get.
 
 mod fetcher; // the face
+mod explain; // for operators
 mod background; // what nobody waits for
 mod invalidate; // what an unsafe method changed
 mod content; // a body, wherever it comes from

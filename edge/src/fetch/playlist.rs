@@ -65,8 +65,10 @@ pub(super) fn resolve(base: &str, host: &str, uri: &str) -> Option<String> {
     if !uri.bytes().all(|byte| byte.is_ascii_graphic()) || uri.len() > URI_BYTES_MAX {
         return None;
     }
-    let after_scheme =
-        uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://")).or(uri.strip_prefix("//"));
+    let after_scheme = uri
+        .strip_prefix("https://")
+        .or_else(|| uri.strip_prefix("http://"))
+        .or(uri.strip_prefix("//"));
     if let Some(rest) = after_scheme {
         let at = rest.find('/').unwrap_or(rest.len());
         let is_same = tidegate_contract::purge::host_of(&rest[..at]).as_deref() == Some(host);

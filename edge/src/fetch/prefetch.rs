@@ -96,6 +96,9 @@ mod tests {
         prefetches.asked_for(&first);
         prefetches.asked_for(&first);
         let count = |result: &str| prefetches.results.with_label_values(&[result]).get();
-        assert_eq!((count("begun"), count("refused"), count("known"), count("useful")), (2, 1, 1, 1));
+        assert_eq!(
+            (count("begun"), count("refused"), count("known"), count("useful")),
+            (2, 1, 1, 1)
+        );
     }
 }

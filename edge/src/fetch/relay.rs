@@ -58,8 +58,10 @@ pub(super) struct BrokeOff;
 impl Relays {
     /// A relay for a fill that begins.
     pub(super) fn begin(&self, fill: u64) -> Sending {
-        let relay =
-            Relay { readers: Arc::new(Mutex::new(Some(Vec::new()))), from: watch::Sender::new(None) };
+        let relay = Relay {
+            readers: Arc::new(Mutex::new(Some(Vec::new()))),
+            from: watch::Sender::new(None),
+        };
         self.table().insert(fill, relay.clone());
         Sending { relays: self.clone(), fill, relay, readers: Vec::new() }
     }

@@ -133,11 +133,7 @@ impl Shared {
     }
 
     /// Asks upstream; the answer's head has arrived when this returns.
-    pub(super) async fn ask(
-        &self,
-        wanted: &Wanted,
-        question: Question,
-    ) -> Result<Answer, Failure> {
+    pub(super) async fn ask(&self, wanted: &Wanted, question: Question) -> Result<Answer, Failure> {
         let route = &wanted.route;
         let node = self.node(Some(&route.policy));
         let mut headers = question.headers;
@@ -150,8 +146,7 @@ impl Shared {
             Trace { node: &node.name, process: &node.unique, request_id: &wanted.id, client };
         trace.leave(&mut headers);
         // After `born` was taken, so that what it stands for is in `seen`.
-        let seal =
-            || tier::seal(&route.policy.snapshot, self.parts.lease.seen(), self.now());
+        let seal = || tier::seal(&route.policy.snapshot, self.parts.lease.seen(), self.now());
         let ask = Ask {
             policy: &route.policy,
             property: route.property,

@@ -53,8 +53,8 @@ impl Aligned {
     /// The slices of a resource whose whole is too large to be kept.
     pub(super) fn instead_of(wanted: &Wanted, answer: &Answer) -> Option<Self> {
         let accepts = answer.headers.get(header::ACCEPT_RANGES)?.as_bytes();
-        let is_sliceable = answer.status == StatusCode::OK
-            && accepts.eq_ignore_ascii_case(b"bytes");
+        let is_sliceable =
+            answer.status == StatusCode::OK && accepts.eq_ignore_ascii_case(b"bytes");
         strong_validator(&answer.headers)?;
         let slice_bytes = slice_bytes(wanted)?;
         is_sliceable.then_some(Self { number: 0, slice_bytes })
@@ -93,9 +93,7 @@ impl Part {
             return Err(None);
         };
         match strong_validator(&answer.headers) {
-            Some(validator) if span == aligned.span(total) => {
-                Ok(Self { span, total, validator })
-            }
+            Some(validator) if span == aligned.span(total) => Ok(Self { span, total, validator }),
             _ => Err(Some(total)),
         }
     }

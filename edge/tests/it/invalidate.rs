@@ -23,7 +23,11 @@ async fn a_success_forgets_the_resource_and_what_it_names_and_an_error_does_not(
                 origin.on(path, kept("new"));
                 let expected = if is_forgotten && path != "/c" { "new" } else { "old" };
                 let answer = edge.get(path).await;
-                assert_eq!(answer.whole_body(), expected, "{protocol:?} {status} {path} {answer:?}");
+                assert_eq!(
+                    answer.whole_body(),
+                    expected,
+                    "{protocol:?} {status} {path} {answer:?}"
+                );
             }
         }
     }

@@ -8,8 +8,7 @@ const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg/1.m4s\
     seg/2.m4s\n#EXTINF:4,\nseg/3.m4s\n#EXTINF:4,\nseg/4.m4s\n#EXT-X-ENDLIST\n";
 
 async fn edge(origin: &FakeOrigin) -> TestEdge {
-    let policy =
-        CachePolicy { prefetch: PrefetchPolicy { segments: 2 }, ..CachePolicy::default() };
+    let policy = CachePolicy { prefetch: PrefetchPolicy { segments: 2 }, ..CachePolicy::default() };
     origin.on("/v/p.m3u8", reply(200).cache_control("max-age=60").body(PLAYLIST));
     for n in 1..=4 {
         let segment = reply(200).cache_control("max-age=60").body(format!("segment {n}"));
@@ -23,7 +22,8 @@ async fn the_next_segments_of_the_playlist_are_fetched_ahead_and_counted() {
     let origin = FakeOrigin::start().await;
     let edge = edge(&origin).await;
     edge.get("/v/p.m3u8").await.expect_status(200);
-    eventually("the playlist is read", || edge.metric("edge_fills_total", &["stored"]) == 1.0).await;
+    eventually("the playlist is read", || edge.metric("edge_fills_total", &["stored"]) == 1.0)
+        .await;
     edge.get("/v/seg/1.m4s").await.expect_cache("fwd=uri-miss").expect_body("segment 1");
     eventually("two are stored", || edge.metric("edge_fills_total", &["stored"]) == 4.0).await;
     assert_eq!(origin.count("/v/seg/4.m4s"), 0, "no further than that");

@@ -1,0 +1,87 @@
+//! What operators ask of a node at its admin port: what it knows of a resource, and, when it stands alone, purges.
+//!
+//! Invariant: nothing here is reachable from the public port.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
+use tidegate_contract::{
+    problem::{self, Problem},
+    purge::{PurgeOrder, PurgeTarget, PurgeUrlError},
+};
+
+use crate::{cache::purge::PurgeTable, exchange::Edge};
+
+/// `GET /explain?url=https://host/path&header=name:%20value`
+pub fn explain_route(edge: Arc<Edge>) -> Router {
+    Router::new().route("/explain", get(explain)).with_state(edge)
+}
+
+/// `POST /purge` with a purge order, for a node that stands alone. One that has a control plane takes purges from
+/// there alone: they have to reach every node.
+pub fn purge_route(purges: PurgeTable) -> Router {
+    Router::new().route("/purge", post(purge)).with_state(purges)
+}
+
+async fn explain(
+    State(edge): State<Arc<Edge>>,
+    Query(asked): Query<Vec<(String, String)>>,
+) -> Response {
+    let url = asked.iter().find(|(name, _)| name == "url").map_or("", |(_, url)| url);
+    let (host, path) = match PurgeTarget::from_url(url) {
+        Ok(PurgeTarget::Url { host, path }) => (host, path),
+        Ok(_) => return refused("explain-url", "not a URL", url.to_owned()),
+        Err(error) => return refused("explain-url", "not a URL", error.to_string()),
+    };
+    let Ok(target) = path.parse::<PathAndQuery>() else {
+        return refused("explain-url", "not a URL", path);
+    };
+    let mut headers = HeaderMap::new();
+    for (_, line) in asked.iter().filter(|(name, _)| name == "header") {
+        match field(line) {
+            Some((name, value)) => headers.append(name, value),
+            None => return refused("explain-header", "not a header", line.clone()),
+        };
+    }
+    match edge.explain(&host, &target, &headers).await {
+        Some(explanation) => Json(explanation).into_response(),
+        None => problem(404, "unknown-host", "no property serves this host", host),
+    }
+}
+
+async fn purge(State(purges): State<PurgeTable>, Json(mut order): Json<PurgeOrder>) -> Response {
+    match order.target.checked() {
+        Ok(target) => order.target = target,
+        Err(error) => return refused_purge(&error),
+    }
+    let seq = purges.apply(&order);
+    // Not the order: the query of a URL may be signed.
+    tracing::info!(soft = order.soft, seq, "purged by hand");
+    Json(serde_json::json!({ "seq": seq })).into_response()
+}
+
+fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
+}
+
+fn refused_purge(error: &PurgeUrlError) -> Response {
+    refused("purge-url", "not a URL to purge", error.to_string())
+}
+
+fn refused(kind: &str, title: &str, detail: String) -> Response {
+    problem(400, kind, title, detail)
+}
+
+fn problem(status: u16, kind: &str, title: &str, detail: String) -> Response {
+    let problem = Problem::new(status, kind, title, detail);
+    let content_type = [(header::CONTENT_TYPE, problem::CONTENT_TYPE)];
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, content_type, Json(problem)).into_response()
+}

@@ -1,0 +1,89 @@
+//! What this node knows of a resource, and what it would do: for operators, at the admin port.
+//!
+//! Invariant: explaining changes nothing but the order in which things leave the cache.
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use tidegate_contract::explanation::{Explanation, StoredResponse};
+
+use super::{
+    look::{Asked, question},
+    shared::Shared,
+    wanted::Route,
+};
+use crate::cache::{
+    object::Extent,
+    purge::Verdict,
+    reuse::{Reuse, decide},
+    store::{Found, Lookup},
+    wishes::Wishes,
+};
+
+/// Explains what a GET with these headers would meet.
+pub(super) async fn explain(
+    shared: &Shared,
+    route: &Route,
+    headers: &HeaderMap,
+    pass: Option<&'static str>,
+) -> Explanation {
+    let (store, property) = (&shared.parts.store, route.property());
+    let found = match store.lookup(&route.key, headers, &property.cache.vary) {
+        Lookup::Found(found) => Some(found),
+        Lookup::OnDisk(stored) => store.load(stored).await,
+        Lookup::Nothing => None,
+    };
+    let now = shared.now();
+    let wishes = Wishes::of(headers, &property.cache);
+    let asked = Asked { route, headers, wishes: &wishes, began_at: now, is_for_child: false, now };
+    let unstorable = shared.unstorable.get(&route.key);
+    Explanation {
+        host: route.host.clone(),
+        path: route.path.clone(),
+        property: property.id.as_str().to_owned(),
+        key: hex::encode(route.key.0),
+        class: route.class.as_str().to_owned(),
+        decision: match (pass, &found) {
+            (Some(_), _) => "pass",
+            (None, None) => "fetch",
+            (None, Some(found)) => match decide(&question(shared, &asked, found)) {
+                Reuse::Serve => "serve",
+                Reuse::ServeAndRevalidate => "serve-stale",
+                Reuse::Revalidate { .. } => "revalidate",
+                Reuse::Refetch => "fetch",
+            },
+        }
+        .to_owned(),
+        reason: pass.or(unstorable).map(str::to_owned),
+        is_being_asked_for: shared.collapse.is_asked_for(&route.key),
+        stored: found.map(|found| stored(shared, &found, now)),
+    }
+}
+
+fn stored(shared: &Shared, found: &Found, now: SystemTime) -> StoredResponse {
+    let (head, freshness) = (&found.head, &found.head.freshness);
+    let (bytes, slice_bytes) = match head.extent {
+        Extent::Sliced { total, slice_bytes } => (Some(total), Some(slice_bytes)),
+        Extent::Whole | Extent::Slice { .. } => (found.bytes, None),
+    };
+    let vary = head.vary.as_ref().map(|vary| vary.names().iter());
+    StoredResponse {
+        tier: found.tier.as_str().to_owned(),
+        status: head.status.as_u16(),
+        bytes,
+        slice_bytes,
+        age_s: freshness.age(now).as_secs(),
+        ttl_s: freshness.ttl_s(now),
+        stale_while_revalidate_s: freshness.stale_while_revalidate.as_secs(),
+        stale_if_error_s: freshness.stale_if_error.as_secs(),
+        verdict: match shared.parts.store.verdict(head) {
+            Verdict::Valid => "valid",
+            Verdict::Soft { .. } => "soft",
+            Verdict::Suspect => "suspect",
+            Verdict::Hard => "hard",
+        }
+        .to_owned(),
+        names: head.names.len(),
+        vary: vary.into_iter().flatten().map(|name| name.as_str().to_owned()).collect(),
+    }
+}
