@@ -16,7 +16,7 @@ pub mod property; // one customer configuration: hosts, origins, policies
 pub mod cache_policy; // what a property keeps and for how long
 pub mod guard_policy; // who may have what of it
 pub mod upstream; // a next hop towards the origin
-pub mod purge; // by URL, surrogate key or everything; hard or soft
+pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod media_path; // URL layout of manifests, init segments, segments and images
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
