@@ -18,7 +18,7 @@ help:
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
 	@echo "make bench         benchmarks against plain peers"
-	@echo "make fuzz PART=contract|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
+	@echo "make fuzz PART=contract|edge|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
 
 # -- what users run
 

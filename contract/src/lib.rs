@@ -18,6 +18,7 @@ pub mod guard_policy; // who may have what of it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
 pub mod surrogate_key; // the tag on a response that can be purged as a group
+pub mod url_path; // the one spelling of a path
 pub mod media_path; // URL layout of manifests, init segments, segments and images
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
 pub mod problem; // RFC 9457 error bodies

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::PropertyId;
 pub use crate::{
-    cache_policy::{CachePolicy, QueryPolicy},
+    cache_policy::{
+        CachePolicy, CachePolicyError, MediaTtl, NegativeTtl, PrefetchPolicy, QueryPolicy,
+        SetCookiePolicy, VaryPolicy,
+    },
     guard_policy::GuardPolicy,
     upstream::{Upstream, UpstreamPolicy, UpstreamTls},
 };
@@ -50,6 +53,9 @@ pub enum PropertyError {
     /// An authority that is not `host:port`.
     #[error("property {0}: {1:?} is not host:port")]
     Authority(PropertyId, String),
+    /// A cache policy that cannot be meant.
+    #[error("property {0}: cache.{1}")]
+    Cache(PropertyId, CachePolicyError),
 }
 
 impl Property {
@@ -87,6 +93,7 @@ impl Property {
                 .check()
                 .map_err(|authority| PropertyError::Authority(self.id.clone(), authority))?;
         }
+        self.cache.check().map_err(|wrong| PropertyError::Cache(self.id.clone(), wrong))?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::PropertyId,
     surrogate_key::{KeyHash, SurrogateKey},
+    url_path::normal_with_query,
 };
 
 /// The longest URL of a purge, in bytes.
@@ -167,7 +168,7 @@ impl PurgeTarget {
     }
 }
 
-/// The name of a URL in a generation table: host in lower case without port, path with query.
+/// The name of a URL in a generation table: host in lower case without port, path in its normal form with query.
 #[must_use]
 pub fn url_hash(host: &str, path: &str) -> KeyHash {
     place_hash(b"url", host, path)
@@ -185,13 +186,14 @@ pub fn property_hash(id: &PropertyId) -> KeyHash {
     KeyHash::of(b"property", id.as_str().as_bytes())
 }
 
-/// The folders above a path with query, from `/` downwards, as far as they can be purged.
+/// The folders above a path in its normal form, from `/` downwards, as far as they can be purged.
 pub fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     let path = path.split('?').next().unwrap_or_default();
     path.match_indices('/').take(PREFIX_LEVELS_MAX).map(|(at, _)| &path[..=at])
 }
 
 fn place_hash(kind: &[u8], host: &str, path: &str) -> KeyHash {
+    let path = normal_with_query(path);
     let mut name = Vec::with_capacity(host.len() + 1 + path.len());
     name.extend_from_slice(host.as_bytes());
     name.push(0);
@@ -237,6 +239,12 @@ mod tests {
     }
 
     #[test]
+    fn every_spelling_of_a_url_has_one_name() {
+        assert_eq!(url_hash("a.org", "/x/../%7eb?q"), url_hash("a.org", "/~b?q"));
+        assert_ne!(url_hash("a.org", "/b?%7e"), url_hash("a.org", "/b?~"));
+    }
+
+    #[test]
     fn what_is_no_url_is_refused() {
         for text in ["", "/a", "ftp://a/b", "http://", "http:///x", "http://u@h/", "http://h/a b"] {
             assert!(PurgeTarget::from_url(text).is_err(), "{text}");
@@ -265,6 +273,7 @@ mod tests {
         let hashes: Vec<_> = above.iter().map(|prefix| prefix_hash("a.org", prefix)).collect();
         assert!(hashes.contains(&prefix("/v/").hash().expect("a name")));
         assert_ne!(url_hash("a.org", "/v/"), prefix_hash("a.org", "/v/"));
+        assert_eq!(prefix_hash("a.org", "/x/../%7ev/"), prefix_hash("a.org", "/~v/"));
     }
 
     #[test]

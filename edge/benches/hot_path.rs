@@ -21,10 +21,12 @@ use tidegate_contract::{
 use tidegate_edge::cache::{
     freshness::{Arrival, Freshness, judge},
     key::{Key, counted_path},
+    media_class::MediaClass,
     object::Head,
     purge::{self, PurgeTable, Verdict},
     reuse::{Question, decide},
     store::{Limits, Store},
+    wishes::Wishes,
 };
 
 fn headers() -> HeaderMap {
@@ -43,6 +45,8 @@ fn headers() -> HeaderMap {
 
 fn freshness(headers: &HeaderMap, now: SystemTime) -> Freshness {
     let arrival = Arrival {
+        method: &http::Method::GET,
+        class: MediaClass::Segment,
         status: StatusCode::OK,
         headers,
         is_authorized: false,
@@ -79,6 +83,7 @@ fn decisions(criterion: &mut Criterion) {
         waited_for_it: false,
         is_for_child: false,
         soft_window: Duration::from_secs(60),
+        wishes: Wishes::default(),
     };
     criterion.bench_function("reuse", |bench| bench.iter(|| decide(black_box(&question))));
 }

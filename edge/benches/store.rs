@@ -32,7 +32,7 @@ use tidegate_edge::cache::{
     object::{Extent, Head},
     purge::{self, PurgeTable},
     store::{Lookup, Store},
-    variance::Vary,
+    variance::{Varies, Vary},
 };
 
 const OBJECTS: u32 = 10_000;
@@ -65,8 +65,10 @@ fn head(purges: &PurgeTable) -> Head {
             lifetime: Duration::from_secs(3600),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            stale_if_unreachable: Duration::ZERO,
             always_revalidate: false,
             forbids_stale: false,
+            is_for_shared: false,
             is_immutable: true,
         },
         names: purge::names(&property, "a.org", "/m/018f/1/720p/17.m4s", keys),
@@ -77,6 +79,14 @@ fn head(purges: &PurgeTable) -> Head {
         class: MediaClass::Segment,
         vary: None,
         checked: Default::default(),
+    }
+}
+
+fn vary() -> Vary {
+    let header = (header::VARY, "accept-encoding".parse().unwrap());
+    match Varies::of(&HeaderMap::from_iter([header])) {
+        Varies::By(vary) => vary,
+        Varies::No | Varies::Any => panic!("it varies"),
     }
 }
 
@@ -141,7 +151,7 @@ fn memory(criterion: &mut Criterion) {
     });
     drop(running);
 
-    let vary = Vary { names: [header::ACCEPT_ENCODING].into() };
+    let vary = vary();
     let variant = vary.select(&request, &policy);
     let varied = Head { vary: Some(vary.clone()), ..head(&purges) };
     put(&store, key(u32::MAX), Some((vary, variant)), varied);

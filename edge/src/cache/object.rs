@@ -18,7 +18,7 @@ use tidegate_contract::surrogate_key::KeyHash;
 
 use super::{
     budget::Reservation, fields::Fields, freshness::Freshness, key::Key, media_class::MediaClass,
-    range::Span, variance::Vary,
+    span::Span, variance::Vary,
 };
 
 /// The size of all pieces of a body but the last: measured best for TLS over TCP, and no worse for QUIC.
@@ -226,8 +226,10 @@ pub(in crate::cache) mod tests {
                 lifetime: Duration::from_secs(60),
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
+                stale_if_unreachable: Duration::ZERO,
                 always_revalidate: false,
                 forbids_stale: false,
+                is_for_shared: false,
                 is_immutable: false,
             },
             names: Arc::new([]),

@@ -49,7 +49,7 @@ impl Variants {
     /// What it takes of the memory tier, in bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        (self.list.len() * 16 + self.vary.names.len() * 64 + RECORD_OVERHEAD_BYTES) as u64
+        (self.list.len() * 16 + self.vary.names().len() * 64 + RECORD_OVERHEAD_BYTES) as u64
     }
 
     /// Notes that the disk tier was given it; true when that is new.
@@ -80,13 +80,20 @@ impl Variants {
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderName, header};
+pub(in crate::cache) mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, header};
 
     use super::*;
+    use crate::cache::variance::Varies;
 
-    fn vary(names: &[HeaderName]) -> Vary {
-        Vary { names: names.into() }
+    /// Varies by these request headers.
+    pub(in crate::cache) fn vary(names: &[HeaderName]) -> Vary {
+        let value = |name: &HeaderName| HeaderValue::from_str(name.as_str()).unwrap();
+        let names = names.iter().map(|name| (header::VARY, value(name)));
+        match Varies::of(&names.collect::<HeaderMap>()) {
+            Varies::By(vary) => vary,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -161,6 +161,8 @@ mod tests {
             lifetime: Duration::from_secs(10),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            stale_if_unreachable: Duration::ZERO,
+            is_for_shared: false,
             always_revalidate: false,
             forbids_stale: false,
             is_immutable: false,

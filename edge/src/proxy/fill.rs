@@ -16,6 +16,7 @@ use tidegate_contract::{
 use super::exchange::Route;
 use crate::cache::{
     freshness::{Arrival, Unstorable, judge},
+    media_class::MediaClass,
     object::Head,
 };
 
@@ -47,7 +48,10 @@ pub(super) fn admit(
 ) -> Result<Head, Unstorable> {
     let Circumstances { route, now, .. } = *circumstances;
     let policy = &route.property().cache;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let arrival = Arrival {
+        method: &http::Method::GET,
+        class: MediaClass::of(&route.path, content_type),
         status,
         headers,
         is_authorized: circumstances.is_authorized,

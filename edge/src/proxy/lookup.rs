@@ -15,6 +15,7 @@ use crate::cache::{
     Config,
     lease::Lease,
     reuse::{Question, Reuse, decide},
+    wishes::Wishes,
 };
 
 /// Decides about a stored response and notes it in the exchange.
@@ -36,6 +37,7 @@ pub(super) fn judge(
         waited_for_it: exchange.began_at <= freshness.received_at,
         is_for_child: exchange.child.is_some(),
         soft_window: config.soft_purge_window,
+        wishes: Wishes::default(),
     };
     let reuse = decide(&question);
     exchange.found =
@@ -62,7 +64,7 @@ pub(super) fn forced(reuse: Reuse, is_background: bool) -> ForcedFreshness {
 pub(super) fn may_serve_stale(exchange: &Exchange, has_failed: bool) -> bool {
     match exchange.found.map(|found| found.reuse) {
         Some(Reuse::ServeAndRevalidate) => true,
-        Some(Reuse::Revalidate { on_error }) => has_failed && on_error,
+        Some(Reuse::Revalidate { on_error, .. }) => has_failed && on_error,
         Some(Reuse::Serve | Reuse::Refetch) | None => false,
     }
 }

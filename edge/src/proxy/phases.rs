@@ -89,10 +89,16 @@ impl ProxyHttp for EdgeProxy {
     fn cache_vary_filter(
         &self,
         meta: &CacheMeta,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
         request: &RequestHeader,
     ) -> Option<HashBinary> {
-        variance::of(meta.headers(), &request.headers)
+        let route = exchange.route.as_ref()?;
+        match variance::Varies::of(meta.headers()) {
+            variance::Varies::By(vary) => {
+                Some(vary.select(&request.headers, &route.property().cache.vary))
+            }
+            variance::Varies::No | variance::Varies::Any => None,
+        }
     }
 
     async fn cache_hit_filter(

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidegate_contract::surrogate_key::KeyHash;
 
 use crate::cache::{
@@ -17,8 +17,8 @@ use crate::cache::{
     kept,
     media_class::MediaClass,
     object::{Checked, Extent, Head},
-    range::Span,
-    variance::Vary,
+    span::Span,
+    variance::{Varies, Vary},
     variants::{VARIANTS_MAX, Variants},
 };
 
@@ -179,23 +179,26 @@ impl Writer {
             lifetime,
             stale_while_revalidate,
             stale_if_error,
+            stale_if_unreachable,
             always_revalidate,
             forbids_stale,
+            is_for_shared,
             is_immutable,
         } = freshness;
         self.time(*received_at);
-        for duration in [initial_age, lifetime, stale_while_revalidate, stale_if_error] {
+        let windows = [stale_while_revalidate, stale_if_error, stale_if_unreachable];
+        for duration in [initial_age, lifetime].into_iter().chain(windows) {
             self.duration(*duration);
         }
-        let flags = [always_revalidate, forbids_stale, is_immutable];
+        let flags = [always_revalidate, forbids_stale, is_for_shared, is_immutable];
         self.0.extend(flags.map(|flag| u8::from(*flag)));
     }
 
     fn vary(&mut self, vary: Option<&Vary>) {
         self.0.push(u8::from(vary.is_some()));
         let Some(vary) = vary else { return };
-        self.count(vary.names.len());
-        for name in vary.names.iter() {
+        self.count(vary.names().len());
+        for name in vary.names().iter() {
             self.text(name.as_str().as_bytes());
         }
     }
@@ -266,8 +269,10 @@ impl<'a> Reader<'a> {
             lifetime: self.duration()?,
             stale_while_revalidate: self.duration()?,
             stale_if_error: self.duration()?,
+            stale_if_unreachable: self.duration()?,
             always_revalidate: self.flag()?,
             forbids_stale: self.flag()?,
+            is_for_shared: self.flag()?,
             is_immutable: self.flag()?,
         })
     }
@@ -277,9 +282,15 @@ impl<'a> Reader<'a> {
             return Some(None);
         }
         let count = self.count(4)?;
-        let names = (0..count).map(|_| HeaderName::from_bytes(self.text()?).ok());
-        let names: Option<Vec<_>> = names.collect();
-        Some(Some(Vary { names: names?.into() }))
+        // Read as the header that it comes from, so that it keeps the same rules.
+        let mut header = HeaderMap::with_capacity(count.min(HEADERS_AT_ONCE));
+        for _ in 0..count {
+            header.append(header::VARY, HeaderValue::from_bytes(self.text()?).ok()?);
+        }
+        match Varies::of(&header) {
+            Varies::By(vary) => Some(Some(vary)),
+            Varies::No | Varies::Any => None,
+        }
     }
 }
 
@@ -305,11 +316,10 @@ const HEADERS_AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use http::header;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::object::tests::head;
+    use crate::cache::{object::tests::head, variants::tests::vary};
 
     fn rich() -> Head {
         let mut head = head();
@@ -318,7 +328,7 @@ mod tests {
         head.headers.insert("surrogate-key", "k".parse().unwrap());
         head.names = Arc::new([KeyHash([1; 16]), KeyHash([2; 16])]);
         head.length = Some(5);
-        head.vary = Some(Vary { names: [header::ACCEPT_ENCODING].into() });
+        head.vary = Some(vary(&[header::ACCEPT_ENCODING]));
         head
     }
 

@@ -27,6 +27,7 @@ use tidegate_contract::{
     id::{PropertyId, StreamId},
     purge::{PurgeOrder, PurgeTarget, prefix_hash, prefixes, property_hash, url_hash},
     surrogate_key::KeyHash,
+    url_path::normal_with_query,
 };
 use tokio::sync::watch;
 
@@ -86,9 +87,10 @@ pub fn names(
     path: &str,
     keys: impl IntoIterator<Item = KeyHash>,
 ) -> Arc<[KeyHash]> {
-    let own = [url_hash(host, path), property_hash(property)];
+    let path = normal_with_query(path);
+    let own = [url_hash(host, &path), property_hash(property)];
     own.into_iter()
-        .chain(prefixes(path).map(|prefix| prefix_hash(host, prefix)))
+        .chain(prefixes(&path).map(|prefix| prefix_hash(host, prefix)))
         .chain(keys)
         .collect()
 }

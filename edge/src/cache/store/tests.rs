@@ -13,7 +13,7 @@ use tidegate_contract::{
 
 use super::*;
 use crate::cache::disk::Admission;
-use crate::cache::{object::tests::head, purge};
+use crate::cache::{object::tests::head, purge, variants::tests::vary as by};
 
 struct Bench {
     store: Store,
@@ -292,7 +292,7 @@ async fn a_fill_knows_its_readers() {
 #[tokio::test]
 async fn each_request_gets_its_variant_in_flight_and_stored() {
     let bench = bench();
-    let vary = Vary { names: [header::ACCEPT_LANGUAGE].into() };
+    let vary = by(&[header::ACCEPT_LANGUAGE]);
     let (de, en) = (with(header::ACCEPT_LANGUAGE, "de"), with(header::ACCEPT_LANGUAGE, "en"));
     bench.fill_variant(&vary, &de, b"gut");
     assert_eq!(bench.body(KEY, &de).await.unwrap(), b"gut");
@@ -325,8 +325,8 @@ async fn each_request_gets_its_variant_in_flight_and_stored() {
 async fn a_new_vary_takes_the_place_of_the_old_one() {
     let bench = bench();
     let de = with(header::ACCEPT_LANGUAGE, "de");
-    bench.fill_variant(&Vary { names: [header::ACCEPT_LANGUAGE].into() }, &de, b"gut");
-    let by_encoding = Vary { names: [header::ACCEPT_ENCODING].into() };
+    bench.fill_variant(&by(&[header::ACCEPT_LANGUAGE]), &de, b"gut");
+    let by_encoding = by(&[header::ACCEPT_ENCODING]);
     bench.fill_variant(&by_encoding, &none(), b"plain");
     assert_eq!(bench.body(KEY, &de).await.unwrap(), b"plain");
     assert_eq!(bench.store.sizes().objects, 2, "one variant and the list");
@@ -437,7 +437,7 @@ async fn what_was_asked_for_twice_survives_a_restart_and_what_was_not_does_not()
 async fn variants_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let bench = open(Some(folder.path()), Admission::All);
-    let vary = Vary { names: [header::ACCEPT_LANGUAGE].into() };
+    let vary = by(&[header::ACCEPT_LANGUAGE]);
     let (de, en) = (with(header::ACCEPT_LANGUAGE, "de"), with(header::ACCEPT_LANGUAGE, "en"));
     bench.fill_variant(&vary, &de, b"gut");
     bench.fill_variant(&vary, &en, b"good");

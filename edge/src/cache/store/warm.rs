@@ -211,7 +211,8 @@ pub(super) fn evicted(
 /// What may be served for a few seconds only is not worth a write.
 pub(super) fn is_worth_disk(head: &Head) -> bool {
     let freshness = &head.freshness;
-    let window = freshness.stale_while_revalidate.max(freshness.stale_if_error);
+    let on_failure = freshness.stale_if_error.max(freshness.stale_if_unreachable);
+    let window = freshness.stale_while_revalidate.max(on_failure);
     freshness.lifetime.saturating_add(window) >= WORTH_DISK
 }
 

@@ -14,7 +14,7 @@ use crate::cache::{
     budget::Budget,
     metrics::Metrics,
     object::{PIECE_BYTES, Pieces, tests::head},
-    variance::Vary,
+    variants::tests::vary,
 };
 
 const IDENTITY: u64 = 0x1234_5678_9abc_def0;
@@ -164,7 +164,7 @@ async fn what_is_replaced_or_removed_is_gone_now_and_after_a_restart() {
 async fn variants_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let bench = open(folder.path(), SMALL);
-    let vary = Vary { names: [http::header::ACCEPT].into() };
+    let vary = vary(&[http::header::ACCEPT]);
     bench.tier.put_variants(key(1), &Arc::new(Variants::new(vary.clone(), vec![[1; 16]])));
     bench.tier.settle();
     drop(bench);
