@@ -7,6 +7,7 @@ pub mod dev;
 mod purge;
 mod pop;
 mod property;
+mod token;
 mod context;
 mod client;
 mod output;
@@ -28,6 +29,7 @@ use self::{
     pop::PopCommand,
     property::PropertyCommand,
     purge::PurgeCommand,
+    token::TokenCommand,
 };
 
 /// Operate a Tidegate CDN.
@@ -74,6 +76,9 @@ enum Command {
     /// Properties: hosts, origins, cache policy
     #[command(subcommand)]
     Property(PropertyCommand),
+    /// Playback tokens and keys for them; no server is asked
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Which control plane to talk to
     #[command(subcommand)]
     Context(ContextCommand),
@@ -121,6 +126,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
+        Command::Token(command) => token::run(command, &out),
         Command::Context(command) => context::run(command, &global.place, &out),
         Command::Dev(_) => Err(Failure::new(Exit::Usage, "dev has no server")),
     }
