@@ -12,6 +12,7 @@
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
 pub mod package_job; // what origin asks of a packager, and the answers
 pub mod snapshot; // the whole configuration of a PoP at one generation
+pub mod certificate; // what a PoP shows to TLS clients
 pub mod property; // one customer configuration: hosts, origins, policies
 pub mod cache_policy; // what a property keeps and for how long
 pub mod guard_policy; // who may have what of it

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    certificate::{Certificate, CertificateError},
     id::{Generation, PopId},
     property::{Property, PropertyError, Upstream},
     tier::TierKey,
@@ -20,6 +21,8 @@ pub const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PROPERTIES_MAX: usize = 10_000;
 /// The most shields of a snapshot.
 pub const SHIELDS_MAX: usize = 256;
+/// The most certificates of a snapshot: two for each property, with keys of two kinds.
+pub const CERTIFICATES_MAX: usize = 20_000;
 
 /// What a PoP is to its neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,10 @@ pub struct Snapshot {
     /// The shields that an edge asks before it asks an origin; empty for a shield.
     #[serde(default)]
     pub shields: Vec<Shield>,
+    /// What the PoP shows to TLS clients, beside the certificates of its own files; empty by default. Several may
+    /// cover one name with keys of different kinds.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
 }
 
 /// Why a snapshot is refused.
@@ -83,7 +90,7 @@ pub enum SnapshotError {
     /// The hash of the bytes is not the one that was announced.
     #[error("the snapshot's hash is not the one announced")]
     Digest,
-    /// More properties or shields than allowed.
+    /// More properties, shields or certificates than allowed.
     #[error("too many {0}: {1}")]
     TooMany(&'static str, usize),
     /// Two properties claim one host, or share an id.
@@ -92,6 +99,9 @@ pub enum SnapshotError {
     /// One of the properties is wrong.
     #[error(transparent)]
     Property(#[from] PropertyError),
+    /// One of the certificates is wrong.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A shield's authority is not `host:port`.
     #[error("shield {0}: {1:?} is not host:port")]
     Shield(PopId, String),
@@ -138,6 +148,12 @@ impl Snapshot {
         }
         if self.shields.len() > SHIELDS_MAX {
             return Err(SnapshotError::TooMany("shields", self.shields.len()));
+        }
+        if self.certificates.len() > CERTIFICATES_MAX {
+            return Err(SnapshotError::TooMany("certificates", self.certificates.len()));
+        }
+        for certificate in &self.certificates {
+            certificate.check()?;
         }
         let mut hosts = HashSet::new();
         let mut ids = HashSet::new();
@@ -187,6 +203,7 @@ mod tests {
             properties,
             tier_key: TierKey::new([7; 32]),
             shields: vec![],
+            certificates: vec![],
         }
     }
 

@@ -61,6 +61,13 @@ impl TierKey {
         Self(bytes)
     }
 
+    /// A secret for another purpose, which tells nothing of this key or of the secrets for other purposes. The purpose
+    /// is a fixed text of the program.
+    #[must_use]
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0)
+    }
+
     /// Writes the header value at a time in seconds since 1970.
     #[must_use]
     pub fn seal(&self, request: &TierRequest, now_s: u64) -> String {
@@ -156,6 +163,15 @@ mod tests {
         for bad in ["", "; mac=", "pop=a; at=1; seen=; mac=00"] {
             assert_eq!(key.open(bad, 1000), Err(TierError::Syntax), "{bad}");
         }
+    }
+
+    #[test]
+    fn each_key_and_purpose_has_a_secret_of_its_own() {
+        let derive = |key, purpose| TierKey::new([key; 32]).derive(purpose);
+        assert_eq!(derive(1, "a"), derive(1, "a"));
+        assert_ne!(derive(1, "a"), derive(1, "b"));
+        assert_ne!(derive(1, "a"), derive(2, "a"));
+        assert_ne!(derive(1, "a"), [1; 32]);
     }
 
     #[test]

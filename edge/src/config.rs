@@ -52,6 +52,7 @@ impl Config {
             // Nobody shares it, so nobody is believed to be another node.
             tier_key: TierKey::new(rand::random()),
             shields: Vec::new(),
+            certificates: Vec::new(),
         }
     }
 }

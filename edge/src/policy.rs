@@ -148,6 +148,7 @@ mod tests {
             properties: hosts.iter().enumerate().map(property).collect(),
             tier_key: TierKey::new([7; 32]),
             shields: vec![],
+            certificates: vec![],
         }
     }
 

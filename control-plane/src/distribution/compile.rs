@@ -25,6 +25,7 @@ pub fn compile(desired: &Desired, pop: &PopId) -> Option<Snapshot> {
         properties: desired.properties.iter().map(|(property, _)| property.clone()).collect(),
         tier_key: desired.tier_key.clone(),
         shields,
+        certificates: Vec::new(),
     })
 }
 

@@ -262,6 +262,7 @@ fn check_whole(connection: &Connection) -> Result<(), DesiredError> {
         properties: state.properties.into_iter().map(|(property, _)| property).collect(),
         tier_key: state.tier_key,
         shields: state.pops.into_iter().filter_map(Pop::into_shield).collect(),
+        certificates: Vec::new(),
     };
     snapshot.check()?;
     let bytes = snapshot.to_bytes().len();

@@ -105,6 +105,7 @@ mod tests {
             properties: vec![],
             tier_key: TierKey::new([1; 32]),
             shields: vec![],
+            certificates: vec![],
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::tls;
+use super::{quic, tls};
 
 /// Section `[listen]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,12 +24,32 @@ pub struct Config {
     pub https: Vec<SocketAddr>,
     /// Serve HTTP/3 beside every `https` address. Default true.
     pub h3: bool,
+    /// Take HTTP/2 without TLS on the `http` addresses from clients that begin with its preface (prior knowledge,
+    /// RFC 9113 3.3). Default false: such a preface is refused.
+    pub h2c: bool,
+    /// Threads that serve clients, each with sockets of its own. Default 0: one for every core.
+    pub workers: usize,
+    /// What is set on TCP sockets.
+    pub tcp: Tcp,
     /// Certificates.
     pub tls: tls::Config,
     /// Limits on connections and requests of all protocols.
     pub limits: Limits,
     /// Limits and windows of QUIC.
-    pub quic: Quic,
+    pub quic: quic::Config,
+}
+
+/// Section `[listen.tcp]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tcp {
+    /// Bytes of a response that the kernel takes before it could send them (TCP_NOTSENT_LOWAT). Default 128KiB: more
+    /// only waits in the kernel, where it can neither be reordered by priority nor be dropped; less starves fast
+    /// clients. 0 leaves it to the kernel.
+    pub notsent_lowat: ByteSize,
+    /// Connections that may wait to be accepted, for each worker. Default 4096; the kernel cuts this to its own
+    /// `somaxconn`.
+    pub backlog: u32,
 }
 
 /// Section `[listen.limits]`.
@@ -39,6 +59,9 @@ pub struct Limits {
     /// Open TCP and QUIC connections together; a further one is closed at once. Default 16384:
     /// at 64 KiB of buffers each that is 1 GiB.
     pub connections_max: usize,
+    /// Open connections of one client address (of one /64 in IPv6). Default 1024: whole providers stand behind one
+    /// address.
+    pub connections_per_client_max: usize,
     /// Requests open at the same time on one H2 or H3 connection. Default 100 (RFC 9113 5.1.2
     /// asks for at least 100).
     pub streams_per_connection_max: u32,
@@ -50,6 +73,19 @@ pub struct Limits {
     pub malformed_requests_max: u32,
     /// Size of one request's header section, decoded. Default 64KiB: browsers stay below 16KiB.
     pub header_bytes_max: ByteSize,
+    /// Size of a request's target; in H1 of the whole request line. Default 16KiB: signed URLs are long.
+    pub target_bytes_max: ByteSize,
+    /// Header lines of one request. Default 100, as most servers.
+    pub headers_max: usize,
+    /// Bytes of an unwanted request body that are read away so that an H1 connection can go on. Default 64KiB; with
+    /// more to come the connection is closed, which costs less.
+    pub unread_body_max: ByteSize,
+    /// Requests that a client may reset on one H2 connection within a minute. Default 1000: a player that jumps about
+    /// resets dozens, an attack many thousands in a second (CVE-2023-44487).
+    pub resets_per_minute_max: u32,
+    /// Frames without content (PING, SETTINGS, PRIORITY, empty DATA, …) on one H2 connection within a minute.
+    /// Default 10000: clients that measure the way send some for every round trip.
+    pub control_frames_per_minute_max: u32,
     /// Time from accept to the end of the TLS or QUIC handshake. Default 10s.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -64,45 +100,19 @@ pub struct Limits {
     /// paused player holds its buffer, a vanished one must go.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// Bytes a second that a client must take of a response, or send of a request body, on average while there is
+    /// something to move. Default 1KiB: the slowest mobile networks are above. 0 switches it off.
+    pub rate_min: ByteSize,
+    /// How far a client may fall behind `rate_min`. Default 60s: a paused player is cut when `write_timeout` would
+    /// have cut it, and one that takes a byte now and then is not better off.
+    #[serde(with = "humantime_serde")]
+    pub rate_grace: Duration,
     /// A connection without an open request is closed after this time. Default 60s.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
     /// Response bytes of one H2 stream that may wait in user space for a slow client. Default 256KiB:
     /// less stalls fast clients, more costs memory for each slow one.
     pub send_buffer: ByteSize,
-}
-
-/// Section `[listen.quic]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quic {
-    /// Bytes in flight to one client, over all its streams. Default 4MiB: measured, 1MiB costs
-    /// 10 % of throughput, 16MiB gains nothing.
-    pub send_window: ByteSize,
-    /// Request bytes one client may have unread at the edge, over all its streams. Default 1MiB
-    /// (quinn's own default is unlimited).
-    pub receive_window: ByteSize,
-    /// Request bytes one stream may have unread at the edge. Default 256KiB.
-    pub stream_receive_window: ByteSize,
-    /// Bytes of one request's frames that may be buffered before a header section or a piece of
-    /// body is complete. Default 128KiB, twice the header limit: h3 buffers whole frames before it
-    /// looks at their size.
-    pub frame_bytes_max: ByteSize,
-    /// Handshakes in progress above which a client must first prove its address (Retry, RFC 9000
-    /// 8.1.2). Default 512: costs a round trip, so only under load.
-    pub retry_above: usize,
-    /// Handshakes waiting to be accepted; further first packets are dropped. Default 4096.
-    pub incoming_max: usize,
-    /// Bytes of early packets kept for all waiting handshakes together. Default 16MiB.
-    pub incoming_buffer: ByteSize,
-    /// Accept 0-RTT for GET and HEAD; other methods in early data get 425 (RFC 8470). Default true.
-    pub early_data: bool,
-    /// Sessions kept for resumption; each ticket is good for one use, which stops replay at this
-    /// node. Default 65536, at about 1 KiB each.
-    pub sessions_max: usize,
-    /// Kernel buffer of the UDP socket, each direction. Default 4MiB; the kernel's rmem_max and
-    /// wmem_max may give less.
-    pub socket_buffer: ByteSize,
 }
 
 impl Config {
@@ -115,7 +125,16 @@ impl Config {
             self.tls.check()?;
         }
         for (key, value) in [
+            ("tcp.backlog", self.tcp.backlog.into()),
             ("limits.connections_max", self.limits.connections_max as u64),
+            ("limits.connections_per_client_max", self.limits.connections_per_client_max as u64),
+            ("limits.target_bytes_max", self.limits.target_bytes_max.as_u64()),
+            ("limits.headers_max", self.limits.headers_max as u64),
+            ("limits.resets_per_minute_max", self.limits.resets_per_minute_max.into()),
+            (
+                "limits.control_frames_per_minute_max",
+                self.limits.control_frames_per_minute_max.into(),
+            ),
             ("limits.streams_per_connection_max", self.limits.streams_per_connection_max.into()),
             ("limits.requests_per_connection_max", self.limits.requests_per_connection_max.into()),
             ("limits.malformed_requests_max", self.limits.malformed_requests_max.into()),
@@ -133,6 +152,15 @@ impl Config {
         if !HEADER_BYTES_ALLOWED.contains(&header) {
             return Err(ConfigError::HeaderBytes { bytes: header });
         }
+        if self.limits.target_bytes_max.as_u64() > header {
+            return Err(ConfigError::TargetAboveHeader {
+                target: self.limits.target_bytes_max.as_u64(),
+                header,
+            });
+        }
+        if self.workers > WORKERS_ALLOWED {
+            return Err(ConfigError::Workers { workers: self.workers });
+        }
         if self.quic.frame_bytes_max.as_u64() < header {
             return Err(ConfigError::FrameBelowHeader {
                 frame: self.quic.frame_bytes_max.as_u64(),
@@ -149,10 +177,19 @@ impl Default for Config {
             http: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             https: Vec::new(),
             h3: true,
+            h2c: false,
+            workers: 0,
+            tcp: Tcp::default(),
             tls: tls::Config::default(),
             limits: Limits::default(),
-            quic: Quic::default(),
+            quic: quic::Config::default(),
         }
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self { notsent_lowat: ByteSize::kib(128), backlog: 4_096 }
     }
 }
 
@@ -160,33 +197,24 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            connections_per_client_max: 1_024,
             streams_per_connection_max: 100,
             requests_per_connection_max: 10_000,
             malformed_requests_max: 32,
             header_bytes_max: ByteSize::kib(64),
+            target_bytes_max: ByteSize::kib(16),
+            headers_max: 100,
+            unread_body_max: ByteSize::kib(64),
+            resets_per_minute_max: 1_000,
+            control_frames_per_minute_max: 10_000,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            rate_min: ByteSize::kib(1),
+            rate_grace: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             send_buffer: ByteSize::kib(256),
-        }
-    }
-}
-
-impl Default for Quic {
-    fn default() -> Self {
-        Self {
-            send_window: ByteSize::mib(4),
-            receive_window: ByteSize::mib(1),
-            stream_receive_window: ByteSize::kib(256),
-            frame_bytes_max: ByteSize::kib(128),
-            retry_above: 512,
-            incoming_max: 4_096,
-            incoming_buffer: ByteSize::mib(16),
-            early_data: true,
-            sessions_max: 65_536,
-            socket_buffer: ByteSize::mib(4),
         }
     }
 }
@@ -212,6 +240,22 @@ pub enum ConfigError {
         /// The configured limit.
         bytes: u64,
     },
+    /// A target that long would not fit into a header section.
+    #[error(
+        "listen.limits.target_bytes_max ({target}) is above limits.header_bytes_max ({header})"
+    )]
+    TargetAboveHeader {
+        /// The configured target limit, bytes.
+        target: u64,
+        /// The configured header limit, bytes.
+        header: u64,
+    },
+    /// More threads than any machine has cores.
+    #[error("listen.workers is {workers}: it must be 0 to {WORKERS_ALLOWED}")]
+    Workers {
+        /// The configured number.
+        workers: usize,
+    },
     /// A header section of the allowed size would not fit into the receive cap.
     #[error("listen.quic.frame_bytes_max ({frame}) is below limits.header_bytes_max ({header})")]
     FrameBelowHeader {
@@ -222,8 +266,10 @@ pub enum ConfigError {
     },
 }
 
-/// From the smallest useful header to the cap that Pingora's H1 parser has built in.
+/// From the smallest useful header to what no client has a reason for.
 const HEADER_BYTES_ALLOWED: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 - 1;
+/// More workers than this is a slip of the keyboard.
+const WORKERS_ALLOWED: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -249,6 +295,14 @@ mod tests {
         assert_eq!(
             check(|config| config.limits.header_bytes_max = ByteSize::mib(2)),
             Err(ConfigError::HeaderBytes { bytes: 2 << 20 })
+        );
+        assert_eq!(
+            check(|config| config.limits.target_bytes_max = ByteSize::kib(65)),
+            Err(ConfigError::TargetAboveHeader { target: 65 << 10, header: 64 << 10 })
+        );
+        assert_eq!(
+            check(|config| config.workers = 5_000),
+            Err(ConfigError::Workers { workers: 5_000 })
         );
         assert_eq!(
             check(|config| config.quic.frame_bytes_max = ByteSize::kib(32)),

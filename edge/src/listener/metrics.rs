@@ -13,41 +13,53 @@ pub(super) struct Metrics {
     opened: IntCounterVec,
     refused: IntCounterVec,
     requests_refused: IntCounterVec,
+    handshakes: IntCounterVec,
+    cut: IntCounterVec,
 }
 
 impl Metrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            open: IntGaugeVec::new(
-                Opts::new("edge_connections", "Open client connections by protocol."),
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let open = IntGaugeVec::new(
+            Opts::new("edge_connections", "Open client connections by protocol."),
+            &["protocol"],
+        )?;
+        registry.register(Box::new(open.clone()))?;
+        Ok(Self {
+            open,
+            opened: counter(
+                "edge_connections_total",
+                "Client connections since start by protocol.",
                 &["protocol"],
             )?,
-            opened: IntCounterVec::new(
-                Opts::new("edge_connections_total", "Client connections since start by protocol."),
-                &["protocol"],
-            )?,
-            refused: IntCounterVec::new(
-                Opts::new(
-                    "edge_connections_refused_total",
-                    "Client connections that never carried a request, by reason: limit (too many \
-                     open), handshake (TLS or QUIC failed or was too slow), retry (asked to prove \
-                     the address first).",
-                ),
+            refused: counter(
+                "edge_connections_refused_total",
+                "Client connections that never carried a request, by reason: limit (too many open), client_limit (too \
+                 many of one address), handshake (TLS or QUIC failed or was too slow), retry (asked to prove the \
+                 address first).",
                 &["reason"],
             )?,
-            requests_refused: IntCounterVec::new(
-                Opts::new(
-                    "edge_requests_refused_total",
-                    "H2 and H3 requests answered or reset before the proxy saw them, by reason.",
-                ),
+            requests_refused: counter(
+                "edge_requests_refused_total",
+                "Requests answered or reset before the app saw them, by protocol and reason.",
                 &["protocol", "reason"],
             )?,
-        };
-        registry.register(Box::new(metrics.open.clone()))?;
-        registry.register(Box::new(metrics.opened.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
-        registry.register(Box::new(metrics.requests_refused.clone()))?;
-        Ok(metrics)
+            handshakes: counter(
+                "edge_tls_handshakes_total",
+                "Completed TLS handshakes over TCP by version and kind: full, or resumed with a ticket.",
+                &["version", "kind"],
+            )?,
+            cut: counter(
+                "edge_connections_cut_total",
+                "Client connections that were cut, by protocol and reason: slow (moved less than it must), calm (too \
+                 many resets, frames without content or malformed requests), malformed.",
+                &["protocol", "reason"],
+            )?,
+        })
     }
 
     /// Counts a connection as open until the guard is dropped.
@@ -66,6 +78,18 @@ impl Metrics {
     /// Counts a request that was turned away.
     pub(super) fn request_refused(&self, protocol: Protocol, reason: &'static str) {
         self.requests_refused.with_label_values(&[protocol.as_str(), reason]).inc();
+    }
+
+    /// Counts a completed TLS handshake.
+    pub(super) fn handshake(&self, is_tls13: bool, is_resumed: bool) {
+        let version = if is_tls13 { "1.3" } else { "1.2" };
+        let kind = if is_resumed { "resumed" } else { "full" };
+        self.handshakes.with_label_values(&[version, kind]).inc();
+    }
+
+    /// Counts a connection that was cut.
+    pub(super) fn cut(&self, protocol: Protocol, reason: &'static str) {
+        self.cut.with_label_values(&[protocol.as_str(), reason]).inc();
     }
 }
 

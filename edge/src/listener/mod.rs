@@ -1,35 +1,44 @@
-//! Bytes become HTTP sessions: H1 and H2 over TLS over TCP, H3 over QUIC, one app behind all.
+//! Bytes become HTTP requests: H1 and H2 over TLS over TCP, H3 over QUIC, one app behind all.
 //!
-//! A connection passes `tcp` or `quic`, its request `request` (is it well-formed?), then it is a
-//! Pingora session: Pingora's own for H1, ours (`session`) over a `carrier` for H2 and H3.
-//! Invariant: every accepted connection is counted, limited, timed and drained, and a response
-//! that was not completed never looks complete to the client.
+//! A connection passes `tcp` or `quic`; its protocol's codec and `request` refuse whatever is not well-formed; the rest
+//! is a [`stream::Request`] and a [`stream::Stream`]. Modules stand in the order in which a connection meets them; a
+//! module uses only modules listed below it. Invariant: every accepted connection is counted, limited, timed and
+//! drained, and a response that was not completed never looks complete to the client.
 
-mod serving;
-mod tcp;
-mod quic;
-mod session;
-mod carrier;
-mod request;
-mod exchanges;
+mod worker; // a thread with sockets of its own
+mod tcp; // connections, TLS, ALPN
+pub mod quic; // datagrams, connections, steering
+pub mod h3;
+mod h2;
+pub mod h1;
+pub mod request; // is a request of H2 or H3 well-formed?
+mod authority; // hosts and targets that all readers read alike
+pub mod refusal; // why a request does not reach the app
+mod serving; // what all connections share
+mod announced; // how much body a response has
+mod bell; // tells idle connections of the drain
+mod clients; // connections of one address
+mod alarm; // one timer for a connection
+mod pace; // how slow a client may be
+mod allowance; // how often a client may do something
+pub mod priority; // RFC 9218
 pub mod stream; // the seam to whoever answers
 pub mod config;
 pub mod tls;
 mod downstream;
 mod metrics;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use pingora::apps::HttpServerApp;
+use futures::{StreamExt, stream::FuturesUnordered};
 use tidegate_chassis::Drain;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use self::metrics::Metrics;
 use self::serving::Serving;
+use self::worker::Worker;
 
 pub use config::{Config, ConfigError};
 pub use downstream::{Downstream, Protocol};
@@ -37,106 +46,116 @@ pub use downstream::{Downstream, Protocol};
 /// Bound sockets and loaded certificates, not yet accepting.
 pub struct Listener {
     config: Config,
-    http: Vec<TcpListener>,
-    https: Vec<TcpListener>,
-    quic: Vec<quinn::Endpoint>,
+    workers: Vec<Worker>,
+    addresses: Vec<(&'static str, SocketAddr)>,
     certificates: Option<Arc<tls::Certificates>>,
     metrics: Metrics,
+    quic_metrics: quic::Metrics,
 }
 
 impl Listener {
     /// Binds every address, loads the certificates and registers the metrics; nothing is accepted
-    /// before [`Listener::serve`], but clients may already queue.
+    /// before [`Listener::serve`], but clients may already queue. Sockets that a supervisor has handed over are used
+    /// where their address is asked for.
+    ///
+    /// # Errors
+    /// When an address is taken, a certificate cannot be used, or the settings contradict each other.
     pub async fn bind(
         config: &Config,
         registry: &prometheus::Registry,
     ) -> Result<Self, ListenError> {
         config.check()?;
+        let mut inherited = tcp::Inherited::of_process();
         let mut listener = Self {
             config: config.clone(),
-            http: Vec::new(),
-            https: Vec::new(),
-            quic: Vec::new(),
+            workers: (0..workers(config)).map(|_| Worker::default()).collect(),
+            addresses: Vec::new(),
             certificates: None,
             metrics: Metrics::register(registry)?,
+            quic_metrics: quic::Metrics::register(registry)?,
         };
         for address in &config.http {
-            listener.http.push(tcp::bind(*address)?);
+            listener.bind_http(*address, &mut inherited)?;
         }
         if !config.https.is_empty() {
             let certificates = Arc::new(tls::Certificates::load(&config.tls)?);
             for address in &config.https {
-                listener.bind_tls(*address, &certificates)?;
+                listener.bind_tls(*address, &mut inherited, &certificates)?;
             }
             listener.certificates = Some(certificates);
+        }
+        for address in inherited.left() {
+            tracing::warn!(%address, "an inherited socket is not asked for by the settings");
         }
         Ok(listener)
     }
 
     /// The bound addresses with their ports filled in, by the names `http`, `https` and `quic`.
+    #[must_use]
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let tcp = |name, listeners: &[TcpListener]| -> Vec<_> {
-            listeners.iter().filter_map(|l| Some((name, l.local_addr().ok()?))).collect()
-        };
-        let mut addresses = tcp("http", &self.http);
-        addresses.extend(tcp("https", &self.https));
-        addresses.extend(self.quic.iter().filter_map(|e| Some(("quic", e.local_addr().ok()?))));
-        addresses
+        self.addresses.clone()
     }
 
     /// The Alt-Svc value that offers H3 on the QUIC port (RFC 7838), when there is one.
+    #[must_use]
     pub fn alt_svc(&self) -> Option<String> {
-        let port = self.quic.first()?.local_addr().ok()?.port();
-        Some(format!("h3=\":{port}\"; ma={ALT_SVC_MAX_AGE_S}"))
+        let (_, address) = self.addresses.iter().find(|(name, _)| *name == "quic")?;
+        Some(format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", address.port()))
     }
 
     /// The self-signed certificate in PEM, when one was made; clients that try things out trust it.
+    #[must_use]
     pub fn self_signed_pem(&self) -> Option<String> {
         self.certificates.as_ref()?.self_signed_pem()
     }
 
+    /// The certificates in use, when there is a TLS listener: whoever gets snapshots installs them here.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Arc<tls::Certificates>> {
+        self.certificates.clone()
+    }
+
     /// Serves until drain, then lets open exchanges finish: H1 connections close after their
-    /// response, H2 and H3 clients get GOAWAY. Returns when all connections are closed.
+    /// response, H2 and H3 clients get GOAWAY. Returns when all connections are closed. Dropping the future drops every
+    /// connection.
     ///
     /// # Errors
     /// When an accept loop ends before the drain: the process cannot serve and should end.
-    pub async fn serve<A>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError>
-    where
-        A: HttpServerApp + Send + Sync + 'static,
-    {
-        let (tell, shutdown) = tokio::sync::watch::channel(false);
-        let serving =
-            Arc::new(Serving::new(app, &self.config, drain.clone(), shutdown, self.metrics));
-        let mut accepting = JoinSet::new();
-        for socket in self.http {
-            accepting.spawn(tcp::accept(socket, None, serving.clone()));
+    pub async fn serve<A: stream::App>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError> {
+        let serving = Arc::new(Serving::new(app, &self.config, drain.clone(), self.metrics));
+        let acceptor = match &self.certificates {
+            Some(certificates) => Some(TlsAcceptor::from(Arc::new(certificates.for_tcp()?))),
+            None => None,
+        };
+        let stop = CancellationToken::new();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let mut running = FuturesUnordered::new();
+        for (number, worker) in self.workers.into_iter().enumerate() {
+            running.push(worker.start(number, serving.clone(), acceptor.clone(), stop.clone())?);
         }
-        if let Some(certificates) = &self.certificates {
-            let acceptor = TlsAcceptor::from(Arc::new(certificates.for_tcp()?));
-            for socket in self.https {
-                accepting.spawn(tcp::accept(socket, Some(acceptor.clone()), serving.clone()));
+        let ended = async {
+            while let Some(ended) = running.next().await {
+                // A worker that is gone without a word has panicked.
+                ended.unwrap_or(Err(ListenError::Ended))?;
             }
-        }
-        for endpoint in &self.quic {
-            accepting.spawn(quic::accept(endpoint.clone(), serving.clone()));
-        }
-
+            Ok(())
+        };
         tokio::select! {
-            // First: the loops end by the drain too, and that is no failure.
-            biased;
-            () = drain.started() => {}
-            ended = first_failure(&mut accepting) => return Err(ended),
+            ended = ended => ended,
             never = tls::reload_on_hangup(self.certificates.as_deref()) => match never {},
         }
-        // The receiver lives in `serving`, so this cannot fail while it matters.
-        let _ = tell.send(true);
-        while accepting.join_next().await.is_some() {}
-        serving.tasks.close();
-        serving.tasks.wait().await;
-        for endpoint in self.quic {
-            // Lets the last CLOSE frames leave; a client that is gone must not hold the drain.
-            let _ = tokio::time::timeout(QUIC_CLOSE_TIME, endpoint.wait_idle()).await;
+    }
+
+    fn bind_http(
+        &mut self,
+        address: SocketAddr,
+        inherited: &mut tcp::Inherited,
+    ) -> Result<(), ListenError> {
+        let (bound, shares) = self.sockets(address, inherited)?;
+        for (worker, sockets) in self.workers.iter_mut().zip(shares) {
+            worker.http.extend(sockets);
         }
+        self.addresses.push(("http", bound));
         Ok(())
     }
 
@@ -145,28 +164,51 @@ impl Listener {
     fn bind_tls(
         &mut self,
         address: SocketAddr,
+        inherited: &mut tcp::Inherited,
         certificates: &Arc<tls::Certificates>,
     ) -> Result<(), ListenError> {
         let mut tries = if address.port() == 0 { FREE_PORT_TRIES } else { 1 };
-        loop {
-            let tcp = tcp::bind(address)?;
+        let (bound, shares, quic) = loop {
+            let (bound, shares) = self.sockets(address, inherited)?;
             if !self.config.h3 {
-                self.https.push(tcp);
-                return Ok(());
+                break (bound, shares, Vec::new());
             }
-            let bound = tcp.local_addr().map_err(|cause| ListenError::Bind { address, cause })?;
             tries -= 1;
-            match quic::bind(bound, &self.config, certificates) {
-                Ok(endpoint) => {
-                    self.https.push(tcp);
-                    self.quic.push(endpoint);
-                    return Ok(());
-                }
+            let count = self.workers.len();
+            match quic::bind(bound, count, &self.config, certificates, &self.quic_metrics) {
+                Ok(quic) => break (bound, shares, quic),
                 Err(ListenError::Bind { cause, .. })
                     if tries > 0 && cause.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
+        };
+        self.addresses.push(("https", bound));
+        if !quic.is_empty() {
+            self.addresses.push(("quic", bound));
         }
+        for (worker, sockets) in self.workers.iter_mut().zip(shares) {
+            worker.https.extend(sockets);
+        }
+        for (worker, socket) in self.workers.iter_mut().zip(quic) {
+            worker.quic.push(socket);
+        }
+        Ok(())
+    }
+
+    /// Sockets of an address for each worker: inherited ones, else new ones.
+    fn sockets(
+        &self,
+        address: SocketAddr,
+        inherited: &mut tcp::Inherited,
+    ) -> Result<(SocketAddr, Vec<Vec<TcpListener>>), ListenError> {
+        let count = self.workers.len();
+        let mut sockets = inherited.take(address);
+        if sockets.is_empty() {
+            sockets = tcp::bind(address, count, &self.config.tcp)?;
+        }
+        let bound = sockets.first().map_or(Ok(address), TcpListener::local_addr);
+        let bound = bound.map_err(|cause| ListenError::Bind { address, cause })?;
+        Ok((bound, tcp::share(sockets, count, &self.config.tcp)?))
     }
 }
 
@@ -193,16 +235,19 @@ pub enum ListenError {
     /// The operating system does not hand over connections any more.
     #[error("accepting connections failed: {0}")]
     Accept(std::io::Error),
+    /// There is no thread or no runtime for a worker.
+    #[error("cannot start a worker: {0}")]
+    Worker(std::io::Error),
     /// An accept loop ended although no drain was asked for.
     #[error("an accept loop ended before the drain")]
     Ended,
 }
 
-/// Waits for the first accept loop to end; before the drain that is always a failure.
-async fn first_failure(accepting: &mut JoinSet<Result<(), ListenError>>) -> ListenError {
-    match accepting.join_next().await {
-        Some(Ok(Err(error))) => error,
-        Some(Ok(Ok(())) | Err(_)) | None => ListenError::Ended,
+/// How many workers serve: as asked for, else one for every core.
+fn workers(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        asked => asked,
     }
 }
 
@@ -210,5 +255,3 @@ async fn first_failure(accepting: &mut JoinSet<Result<(), ListenError>>) -> List
 const ALT_SVC_MAX_AGE_S: u32 = 86_400;
 /// Tries to find a port that is free for TCP and UDP.
 const FREE_PORT_TRIES: u32 = 16;
-/// Time for QUIC's closing packets at the end of the drain.
-const QUIC_CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -1,60 +1,69 @@
 //! What all connections of a running listener share: the app, the limits, the drain.
 //!
-//! Invariant: a connection holds its permit for its whole life, so `connections_max` holds over
-//! all protocols together.
+//! Invariant: a connection holds its place for its whole life, so the limits on connections hold over all workers and
+//! protocols together.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use pingora::server::ShutdownWatch;
 use tidegate_chassis::Drain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::config::{Config, Limits, Quic};
-use super::metrics::Metrics;
+use super::{
+    clients::{Clients, Counted},
+    config::{Config, Limits},
+    metrics::Metrics,
+    quic,
+};
 
 /// Shared by the accept loops and their connections.
 pub(super) struct Serving<A> {
     pub(super) app: Arc<A>,
     pub(super) limits: Limits,
-    pub(super) quic: Quic,
+    pub(super) quic: quic::Config,
+    pub(super) has_h2c: bool,
     pub(super) drain: Drain,
-    /// The drain once more, in the form that Pingora's apps take.
-    pub(super) shutdown: ShutdownWatch,
-    /// Every connection and exchange; the drain waits for it.
+    /// Every connection and every exchange that waits; the drain waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Metrics,
     connections: Arc<Semaphore>,
+    clients: Arc<Clients>,
+}
+
+/// The place of one connection; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _connection: OwnedSemaphorePermit,
+    _client: Counted,
 }
 
 impl<A> Serving<A> {
-    pub(super) fn new(
-        app: Arc<A>,
-        config: &Config,
-        drain: Drain,
-        shutdown: ShutdownWatch,
-        metrics: Metrics,
-    ) -> Self {
+    pub(super) fn new(app: Arc<A>, config: &Config, drain: Drain, metrics: Metrics) -> Self {
+        let limits = &config.limits;
+        let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
         Self {
             app,
-            limits: config.limits.clone(),
+            limits: limits.clone(),
             quic: config.quic.clone(),
+            has_h2c: config.h2c,
             drain,
-            shutdown,
             tasks: TaskTracker::new(),
             metrics,
-            connections: Arc::new(Semaphore::new(
-                config.limits.connections_max.min(Semaphore::MAX_PERMITS),
-            )),
+            connections: Arc::new(Semaphore::new(places)),
+            clients: Clients::new(limits.connections_per_client_max),
         }
     }
 
-    /// A place for one more connection, or `None` at the limit.
-    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = self.connections.clone().try_acquire_owned().ok();
-        if permit.is_none() {
+    /// A place for one more connection of this client, or `None` at a limit.
+    pub(super) fn admit(&self, client: SocketAddr) -> Option<Place> {
+        let Some(client) = self.clients.admit(client.ip()) else {
+            self.metrics.refused("client_limit");
+            return None;
+        };
+        let Ok(connection) = self.connections.clone().try_acquire_owned() else {
             self.metrics.refused("limit");
-        }
-        permit
+            return None;
+        };
+        Some(Place { _connection: connection, _client: client })
     }
 }

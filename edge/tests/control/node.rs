@@ -119,6 +119,7 @@ pub(crate) fn snapshot(generation: u64, host: &str) -> wire::Snapshot {
         )],
         tier_key: TierKey::new([7; 32]),
         shields: vec![],
+        certificates: vec![],
     };
     let body = snapshot.to_bytes();
     wire::Snapshot { generation, digest: digest_of(&body).to_vec(), body }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use crate::harness::{ALL, Edge, Wire};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn open_exchanges_are_finished_and_then_the_connections_close() {
     let mut edge = Edge::start().await;
     let mut clients = Vec::new();
@@ -14,14 +14,14 @@ async fn open_exchanges_are_finished_and_then_the_connections_close() {
     let mut waiting = Box::pin(join_all(clients.iter().map(|client| client.get("/wait"))));
     tokio::select! {
         answered = &mut waiting => panic!("{answered:?}"),
-        () = edge.origin.expect_waiting(3) => {}
+        () = edge.app.expect_waiting(2) => {}
     }
     edge.drain.begin();
     // The port is closed as soon as the drain has started; then the answers may come.
     while tokio::net::TcpStream::connect(edge.http).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    edge.origin.go_on();
+    edge.app.go_on();
     for response in waiting.await {
         assert_eq!(response.body, "at last");
     }
@@ -31,14 +31,14 @@ async fn open_exchanges_are_finished_and_then_the_connections_close() {
     edge.drained().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_large_response_arrives_whole_although_the_drain_starts_in_its_middle() {
     for wire in ALL {
         let mut edge = Edge::start().await;
         let client = edge.client(wire).await;
         let drain = edge.drain.clone();
         let begun = async {
-            while edge.origin.requests() == 0 {
+            while edge.app.requests() == 0 {
                 tokio::task::yield_now().await;
             }
             drain.begin();
@@ -63,7 +63,7 @@ async fn idle_connections_close_at_once() {
         client.closed().await;
     }
     edge.drained().await;
-    edge.expect_metric("edge_connections", &[("protocol", "h3")], 0.0).await;
+    edge.expect_metric("edge_connections", &[("protocol", "h2")], 0.0).await;
 }
 
 #[tokio::test]
@@ -73,11 +73,11 @@ async fn an_h1_connection_is_not_kept_alive_into_the_drain() {
     tokio::select! {
         answered = client.get("/wait") => panic!("{answered:?}"),
         () = async {
-            edge.origin.expect_waiting(1).await;
+            edge.app.expect_waiting(1).await;
             edge.drain.begin();
         } => {}
     }
-    edge.origin.go_on();
+    edge.app.go_on();
     client.closed().await;
     edge.drained().await;
 }

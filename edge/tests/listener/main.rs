@@ -1,4 +1,4 @@
-//! Stories about the listener: real sockets, real clients of all three protocols, a small proxy behind.
+//! Stories about the listener: real sockets, real clients of H1 and H2, a small app behind.
 //!
 //! Nothing here sleeps: every wait is for a condition and has a limit ([`harness::within`]).
 
@@ -7,9 +7,11 @@
 mod harness;
 
 mod exchange;
+mod h1;
+mod h2;
 mod failure;
 mod malformed;
 mod limits;
 mod drain;
-mod early_data;
 mod certificate;
+mod handover;

@@ -1,8 +1,8 @@
-//! Requests that break the protocol: refused before the proxy sees them.
+//! Requests that break the protocol: refused before the app sees them.
 
 use bytesize::ByteSize;
 
-use crate::harness::{Edge, Wire, raw_h2, raw_h3, within};
+use crate::harness::{Edge, Wire, raw_h1, raw_h2};
 
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/bytes/5")];
@@ -25,21 +25,7 @@ const MALFORMED: &[(&str, &[(&str, &str)])] = &[
 ];
 
 #[tokio::test]
-async fn malformed_requests_never_reach_the_origin_over_h3() {
-    let edge = Edge::start().await;
-    for (what, more) in MALFORMED {
-        let connection = raw_h3::connect(&edge).await;
-        expect_refused_h3(&connection, what, &raw_h3::headers(&[&GET[..], more].concat())).await;
-    }
-    for (what, fields) in missing_or_wrong() {
-        let connection = raw_h3::connect(&edge).await;
-        expect_refused_h3(&connection, what, &raw_h3::headers(&fields)).await;
-    }
-    assert_eq!(edge.origin.requests(), 0);
-}
-
-#[tokio::test]
-async fn malformed_requests_never_reach_the_origin_over_h2() {
+async fn malformed_requests_never_reach_the_app_over_h2() {
     let edge = Edge::start().await;
     for (what, fields) in MALFORMED
         .iter()
@@ -50,30 +36,51 @@ async fn malformed_requests_never_reach_the_origin_over_h2() {
         let stream = connection.request(&fields).await;
         let _ended = (what, connection.outcome(stream).await);
     }
-    assert_eq!(edge.origin.requests(), 0);
+    assert_eq!(edge.app.requests(), 0);
 
     let mut connection = raw_h2::connect(&edge).await;
     let stream = connection.request(&GET).await;
     assert_eq!(connection.outcome(stream).await, raw_h2::Outcome::Answered);
-    assert_eq!(edge.origin.requests(), 1, "the table differs from this only by its faults");
+    assert_eq!(edge.app.requests(), 1, "the table differs from this only by its faults");
+}
+
+/// The long table stands beside the parser; these go all the way.
+#[tokio::test]
+async fn malformed_requests_never_reach_the_app_over_h1() {
+    let edge = Edge::start().await;
+    for (status, text) in [
+        (400, "GET / HTTP/1.1\nhost: a\n\n"),
+        (400, "GET / HTTP/1.1\r\nhost: a\r\nx : y\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"),
+        (400, "GET http://b/ HTTP/1.1\r\nhost: a\r\n\r\n"),
+        (
+            400,
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (400, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5, 5\r\n\r\nhello"),
+        (400, "GET / HTTP/1.1\r\n\r\n"),
+        (400, "GET /\r\n\r\n"),
+        (501, "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n"),
+        (501, "TRACE / HTTP/1.1\r\nhost: a\r\n\r\n"),
+        (501, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n"),
+        (505, "GET / HTTP/3.0\r\nhost: a\r\n\r\n"),
+        (417, "POST / HTTP/1.1\r\nhost: a\r\nexpect: a-pony\r\ncontent-length: 5\r\n\r\nhello"),
+    ] {
+        let mut client = raw_h1::connect(edge.http).await;
+        // What follows must not be taken for a request.
+        client.say(format!("{text}GET /bytes/1 HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let (answer, _) = client.rest().await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{text:?}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{text:?}: {answer}");
+    }
+    assert_eq!(edge.app.requests(), 0);
 }
 
 #[tokio::test]
 async fn a_client_with_too_many_malformed_requests_loses_its_connection() {
     let edge = Edge::with(|config| config.limits.malformed_requests_max = 4).await;
-
-    let connection = raw_h3::connect(&edge).await;
-    for _ in 0..4 {
-        let request = raw_h3::request("GET", "/", &[("te", "gzip")]);
-        let (mut send, recv) = connection.open_bi().await.unwrap();
-        // The connection may be gone before the last of these.
-        let _ = send.write_all(&request).await;
-        raw_h3::outcome(recv).await;
-    }
-    let closed = within(connection.closed()).await;
-    let quinn::ConnectionError::ApplicationClosed(closed) = closed else { panic!("{closed:?}") };
-    assert_eq!(closed.error_code, raw_h3::EXCESSIVE_LOAD.into());
-
     let mut connection = raw_h2::connect(&edge).await;
     let mut last = 0;
     for _ in 0..8 {
@@ -83,76 +90,41 @@ async fn a_client_with_too_many_malformed_requests_loses_its_connection() {
     assert_eq!(connection.outcome(last).await, raw_h2::Outcome::GoAway(ENHANCE_YOUR_CALM));
     edge.expect_metric(
         "edge_requests_refused_total",
-        &[("protocol", "h3"), ("reason", "malformed")],
+        &[("protocol", "h2"), ("reason", "malformed")],
         4.0,
     )
     .await;
 }
 
 #[tokio::test]
-async fn an_endless_header_frame_is_cut_at_the_cap() {
-    let edge = Edge::start().await;
-    let connection = raw_h3::connect(&edge).await;
-    let mut begun = raw_h3::varint(raw_h3::HEADERS);
-    begun.extend(raw_h3::varint(40_000_000));
-    let (mut send, recv) = raw_h3::open(&connection, &begun).await;
-    let piece = vec![b'a'; 64 * 1024];
-    let mut accepted = 0;
-    // Flow control lets the window through before the edge's refusal arrives; 40 MB never.
-    while within(send.write_all(&piece)).await.is_ok() {
-        accepted += piece.len();
-        assert!(accepted < 4_000_000, "the edge keeps taking bytes");
-    }
-    let outcome = raw_h3::outcome(recv).await;
-    assert_eq!(outcome, raw_h3::Outcome::Reset(raw_h3::EXCESSIVE_LOAD.into()));
-    let request = raw_h3::request("GET", "/bytes/5", &[]);
-    let (mut send, recv) = raw_h3::open(&connection, &request).await;
-    send.finish().unwrap();
-    assert!(matches!(raw_h3::outcome(recv).await, raw_h3::Outcome::Answered(n) if n > 5));
-}
-
-#[tokio::test]
-async fn headers_above_the_limit_are_refused_on_every_protocol() {
+async fn heads_above_the_limits_are_refused() {
     let edge = Edge::with(|config| {
         config.limits.header_bytes_max = ByteSize::kib(8);
-        config.quic.frame_bytes_max = ByteSize::kib(64);
+        config.limits.target_bytes_max = ByteSize::kib(4);
+        config.limits.headers_max = 50;
     })
     .await;
     let long = "a".repeat(10_000);
-    for wire in [Wire::H2, Wire::H3] {
+    for wire in [Wire::H1, Wire::H2] {
         let client = edge.client(wire).await;
         let mut request = client.request(http::Method::GET, "/bytes/5");
         request.headers_mut().insert("x-long", long.parse().unwrap());
-        match client.send(request, bytes::Bytes::new()).await {
-            Ok(response) => assert_eq!(response.status, 431, "{wire:?}"),
-            // A client that has seen the limit does not even send.
-            Err(refused) => assert!(wire == Wire::H3 && refused.contains("TooBig"), "{refused}"),
-        }
-    }
-    let connection = raw_h3::connect(&edge).await;
-    let request = raw_h3::request("GET", "/bytes/5", &[("x-long", &long)]);
-    let (mut send, recv) = raw_h3::open(&connection, &request).await;
-    send.finish().unwrap();
-    assert!(matches!(raw_h3::outcome(recv).await, raw_h3::Outcome::Answered(_)), "431");
+        let response = client.send(request, bytes::Bytes::new()).await.unwrap();
+        assert_eq!(response.status, 431, "{wire:?}");
 
-    let client = edge.client(Wire::H1).await;
-    let mut request = client.request(http::Method::GET, "/bytes/5");
-    request.headers_mut().insert("x-long", long.parse().unwrap());
-    client.send(request, bytes::Bytes::new()).await.unwrap_err();
-    assert_eq!(edge.origin.requests(), 0);
-}
+        let client = edge.client(wire).await;
+        let response = client.get(&format!("/{}", &long[..5_000])).await;
+        assert_eq!(response.status, 414, "{wire:?}");
 
-async fn expect_refused_h3(connection: &quinn::Connection, what: &str, request: &[u8]) {
-    let (mut send, mut recv) = raw_h3::open(connection, request).await;
-    send.finish().unwrap();
-    match within(recv.read_to_end(1 << 16)).await {
-        // `:status` 400 is entry 67 of the static table (RFC 9204 A).
-        Ok(answer) => assert!(answer.windows(2).any(|w| w == [0xff, 4]), "{what}: {answer:?}"),
-        Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) => {
-            assert_eq!(code, raw_h3::MESSAGE_ERROR.into(), "{what}");
+        let client = edge.client(wire).await;
+        let mut request = client.request(http::Method::GET, "/bytes/5");
+        for n in 0..60 {
+            request.headers_mut().append("x-many", n.into());
         }
-        Err(error) => panic!("{what}: {error:?}"),
+        let response = client.send(request, bytes::Bytes::new()).await.unwrap();
+        assert_eq!(response.status, 431, "{wire:?}");
     }
+    assert_eq!(edge.app.requests(), 0);
 }
 
 fn missing_or_wrong() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {

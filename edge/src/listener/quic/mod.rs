@@ -1,97 +1,203 @@
-//! QUIC: the endpoint with its limits, address validation under load, handshakes with 0-RTT.
+//! QUIC: one endpoint per worker, limits, address validation under load, handshakes with 0-RTT.
 //!
-//! Invariant: before a client has proved its address it costs a bounded amount of memory
-//! (`incoming_max`, `incoming_buffer`), and above `retry_above` handshakes not even a connection.
+//! Invariant: before a client has proved its address it costs a bounded amount of memory (`incoming_max`,
+//! `incoming_buffer`), and above `retry_above` handshakes not even a connection.
 
-mod h3;
-mod h3_stream;
-mod transport;
-mod stream;
+mod socket; // a worker's socket as quinn sees it
+mod batches; // several transmits in one system call
+mod steering; // datagrams of clients that moved
+mod connection_id; // IDs that name their owner
+mod qlog; // traces of single connections
+mod metrics;
+mod config;
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytesize::ByteSize;
-use pingora::apps::HttpServerApp;
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime, TokioRuntime, TransportConfig,
+    VarInt, crypto::rustls::QuicServerConfig,
+};
+use socket2::{Domain, Protocol, Type};
+use tokio::time::timeout;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::ListenError;
-use super::config::{Config, Quic};
-use super::serving::Serving;
-use super::tls::{CertificateError, Certificates};
+pub use self::config::Config;
+pub(super) use self::metrics::Metrics;
+use self::{
+    connection_id::{Generator, Owner, WORKER_MAX},
+    qlog::Qlog,
+    steering::{GENERATION, Group},
+};
+use super::{
+    ListenError,
+    config::Limits,
+    h3,
+    serving::Serving,
+    stream::App,
+    tls::{CertificateError, Certificates},
+};
 
-/// Binds a UDP socket and starts the endpoint; handshakes queue until [`accept`] runs.
+/// A worker's bound socket. Datagrams queue in the kernel until [`accept`] runs.
+pub(super) struct Socket {
+    udp: UdpSocket,
+    me: u16,
+    group: Arc<Group>,
+    handshakes: Arc<AtomicUsize>,
+    server: quinn::ServerConfig,
+    qlog: Option<Arc<Qlog>>,
+    metrics: Metrics,
+    is_batching: bool,
+}
+
+impl Socket {
+    /// Where it listens.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+}
+
+/// Binds a UDP socket for each worker to one address; with port 0 all get the same free one.
 pub(super) fn bind(
     address: SocketAddr,
-    config: &Config,
+    workers: usize,
+    config: &super::Config,
     certificates: &Arc<Certificates>,
-) -> Result<Endpoint, ListenError> {
+    metrics: &Metrics,
+) -> Result<Vec<Socket>, ListenError> {
     let tls = QuicServerConfig::try_from(Arc::new(certificates.for_quic(&config.quic)?));
     // The settings are ours and offer TLS 1.3, so a refusal is a settings error.
     let tls =
         tls.map_err(|error| CertificateError::Tls(rustls::Error::General(error.to_string())))?;
+    // Workers share what proves addresses, so that a token of one counts at all.
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
     server
-        .transport_config(Arc::new(transport_limits(config)))
+        .transport_config(Arc::new(transport(&config.limits, &config.quic)))
+        .migration(true)
         .max_incoming(config.quic.incoming_max)
         .incoming_buffer_size(INCOMING_BUFFER_EACH)
         .incoming_buffer_size_total(config.quic.incoming_buffer.as_u64());
-    let refused = |cause| ListenError::Bind { address, cause };
-    let socket = open(address, &config.quic).map_err(refused)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(refused)
+    let workers = workers.clamp(1, usize::from(WORKER_MAX) + 1);
+    let group = Group::new(workers, metrics.clone());
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let qlog = Qlog::new(&config.quic).map(Arc::new);
+    let (mut sockets, mut address) = (Vec::with_capacity(workers), address);
+    for me in 0..workers {
+        let refused = |cause| ListenError::Bind { address, cause };
+        let udp = open(address, &config.quic, workers > 1).map_err(refused)?;
+        address = udp.local_addr().map_err(refused)?;
+        sockets.push(Socket {
+            udp,
+            me: me as u16,
+            group: group.clone(),
+            handshakes: handshakes.clone(),
+            server: server.clone(),
+            qlog: qlog.clone(),
+            metrics: metrics.clone(),
+            is_batching: config.quic.batch_sends,
+        });
+    }
+    Ok(sockets)
 }
 
-/// Accepts until the drain; every connection runs in a task of its own.
-pub(super) async fn accept<A>(
-    endpoint: Endpoint,
+/// Serves one worker's socket until the drain, and returns when its last connection is closed.
+pub(super) async fn accept<A: App>(
+    socket: Socket,
     serving: Arc<Serving<A>>,
-) -> Result<(), ListenError>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-{
-    let handshakes = Arc::new(AtomicUsize::new(0));
+) -> Result<(), ListenError> {
+    let (udp, endpoint) = start(&socket).map_err(ListenError::Accept)?;
+    let _flusher = AbortOnDropHandle::new(tokio::spawn(udp.clone().flush()));
+    let worker = Arc::new(h3::Worker::default());
+    let connections = TaskTracker::new();
     loop {
         let incoming = tokio::select! {
             biased;
-            () = serving.drain.started() => {
-                // New clients are refused from here on and try TCP or another node.
-                endpoint.set_server_config(None);
-                return Ok(());
-            }
+            () = serving.drain.started() => break,
             incoming = endpoint.accept() => incoming.ok_or(ListenError::Ended)?,
         };
-        let is_loaded = handshakes.load(Ordering::Relaxed) >= serving.quic.retry_above;
+        let is_loaded = socket.handshakes.load(Ordering::Relaxed) >= serving.quic.retry_above;
         if is_loaded && !incoming.remote_address_validated() {
             serving.metrics.refused("retry");
-            // Fails only for a validated address, and that was just checked.
+            // Fails only for an address that has been proved, and this one was just seen not to be.
             let _ = incoming.retry();
             continue;
         }
-        let Some(permit) = serving.admit() else {
+        let Some(permit) = serving.admit(incoming.remote_address()) else {
             incoming.refuse();
             continue;
         };
-        let handshake = Handshake::begin(&handshakes);
-        let serving = serving.clone();
-        serving.tasks.clone().spawn(async move {
+        let handshake = Handshake::begin(&socket.handshakes);
+        let (worker, serving) = (worker.clone(), serving.clone());
+        let traced = traced(&socket, &serving);
+        connections.spawn(serving.tasks.clone().track_future(async move {
             let _permit = permit;
-            converse(incoming, handshake, serving).await;
-        });
+            converse(incoming, traced, handshake, &worker, &serving).await;
+        }));
     }
+    connections.close();
+    loop {
+        tokio::select! {
+            () = connections.wait() => break,
+            // New clients try TCP or another node, and do not wait to find out.
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => incoming.refuse(),
+                None => break,
+            },
+        }
+    }
+    endpoint.set_server_config(None);
+    // Lets the last CLOSE frames leave; a client that is gone must not hold the drain.
+    let _ = timeout(CLOSE_TIME, endpoint.wait_idle()).await;
+    udp.flush_now();
+    Ok(())
+}
+
+/// Makes the endpoint, on the runtime of the worker that it is called on.
+fn start(socket: &Socket) -> io::Result<(Arc<socket::Socket>, Endpoint)> {
+    let inner = TokioRuntime.wrap_udp_socket(socket.udp.try_clone()?)?;
+    let (me, group) = (socket.me, socket.group.clone());
+    let udp = socket::Socket::new(inner, me, group, socket.metrics.clone(), socket.is_batching);
+    let (cover, owner) = (socket.group.cover, Owner { generation: GENERATION, worker: me });
+    let mut config = EndpointConfig::default();
+    config.cid_generator(move || Box::new(Generator { cover, owner }));
+    let server = Some(socket.server.clone());
+    let endpoint =
+        Endpoint::new_with_abstract_socket(config, server, udp.clone(), Arc::new(TokioRuntime))?;
+    Ok((udp, endpoint))
+}
+
+/// The settings of a connection that is traced, when it is its turn.
+fn traced<A>(socket: &Socket, serving: &Serving<A>) -> Option<Arc<quinn::ServerConfig>> {
+    let trace = socket.qlog.as_ref()?.next()?;
+    let mut transport = transport(&serving.limits, &serving.quic);
+    transport.qlog_stream(Some(trace));
+    let mut server = socket.server.clone();
+    server.transport_config(Arc::new(transport));
+    Some(Arc::new(server))
 }
 
 /// One connection from the handshake to its end. With 0-RTT the first requests are served while
 /// the handshake is under way.
-async fn converse<A>(incoming: Incoming, handshake: Handshake, serving: Arc<Serving<A>>)
-where
-    A: HttpServerApp + Send + Sync + 'static,
-{
-    let Ok(connecting) = incoming.accept() else { return serving.metrics.refused("handshake") };
+async fn converse<A: App>(
+    incoming: Incoming,
+    traced: Option<Arc<quinn::ServerConfig>>,
+    handshake: Handshake,
+    worker: &Arc<h3::Worker>,
+    serving: &Arc<Serving<A>>,
+) {
+    let accepted = match traced {
+        Some(config) => incoming.accept_with(config),
+        None => incoming.accept(),
+    };
+    let Ok(connecting) = accepted else { return serving.metrics.refused("handshake") };
     // On a server this always gives a connection; the future tells when the handshake is done.
     let Ok((connection, finished)) = connecting.into_0rtt() else {
         return serving.metrics.refused("handshake");
@@ -100,7 +206,7 @@ where
     let watched = {
         let (connection, metrics) = (connection.clone(), serving.metrics.clone());
         async move {
-            let is_done = tokio::time::timeout(limit, finished).await.is_ok();
+            let is_done = timeout(limit, finished).await.is_ok();
             drop(handshake);
             if !is_done || connection.close_reason().is_some() {
                 metrics.refused("handshake");
@@ -108,7 +214,7 @@ where
             }
         }
     };
-    tokio::join!(watched, h3::converse(connection, serving));
+    tokio::join!(watched, h3::converse(connection, worker, serving));
 }
 
 /// Counts handshakes that are under way.
@@ -127,8 +233,7 @@ impl Drop for Handshake {
     }
 }
 
-fn transport_limits(config: &Config) -> TransportConfig {
-    let (limits, quic) = (&config.limits, &config.quic);
+fn transport(limits: &Limits, quic: &Config) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(limits.streams_per_connection_max.into())
@@ -136,6 +241,8 @@ fn transport_limits(config: &Config) -> TransportConfig {
         .send_window(quic.send_window.as_u64())
         .receive_window(varint(quic.receive_window))
         .stream_receive_window(varint(quic.stream_receive_window))
+        // Streams of equal priority take turns; those that should not have priorities of their own (`h3::priority`).
+        .send_fairness(true)
         .datagram_receive_buffer_size(None)
         // A client that vanished stops acknowledging these and is noticed; one that is there but
         // idle is closed by `h3`.
@@ -148,15 +255,20 @@ fn varint(size: ByteSize) -> VarInt {
     VarInt::from_u64(size.as_u64()).unwrap_or(VarInt::MAX)
 }
 
-fn open(address: SocketAddr, quic: &Quic) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+fn open(address: SocketAddr, quic: &Config, is_shared: bool) -> io::Result<UdpSocket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if is_shared {
+        socket.set_reuse_port(true)?;
     }
     // The kernel may give less; then bursts are lost sooner, which is no reason not to start.
     let bytes = usize::try_from(quic.socket_buffer.as_u64()).unwrap_or(usize::MAX);
     let _ = socket.set_recv_buffer_size(bytes);
     let _ = socket.set_send_buffer_size(bytes);
+    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -165,3 +277,5 @@ fn open(address: SocketAddr, quic: &Quic) -> io::Result<UdpSocket> {
 const UNI_STREAMS_MAX: u32 = 8;
 /// Bytes of early packets kept for one waiting handshake; a first flight with 0-RTT requests.
 const INCOMING_BUFFER_EACH: u64 = 64 * 1024;
+/// Time for the closing packets at the end of the drain.
+const CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -16,23 +16,18 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::{Wire, quic_endpoint, trusting};
-
-type H3Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
+use super::{Wire, trusting};
 
 /// A connection; clones share it where the protocol allows.
 pub(crate) struct Client {
     sender: Sender,
     authority: String,
     driver: JoinHandle<()>,
-    /// H3 only.
-    pub(crate) quic: Option<quinn::Connection>,
 }
 
 enum Sender {
     H1(tokio::sync::Mutex<http1::SendRequest<Full<Bytes>>>),
     H2(http2::SendRequest<Full<Bytes>>),
-    H3(H3Sender),
 }
 
 /// A complete response.
@@ -52,11 +47,6 @@ impl Response {
 impl Client {
     pub(crate) async fn connect(wire: Wire, edge: SocketAddr) -> Self {
         let authority = format!("localhost:{}", edge.port());
-        if wire == Wire::H3 {
-            let endpoint = quic_endpoint(trusting(&[b"h3"]));
-            let quic = endpoint.connect(edge, "localhost").unwrap().await.unwrap();
-            return Self::over_quic(quic, authority).await;
-        }
         let alpn: &[u8] = if wire == Wire::H1 { b"http/1.1" } else { b"h2" };
         let tcp = TcpStream::connect(edge).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -72,16 +62,7 @@ impl Client {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
             (Sender::H2(sender), tokio::spawn(async { drop(connection.await) }))
         };
-        Self { sender, authority, driver, quic: None }
-    }
-
-    pub(crate) async fn over_quic(quic: quinn::Connection, authority: String) -> Self {
-        let connection = h3_quinn::Connection::new(quic.clone());
-        let (mut driver, sender) = h3::client::new(connection).await.unwrap();
-        let driver = tokio::spawn(async move {
-            drop(std::future::poll_fn(|cx| driver.poll_close(cx)).await);
-        });
-        Self { sender: Sender::H3(sender), authority, driver, quic: Some(quic) }
+        Self { sender, authority, driver }
     }
 
     /// Waits until the connection is closed.
@@ -101,7 +82,7 @@ impl Client {
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<()> {
         let uri = match self.sender {
             Sender::H1(_) => path.to_owned(),
-            _ => format!("https://{}{path}", self.authority),
+            Sender::H2(_) => format!("https://{}{path}", self.authority),
         };
         let mut request = Request::builder().method(method).uri(uri);
         if matches!(self.sender, Sender::H1(_)) {
@@ -132,20 +113,8 @@ impl Client {
                     sender.ready().await.map_err(text)?;
                     take(sender.send_request(request.map(|()| Full::new(body))).await).await
                 }
-                Sender::H3(sender) => over_h3(sender.clone(), request, body).await,
             }
         })
-    }
-
-    /// Sends an H3 request and takes only the header of its response.
-    pub(crate) async fn begin_h3(
-        &self,
-        request: Request<()>,
-    ) -> h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes> {
-        let Sender::H3(sender) = &self.sender else { panic!("not an H3 client") };
-        let mut stream = sender.clone().send_request(request).await.unwrap();
-        stream.finish().await.unwrap();
-        stream
     }
 }
 
@@ -155,30 +124,6 @@ async fn take(
     let (parts, body) = response.map_err(text)?.into_parts();
     let body = body.collect().await.map_err(text)?.to_bytes();
     Ok(Response { status: parts.status, headers: parts.headers, body })
-}
-
-async fn over_h3(
-    mut sender: H3Sender,
-    mut request: Request<()>,
-    body: Bytes,
-) -> Result<Response, String> {
-    if !body.is_empty() && !request.headers().contains_key("content-length") {
-        // hyper does this by itself.
-        request.headers_mut().insert("content-length", body.len().into());
-    }
-    let mut stream = sender.send_request(request).await.map_err(text)?;
-    if !body.is_empty() {
-        // The server may answer and stop before it has read everything.
-        let _ = stream.send_data(body).await;
-    }
-    let _ = stream.finish().await;
-    let response = stream.recv_response().await.map_err(text)?;
-    let mut body = BytesMut::new();
-    while let Some(mut piece) = stream.recv_data().await.map_err(text)? {
-        body.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
-    }
-    let (parts, ()) = response.into_parts();
-    Ok(Response { status: parts.status, headers: parts.headers, body: body.freeze() })
 }
 
 fn text(error: impl std::fmt::Debug) -> String {

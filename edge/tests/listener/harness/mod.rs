@@ -1,12 +1,11 @@
-//! A listener with a small proxy behind it, an origin that misbehaves on request, and clients.
+//! A listener with a small app behind it, and clients.
 //!
 //! Invariant: every address is on loopback with a free port, and dropping an [`Edge`] ends it.
 
 mod app;
-mod origin;
 mod client;
+pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;
-pub(crate) mod raw_h3;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,21 +13,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chassis::Drain;
-use tidegate_edge::listener::{Config, Listener};
+use tidegate_edge::listener::{Config, Listener, tls::Certificates};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::client::Client;
-pub(crate) use self::origin::Origin;
+pub(crate) use self::app::SmallApp;
+pub(crate) use self::client::{Client, TrustAll};
 
-/// The three protocols that every story about exchanges is told for.
-pub(crate) const ALL: [Wire; 3] = [Wire::H1, Wire::H2, Wire::H3];
+/// The protocols that every story about exchanges is told for.
+pub(crate) const ALL: [Wire; 2] = [Wire::H1, Wire::H2];
 
 /// Which protocol a client speaks; all over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     H1,
     H2,
-    H3,
 }
 
 /// A running listener.
@@ -38,7 +36,8 @@ pub(crate) struct Edge {
     pub(crate) drain: Drain,
     pub(crate) registry: prometheus::Registry,
     pub(crate) pem: Option<String>,
-    pub(crate) origin: Origin,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) app: Arc<SmallApp>,
     serving: JoinHandle<()>,
 }
 
@@ -53,11 +52,12 @@ impl Edge {
         let mut config = Config {
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             https: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            h3: false,
+            workers: 2,
             ..Config::default()
         };
         config.tls.self_signed = true;
         change(&mut config);
-        let origin = Origin::start().await;
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(&config, &registry).await.unwrap();
         let address = |name| {
@@ -65,18 +65,14 @@ impl Edge {
             addresses.iter().find(|(listener, _)| *listener == name).unwrap().1
         };
         let (http, https) = (address("http"), address("https"));
-        if config.h3 {
-            assert_eq!(address("quic").port(), https.port(), "QUIC has the same port number");
-            let expected = format!("h3=\":{}\"; ma=86400", https.port());
-            assert_eq!(listener.alt_svc(), Some(expected));
-        }
         let (drain, pem) = (Drain::new(), listener.self_signed_pem());
-        let app = app::proxy_to(origin.address);
+        let certificates = listener.certificates().unwrap();
+        let app = Arc::new(SmallApp::new());
         let serving = tokio::spawn({
-            let drain = drain.clone();
+            let (app, drain) = (app.clone(), drain.clone());
             async move { listener.serve(app, drain).await.unwrap() }
         });
-        Self { https, http, drain, registry, pem, origin, serving }
+        Self { https, http, drain, registry, pem, certificates, app, serving }
     }
 
     pub(crate) async fn client(&self, wire: Wire) -> Client {
@@ -136,16 +132,8 @@ pub(crate) fn trusting(alpn: &[&[u8]]) -> rustls::ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(client::TrustAll(provider)))
+        .with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config
-}
-
-/// A QUIC client endpoint on a free port.
-pub(crate) fn quic_endpoint(tls: rustls::ClientConfig) -> quinn::Endpoint {
-    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
-    endpoint
 }

@@ -12,12 +12,17 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Edge, trusting, within};
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+pub(crate) const PRIORITY_UPDATE: u8 = 0x10;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// Connects and sends the preface.
 pub(crate) async fn connect(edge: &Edge) -> Connection {
@@ -48,54 +53,85 @@ pub(crate) enum Outcome {
 impl Connection {
     /// Sends a request without body.
     pub(crate) async fn request(&mut self, fields: &[(&str, &str)]) -> u32 {
-        let mut section = Vec::new();
-        for (name, value) in fields {
-            section.push(0);
-            for text in [name, value] {
-                assert!(text.len() < 127, "short texts only");
-                section.push(text.len() as u8);
-                section.extend_from_slice(text.as_bytes());
-            }
-        }
         let stream = self.next_stream;
         self.next_stream += 2;
-        self.frame(HEADERS, END_STREAM | END_HEADERS, stream, &section).await;
+        self.frame(HEADERS, END_STREAM | END_HEADERS, stream, &section(fields)).await;
         stream
+    }
+
+    /// The next frame: kind, flags, stream, payload; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        within(self.io.read_exact(&mut head)).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        within(self.io.read_exact(&mut payload)).await.ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some((head[3], head[4], stream, payload))
+    }
+
+    /// Waits until the edge cannot send any more, because nobody reads what it sends.
+    pub(crate) async fn until_blocked(&mut self) {
+        let (tcp, _) = self.io.get_ref();
+        let (mut last, mut peeked) = (0, vec![0; 8 << 20]);
+        let mut pause = tokio::time::interval(std::time::Duration::from_millis(50));
+        within(async {
+            loop {
+                pause.tick().await;
+                let come = tcp.peek(&mut peeked).await.unwrap();
+                if come == last && come > 100_000 {
+                    return;
+                }
+                last = come;
+            }
+        })
+        .await;
     }
 
     /// Reads until something ends this stream or the connection.
     pub(crate) async fn outcome(&mut self, stream: u32) -> Outcome {
-        within(async {
-            loop {
-                let mut head = [0; 9];
-                if self.io.read_exact(&mut head).await.is_err() {
-                    return Outcome::Closed;
-                }
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-                let mut payload = vec![0; length];
-                if self.io.read_exact(&mut payload).await.is_err() {
-                    return Outcome::Closed;
-                }
-                let on = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-                let number = |from| u32::from_be_bytes(payload[from..from + 4].try_into().unwrap());
-                match head[3] {
-                    HEADERS if on == stream => return Outcome::Answered,
-                    RST_STREAM if on == stream => return Outcome::Reset(number(0)),
-                    GOAWAY => return Outcome::GoAway(number(4)),
-                    _ => {}
-                }
+        while let Some((kind, _, on, payload)) = self.next().await {
+            let number = |from| u32::from_be_bytes(payload[from..from + 4].try_into().unwrap());
+            match kind {
+                HEADERS if on == stream => return Outcome::Answered,
+                RST_STREAM if on == stream => return Outcome::Reset(number(0)),
+                GOAWAY => return Outcome::GoAway(number(4)),
+                _ => {}
             }
-        })
-        .await
+        }
+        Outcome::Closed
     }
 
-    async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = (payload.len() as u32).to_be_bytes();
-        let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend_from_slice(payload);
+    pub(crate) async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let bytes = frame(kind, flags, stream, payload);
+        self.say(&bytes).await;
+    }
+
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
         // The edge may have closed the connection; the outcome tells.
-        let _ = self.io.write_all(&bytes).await;
+        let _ = self.io.write_all(bytes).await;
         let _ = self.io.flush().await;
     }
+}
+
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A header section with literal fields.
+pub(crate) fn section(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut section = Vec::new();
+    for (name, value) in fields {
+        section.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127, "short texts only");
+            section.push(text.len() as u8);
+            section.extend_from_slice(text.as_bytes());
+        }
+    }
+    section
 }

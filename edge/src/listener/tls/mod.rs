@@ -1,0 +1,16 @@
+//! TLS: which certificate a client sees, and how a session is resumed, on TCP and QUIC.
+//!
+//! Invariant: private keys and ticket secrets are in memory alone, and never in a log, a metric or a `Debug`.
+
+mod certificates; // in use, swapped whole
+mod table; // all certificates at one moment, by name and kind of key
+mod tickets; // sessions that any node of a PoP resumes
+mod config;
+
+pub(super) use self::certificates::reload_on_hangup;
+pub use self::{
+    certificates::Certificates,
+    config::{Config, ConfigError, NamedCertificate},
+    table::CertificateError,
+    tickets::Tickets,
+};

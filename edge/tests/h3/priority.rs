@@ -1,0 +1,75 @@
+//! Which of several responses goes first (RFC 9218).
+
+use quinn::RecvStream;
+
+use crate::harness::{
+    Edge,
+    raw::{self, frame, request},
+    within,
+};
+
+/// Reads two streams as their bytes come; how much of each had come when the first of them was complete.
+async fn race(mut a: RecvStream, mut b: RecvStream) -> (usize, usize) {
+    let (mut from_a, mut from_b) = (0, 0);
+    within(async {
+        loop {
+            tokio::select! {
+                read = a.read_chunk(usize::MAX, true) => match read.unwrap() {
+                    Some(chunk) => from_a += chunk.bytes.len(),
+                    None => return (from_a, from_b),
+                },
+                read = b.read_chunk(usize::MAX, true) => match read.unwrap() {
+                    Some(chunk) => from_b += chunk.bytes.len(),
+                    None => return (from_a, from_b),
+                },
+            }
+        }
+    })
+    .await
+}
+
+/// Two requests at once; what had come of each when one was complete.
+async fn two(edge: &Edge, first: &str, second: &str, update: Option<&[u8]>) -> (usize, usize) {
+    let (connection, mut control) = raw::greeted(edge).await;
+    assert!(raw::is_alive(&connection).await);
+    if let Some(update) = update {
+        control.write_all(&frame(0xf_0700, update)).await.unwrap();
+        // The control stream is read before a later request is answered.
+        assert!(raw::is_alive(&connection).await);
+    }
+    let (mut a, a_recv) = connection.open_bi().await.unwrap();
+    let (mut b, b_recv) = connection.open_bi().await.unwrap();
+    let ask = |priority| request("GET", "/bytes/1000000", &[("priority", priority)]);
+    // Both leave in one packet, for nothing runs in between.
+    let (a_request, b_request) = (ask(first), ask(second));
+    let (wrote_a, wrote_b) = tokio::join!(a.write_all(&a_request), b.write_all(&b_request));
+    wrote_a.unwrap();
+    wrote_b.unwrap();
+    a.finish().unwrap();
+    b.finish().unwrap();
+    race(a_recv, b_recv).await
+}
+
+#[tokio::test]
+async fn the_urgent_goes_first_though_it_was_asked_for_last() {
+    let edge = Edge::start().await;
+    let (a, b) = two(&edge, "u=7", "u=0", None).await;
+    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+}
+
+#[tokio::test]
+async fn equals_go_one_after_the_other_unless_they_are_incremental() {
+    let edge = Edge::start().await;
+    let (a, b) = two(&edge, "u=3", "u=3", None).await;
+    assert!(a > 1_000_000 && b < 500_000, "{a} {b}");
+    let (a, b) = two(&edge, "u=3, i", "u=3, i", None).await;
+    assert!(a.min(b) > 700_000, "{a} {b}");
+}
+
+#[tokio::test]
+async fn a_frame_changes_what_the_header_said() {
+    let edge = Edge::start().await;
+    // Streams 0 and 4 are those that ask whether the connection lives; 12 is the second of the race.
+    let (a, b) = two(&edge, "u=2", "u=7", Some(b"\x0cu=0")).await;
+    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+}
