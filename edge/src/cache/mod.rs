@@ -3,8 +3,8 @@
 //! Nothing here knows of Pingora or of sockets; decisions (`freshness`, `reuse`, `variance`, `key`) are pure
 //! functions. Invariant: a body is complete or an error, never silently short.
 
-mod config; // sizes and waits
 pub mod store; // the face: look up, begin a fill, refresh, forget
+mod config; // sizes and waits
 mod filling; // the fills in flight by key
 pub mod memory_tier; // complete objects under a byte budget
 mod eviction; // which of them leaves next

@@ -12,7 +12,7 @@ use super::{
     index::Place,
     reader::{self, Damage, Lead},
     segment::Segment,
-    tier::Shared,
+    shared::{READ_WAIT_MAX, Shared},
 };
 use crate::cache::{
     budget::Reservation,
@@ -90,7 +90,7 @@ impl DiskBody {
             self.coming = Some((unit, self.source.read_later(unit)));
         }
         let Some((_, coming)) = &mut self.coming else { return Err(Unreadable) };
-        let read = tokio::time::timeout(super::READ_WAIT_MAX, coming).await;
+        let read = tokio::time::timeout(READ_WAIT_MAX, coming).await;
         self.coming = None;
         let read = match read {
             Ok(Ok(read)) => read.map_err(|damage| self.source.report(&damage))?,

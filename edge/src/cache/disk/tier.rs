@@ -4,11 +4,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64, mpsc},
     time::{Duration, Instant},
 };
 
@@ -16,15 +12,17 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Config, Content, DiskTier, Loaded, OnDisk, OpenError, Opened, READ_WAIT_MAX, Sizes, What,
     body::{DiskBody, READER_BYTES, Source},
+    config::Config,
+    disk_tier::{Content, DiskTier, Loaded, OnDisk, OpenError, Opened, Sizes, What},
     head_block,
     index::{Index, Place},
     pool::Pool,
     queue::{Job, Queue},
-    reader::{self, Damage, Lead, Whole},
+    reader::{self, Lead, Whole},
     record::Kind,
     segment::{self, Segment},
+    shared::Shared,
     writer::{Limits, Writer},
 };
 use crate::cache::{
@@ -38,21 +36,6 @@ use crate::cache::{
 /// A disk tier in the form of a log. Closes its last file when it is dropped.
 pub struct LogTier {
     shared: Arc<Shared>,
-}
-
-/// What readers, the writer and the face share.
-pub(super) struct Shared {
-    pub(super) pool: Pool,
-    pub(super) metrics: Metrics,
-    index: Arc<Index>,
-    queue: Arc<Queue>,
-    buffers: Budget,
-    limits: Limits,
-    began: Instant,
-    /// Until when nothing is read, in milliseconds after `began`.
-    away_until_ms: AtomicU64,
-    /// Objects that are being loaded in the background.
-    loading: Mutex<Vec<Key>>,
 }
 
 impl LogTier {
@@ -219,6 +202,7 @@ impl Drop for LogTier {
     }
 }
 
+/// Reading, beginning with a key.
 impl Shared {
     async fn open(self: Arc<Self>, key: Key) -> Option<Opened> {
         let place = self.index.find(&key)?;
@@ -285,66 +269,6 @@ impl Shared {
             None => self.unreadable(key, place),
         }
     }
-
-    async fn wait<T: Send + 'static>(
-        &self,
-        read: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let read = tokio::time::timeout(READ_WAIT_MAX, self.pool.ask(read)).await;
-        if read.is_err() {
-            self.metrics.disk_error("slow");
-            self.go_away();
-        }
-        read.ok()?.ok()
-    }
-
-    fn checked<T>(&self, key: &Key, place: Place, read: Result<T, Damage>) -> Option<T> {
-        read.map_err(|damage| self.damaged(key, place, &damage)).ok()
-    }
-
-    fn unreadable<T>(&self, key: &Key, place: Place) -> Option<T> {
-        self.damaged(key, place, &Damage::Damaged);
-        None
-    }
-
-    /// What stands at a place cannot be used: it is forgotten.
-    pub(super) fn damaged(&self, key: &Key, place: Place, damage: &Damage) {
-        self.metrics.disk_error(damage.as_str());
-        if let Damage::Io(error) = damage {
-            tracing::warn!(%error, "the disk tier cannot read");
-        }
-        if self.index.remove_at(key, place) {
-            self.queue.push(Job::Gone(*key));
-        }
-    }
-
-    /// A read took too long: for a while nothing is read, so that nobody else waits as long.
-    pub(super) fn go_away(&self) {
-        let until = self.began.elapsed() + AWAY;
-        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        self.away_until_ms.store(until_ms, Ordering::Relaxed);
-        tracing::warn!(s = AWAY.as_secs(), "the disk is too slow: it is left alone for a while");
-    }
-
-    fn is_away(&self) -> bool {
-        let until_ms = self.away_until_ms.load(Ordering::Relaxed);
-        // The clock is asked only when there was trouble.
-        until_ms > 0 && self.began.elapsed() < Duration::from_millis(until_ms)
-    }
-
-    /// Notes that an object is being loaded; false when it already is, or too many are.
-    fn begin_loading(&self, key: Key) -> bool {
-        let mut loading = self.loading();
-        let is_new = loading.len() < LOADING_MAX && !loading.contains(&key);
-        if is_new {
-            loading.push(key);
-        }
-        is_new
-    }
-
-    fn loading(&self) -> MutexGuard<'_, Vec<Key>> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The index, made anew from the files in a folder.
@@ -374,9 +298,5 @@ const WHOLE_BYTES_MAX: u64 = (1 << 20) + (64 << 10);
 const NOW_BYTES_MAX: u64 = 128 << 10;
 /// One object may take at most this part of the disk, as a divisor.
 const LARGEST_SHARE: u64 = 8;
-/// Objects that come from disk into memory at the same time.
-const LOADING_MAX: usize = 16;
-/// For how long nothing is read after a read took too long.
-const AWAY: Duration = Duration::from_secs(10);
 /// How long one waits for the writer at the end.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);

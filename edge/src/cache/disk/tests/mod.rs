@@ -4,17 +4,19 @@ mod crash; // kill -9 in the middle
 mod damage; // files that are short, torn, flipped or foreign
 mod many; // very many objects
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use prometheus::Registry;
 
 use super::{writer::Limits, *};
 use crate::cache::{
     budget::Budget,
+    key::Key,
     metrics::Metrics,
-    object::{PIECE_BYTES, Pieces, tests::head},
-    variants::tests::vary,
+    object::{Object, PIECE_BYTES, Pieces, tests::head},
+    variants::{Variants, tests::vary},
 };
 
 const IDENTITY: u64 = 0x1234_5678_9abc_def0;
