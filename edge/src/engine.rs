@@ -38,6 +38,8 @@ pub struct Handles {
     pub store: Store,
     /// Its fetches.
     pub fetcher: Fetcher,
+    /// Where they go.
+    pub upstreams: Arc<Upstreams>,
     /// Its numbers.
     pub metrics: Metrics,
 }
@@ -95,13 +97,21 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
     let metrics = Metrics::register(registry);
     let limits =
         purge::Limits { names_max: config.cache.purged_names_max, keep_max: config.cache.keep_max };
-    let purges = PurgeTable::new(clock.clone(), limits).counted(metrics.purges.clone());
+    let purges = match &config.cache.disk.path {
+        Some(folder) => PurgeTable::open(folder, clock.clone(), limits)
+            .with_context(|| format!("the journal of purges in {}", folder.display()))?,
+        None => PurgeTable::new(clock.clone(), limits),
+    };
+    let purges = purges.counted(metrics.purges.clone());
     let lease = match &config.control {
         Some(control) => Lease::new(control.lease),
         None => Lease::standalone(),
     };
     if config.control.is_some() {
         lease.attach(purges.clone());
+    } else {
+        // Nobody but this node's own operator purges it, and the journal has what was ordered.
+        purges.trust_restored();
     }
     let store_metrics = cache::Metrics::register(registry);
     let store = Store::open(&config.cache, purges.clone(), clock.clone(), store_metrics)
@@ -109,15 +119,16 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
     let upstreams =
         Upstreams::new(&config.upstream, upstream::Metrics::register(registry), clock.clone())
             .context("upstream.ca")?;
+    let upstreams = Arc::new(upstreams);
     let fetcher = Fetcher::new(fetch::Parts {
         store: store.clone(),
         purges: purges.clone(),
         lease: lease.clone(),
-        upstreams,
+        upstreams: upstreams.clone(),
         clock: clock.clone(),
         cache: config.cache.clone(),
         config: config.fetch.clone(),
         metrics: fetch::Metrics::register(registry),
     });
-    Ok(Handles { policy: PolicyHandle::default(), purges, lease, store, fetcher, metrics })
+    Ok(Handles { policy: PolicyHandle::default(), purges, lease, store, fetcher, upstreams, metrics })
 }

@@ -48,6 +48,8 @@ impl Node {
         node.follow(config, &clock)?;
         process.admin_routes(admin::explain_route(node.edge.clone()));
         node.publish(clock);
+        node.watch_upstreams();
+        node.follow_certificates();
         Ok(node)
     }
 
@@ -128,6 +130,36 @@ impl Node {
         };
         control::start(control, seams, &self.process)?;
         Ok(())
+    }
+
+    /// Checks upstreams and sweeps connections to them.
+    fn watch_upstreams(&self) {
+        let upstreams = self.handles.upstreams.clone();
+        let (policy, drain) = (self.handles.policy.clone(), self.process.drain());
+        self.process.spawn("upstreams", async move {
+            upstreams.watch(policy, drain).await;
+            Ok(())
+        });
+    }
+
+    /// Shows clients the certificates of each snapshot as soon as it is in use.
+    fn follow_certificates(&self) {
+        let Some(certificates) = self.listener.certificates() else { return };
+        let (policy, drain) = (self.handles.policy.clone(), self.process.drain());
+        self.process.spawn("certificates", async move {
+            let mut generations = policy.generations();
+            loop {
+                if let Some(policy) = policy.current()
+                    && let Err(error) = certificates.install(&policy.snapshot)
+                {
+                    tracing::error!(%error, "the certificates of a snapshot; the old ones stay");
+                }
+                tokio::select! {
+                    changed = generations.changed() => changed?,
+                    () = drain.started() => return Ok(()),
+                }
+            }
+        });
     }
 
     /// Keeps the gauges up to date.

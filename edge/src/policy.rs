@@ -80,6 +80,12 @@ impl PolicyHandle {
         Ok(())
     }
 
+    /// The generation in use, and every one that comes after it.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<Option<Generation>> {
+        self.shared.generation.subscribe()
+    }
+
     /// Returns once any policy is in use.
     pub async fn installed(&self) {
         let mut generation = self.shared.generation.subscribe();

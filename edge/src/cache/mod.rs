@@ -45,6 +45,7 @@ pub mod purge; // which purges were applied
 mod private_folder; // files of our own
 
 pub use config::{Config, ConfigError};
+pub use metrics::Metrics;
 
 #[cfg(test)]
 mod freshness_tests;

@@ -38,7 +38,7 @@ pub struct Parts {
     /// Whether every purge is known.
     pub lease: Lease,
     /// Who is asked.
-    pub upstreams: Upstreams,
+    pub upstreams: Arc<Upstreams>,
     /// The time of day.
     pub clock: Clock,
     /// Sizes and waits of the cache.
