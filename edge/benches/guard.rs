@@ -62,6 +62,7 @@ fn policy(guard: GuardPolicy) -> Arc<Policy> {
         properties: vec![property],
         tier_key: TierKey::new([0; 32]),
         shields: vec![],
+        certificates: vec![],
     };
     handle.install(snapshot).unwrap();
     handle.current().unwrap()

@@ -62,6 +62,7 @@ impl Story {
             properties: vec![property],
             tier_key: TierKey::new([0; 32]),
             shields: vec![],
+            certificates: vec![],
         };
         self.handle.install(snapshot).unwrap();
     }

@@ -97,6 +97,7 @@ mod tests {
                 properties: vec![Property::new(id, vec!["a.org".into()], vec![upstream])],
                 tier_key: TierKey::new([0; 32]),
                 shields: vec![],
+                certificates: vec![],
             })
             .unwrap();
         handle.current().unwrap()

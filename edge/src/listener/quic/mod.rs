@@ -58,13 +58,6 @@ pub(super) struct Socket {
     is_batching: bool,
 }
 
-impl Socket {
-    /// Where it listens.
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.local_addr()
-    }
-}
-
 /// Binds a UDP socket for each worker to one address; with port 0 all get the same free one.
 pub(super) fn bind(
     address: SocketAddr,

@@ -67,6 +67,7 @@ impl TestEdge {
             )],
             tier_key: TierKey::new([9; 32]),
             shields: vec![],
+            certificates: vec![],
         };
         Builder { config, snapshot, has_control: false }
     }

@@ -93,6 +93,7 @@ impl Client {
             properties: vec![property],
             tier_key: TierKey::new([7; 32]),
             shields: setup.shields.into_iter().enumerate().map(shield).collect(),
+            certificates: vec![],
         };
         let handle = PolicyHandle::default();
         handle.install(snapshot).unwrap();
