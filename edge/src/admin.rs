@@ -19,13 +19,13 @@ use tidegate_contract::{
 use crate::{cache::purge::PurgeTable, exchange::Edge};
 
 /// `GET /explain?url=https://host/path&header=name:%20value`
-pub fn explain_route(edge: Arc<Edge>) -> Router {
+pub(crate) fn explain_route(edge: Arc<Edge>) -> Router {
     Router::new().route("/explain", get(explain)).with_state(edge)
 }
 
 /// `POST /purge` with a purge order, for a node that stands alone. One that has a control plane takes purges from
 /// there alone: they have to reach every node.
-pub fn purge_route(purges: PurgeTable) -> Router {
+pub(crate) fn purge_route(purges: PurgeTable) -> Router {
     Router::new().route("/purge", post(purge)).with_state(purges)
 }
 
