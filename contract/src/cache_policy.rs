@@ -36,9 +36,9 @@ pub struct CachePolicy {
     /// How long a stale response may be served when upstream fails, where the origin does not say.
     #[serde(with = "humantime_serde")]
     pub stale_if_error: Duration,
-    /// How long a stale response may be served when upstream gives no answer at all, as RFC 9111 4.2.4 allows, unless
-    /// the origin forbids it (`must-revalidate`, `proxy-revalidate`, `no-cache`, `s-maxage`). For manifests and parts
-    /// at most as long as they were fresh.
+    /// How long a stale response may be served when upstream gives no answer at all, as RFC 9111 4.2.4 allows a cache
+    /// by itself, unless the origin forbids it (`must-revalidate`, `proxy-revalidate`, `no-cache`, `s-maxage`) or says
+    /// another time (`stale-if-error`). For manifests and parts at most as long as they were fresh.
     #[serde(with = "humantime_serde")]
     pub stale_if_unreachable: Duration,
     /// Whether a tenth of the time since `Last-Modified`, at most a day, counts as freshness where the origin says
@@ -181,6 +181,17 @@ pub enum CachePolicyError {
 }
 
 impl CachePolicy {
+    /// All that RFC 9111 lets a shared cache do by itself, for an origin whose headers mean what they say: cookies are
+    /// kept with what is fresh, and a stale response is served for an hour when upstream is away.
+    #[must_use]
+    pub fn by_the_letter() -> Self {
+        Self {
+            set_cookie: SetCookiePolicy::Fresh,
+            stale_if_unreachable: Duration::from_secs(60 * 60),
+            ..Self::default()
+        }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors
@@ -245,7 +256,7 @@ impl Default for CachePolicy {
             default_ttl: None,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
-            stale_if_unreachable: Duration::from_secs(60 * 60),
+            stale_if_unreachable: Duration::ZERO,
             heuristic: true,
             media_defaults: false,
             client_directives: false,

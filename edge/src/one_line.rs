@@ -1,12 +1,12 @@
 //! A whole configuration in one line of flags: a reverse proxy in front of any origin.
 //!
-//! Invariant: what a flag does not say keeps its default.
+//! Invariant: what a flag does not say keeps its default; the cache follows the origin's headers by the letter.
 
 use std::net::SocketAddr;
 
 use tidegate_contract::{
     id::PropertyId,
-    property::{Property, Upstream, UpstreamTls},
+    property::{CachePolicy, Property, Upstream, UpstreamTls},
 };
 use toml::{Table, Value};
 
@@ -62,11 +62,14 @@ impl OneLine {
 }
 
 fn property(origin: Upstream) -> Property {
-    Property::new(
-        PropertyId::parse("default").expect("a plain id"),
-        vec!["*".to_owned()],
-        vec![origin],
-    )
+    Property {
+        cache: CachePolicy::by_the_letter(),
+        ..Property::new(
+            PropertyId::parse("default").expect("a plain id"),
+            vec!["*".to_owned()],
+            vec![origin],
+        )
+    }
 }
 
 /// The upstream of a URL. A host behind TLS is asked for by its own name, as its certificate is.

@@ -34,8 +34,8 @@ pub(super) fn encodings(request: &HeaderMap) -> Option<Encodings> {
     let (mut accepted, mut refused) = (0, 0);
     for member in weighted(request, &header::ACCEPT_ENCODING) {
         let Weighted { name, weight } = member?;
-        let is_it = |names: &&[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let bit = 1 << CODINGS.iter().position(|names| is_it(&names))?;
+        let is_it = |names: &[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let bit = 1 << CODINGS.iter().position(|names| is_it(names))?;
         if weight > 0 {
             accepted |= bit;
         } else {

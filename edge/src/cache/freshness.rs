@@ -133,7 +133,9 @@ impl Windows {
                 .stale_while_revalidate
                 .unwrap_or_else(|| bounded(policy.stale_while_revalidate)),
             on_error: directives.stale_if_error.unwrap_or_else(|| given(policy.stale_if_error)),
-            unreachable: bounded(policy.stale_if_unreachable),
+            unreachable: directives
+                .stale_if_error
+                .unwrap_or_else(|| bounded(policy.stale_if_unreachable)),
         }
     }
 }

@@ -298,11 +298,13 @@ fn an_error_at_the_live_edge_is_hardly_kept_whatever_the_origin_says() {
 
 #[test]
 fn stale_windows_follow_the_response_before_the_policy() {
-    let policy = CachePolicy { stale_while_revalidate: secs(7), ..CachePolicy::default() };
+    let policy = CachePolicy { stale_while_revalidate: secs(7), ..CachePolicy::by_the_letter() };
     let unreachable = policy.stale_if_unreachable.as_secs();
+    let by_default = case(200, &[("cache-control", "max-age=1")]).judge().unwrap();
+    assert_eq!(by_default.stale_if_unreachable, Duration::ZERO);
     for (value, swr, sie, away) in [
         ("max-age=1", 7, 0, unreachable),
-        ("max-age=1, stale-while-revalidate=3, stale-if-error=4", 3, 4, unreachable),
+        ("max-age=1, stale-while-revalidate=3, stale-if-error=4", 3, 4, 4),
         ("s-maxage=1", 0, 0, 0),
         ("max-age=0, stale-while-revalidate=3", 3, 0, 0),
         ("s-maxage=1, stale-while-revalidate=3", 3, 0, 0),
@@ -326,7 +328,7 @@ fn a_live_manifest_is_not_served_much_later_than_it_was_made() {
     let policy = CachePolicy {
         stale_while_revalidate: secs(60),
         stale_if_error: secs(60),
-        ..CachePolicy::default()
+        ..CachePolicy::by_the_letter()
     };
     let pairs = [("cache-control", "max-age=2")];
     let manifest = Case { policy, class: MediaClass::Manifest, ..case(200, &pairs) };

@@ -62,82 +62,109 @@ impl Vary {
     /// The variant that a request gets.
     #[must_use]
     pub fn select(&self, request: &HeaderMap, policy: &VaryPolicy) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new();
+        let mut digest = Digest::new();
         for name in &*self.names {
             if policy.ignore.iter().any(|ignored| ignored == name.as_str()) {
                 continue;
             }
             // No header name or value contains NUL, so no two different requests give the same bytes.
-            hasher.update(name.as_str().as_bytes());
-            hasher.update(b"\0");
-            update(&mut hasher, name, request, policy);
-            hasher.update(b"\0");
+            digest.take(name.as_str().as_bytes());
+            digest.take(b"\0");
+            take(&mut digest, name, request, policy);
+            digest.take(b"\0");
         }
+        digest.finish()
+    }
+}
+
+/// Gathers small pieces before they are hashed: most requests fit into one.
+struct Digest {
+    hasher: blake3::Hasher,
+    pieces: [u8; 512],
+    used: usize,
+}
+
+impl Digest {
+    fn new() -> Self {
+        Self { hasher: blake3::Hasher::new(), pieces: [0; 512], used: 0 }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        if self.used + piece.len() > self.pieces.len() {
+            self.hasher.update(&self.pieces[..self.used]);
+            self.used = 0;
+        }
+        match self.pieces.get_mut(self.used..self.used + piece.len()) {
+            Some(room) => {
+                room.copy_from_slice(piece);
+                self.used += piece.len();
+            }
+            None => {
+                self.hasher.update(piece);
+            }
+        }
+    }
+
+    fn finish(mut self) -> [u8; 16] {
+        self.hasher.update(&self.pieces[..self.used]);
         let mut out = [0; 16];
-        out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        out.copy_from_slice(&self.hasher.finalize().as_bytes()[..16]);
         out
     }
 }
 
-fn update(
-    hasher: &mut blake3::Hasher,
-    name: &HeaderName,
-    request: &HeaderMap,
-    policy: &VaryPolicy,
-) {
+fn take(digest: &mut Digest, name: &HeaderName, request: &HeaderMap, policy: &VaryPolicy) {
     if !request.contains_key(name) {
-        hasher.update(b"absent");
+        digest.take(b"absent");
     } else if *name == header::ACCEPT_ENCODING && policy.normalise_accept_encoding {
         match acceptance::encodings(request) {
             Some(Encodings { accepted, refused }) => {
-                hasher.update(b"codings");
-                hasher.update(&accepted.to_le_bytes());
-                hasher.update(&refused.to_le_bytes());
+                digest.take(b"codings");
+                digest.take(&accepted.to_le_bytes());
+                digest.take(&refused.to_le_bytes());
             }
-            None => verbatim(hasher, name, request),
+            None => verbatim(digest, name, request),
         }
     } else if *name == header::ACCEPT_LANGUAGE {
         match acceptance::languages(request) {
-            Some(languages) => update_languages(hasher, &languages, policy),
-            None => verbatim(hasher, name, request),
+            Some(languages) => take_languages(digest, &languages, policy),
+            None => verbatim(digest, name, request),
         }
     } else if VERBATIM.contains(name) {
-        verbatim(hasher, name, request);
+        verbatim(digest, name, request);
     } else {
-        combined(hasher, name, request);
+        combined(digest, name, request);
     }
 }
 
-fn update_languages(hasher: &mut blake3::Hasher, languages: &Languages<'_>, policy: &VaryPolicy) {
+fn take_languages(digest: &mut Digest, languages: &Languages<'_>, policy: &VaryPolicy) {
     if policy.accept_language.is_empty() {
-        hasher.update(b"languages");
-        languages.canonical(|bytes| {
-            hasher.update(bytes);
-        });
+        digest.take(b"languages");
+        languages.canonical(|bytes| digest.take(bytes));
     } else {
-        hasher.update(b"language");
+        digest.take(b"language");
         let best = languages.best(&policy.accept_language);
-        hasher.update(&best.map_or(u64::MAX, |at| at as u64).to_le_bytes());
+        digest.take(&best.map_or(u64::MAX, |at| at as u64).to_le_bytes());
     }
 }
 
 /// Lines count as one list, and the space around its members does not count (RFC 9111 4.1, RFC 9110 5.3).
-fn combined(hasher: &mut blake3::Hasher, name: &HeaderName, request: &HeaderMap) {
-    hasher.update(b"list");
+fn combined(digest: &mut Digest, name: &HeaderName, request: &HeaderMap) {
+    digest.take(b"list");
     let lines = request.get_all(name).iter().map(HeaderValue::as_bytes);
     for (at, member) in lines.flat_map(members).enumerate() {
         if at > 0 {
-            hasher.update(b",");
+            digest.take(b",");
         }
-        hasher.update(member.text);
+        digest.take(member.text);
     }
 }
 
-fn verbatim(hasher: &mut blake3::Hasher, name: &HeaderName, request: &HeaderMap) {
-    hasher.update(b"lines");
+fn verbatim(digest: &mut Digest, name: &HeaderName, request: &HeaderMap) {
+    digest.take(b"lines");
     for line in request.get_all(name) {
-        hasher.update(line.as_bytes());
-        hasher.update(b"\0");
+        digest.take(line.as_bytes());
+        digest.take(b"\0");
     }
 }
 
