@@ -116,6 +116,8 @@ fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
     let of_kind: &[&str] = match body.get("kind").and_then(Value::as_str) {
         Some("url") => &["host", "path"],
         Some("key") => &["key"],
+        Some("prefix") => &["host", "path_prefix"],
+        Some("property") => &["id"],
         _ => &[],
     };
     let is_known = |name: &str| COMMON_FIELDS.contains(&name) || of_kind.contains(&name);
@@ -125,13 +127,8 @@ fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
     }
     let mut request: PurgeRequest = serde_json::from_value(Value::Object(body))
         .map_err(|error| ApiError::Invalid(error.to_string()))?;
-    if let PurgeTarget::Url { host, path } = &request.order.target {
-        let is_path = path.starts_with('/') && !path.contains('#');
-        let target = is_path.then(|| PurgeTarget::from_url(&format!("https://{host}{path}")));
-        request.order.target = target
-            .ok_or_else(|| ApiError::Invalid("a path begins with / and has no #".to_owned()))?
-            .map_err(|error| ApiError::Invalid(error.to_string()))?;
-    }
+    let target = request.order.target.checked();
+    request.order.target = target.map_err(|error| ApiError::Invalid(error.to_string()))?;
     Ok(request)
 }
 
@@ -201,6 +198,8 @@ fn subject(order: &PurgeOrder) -> String {
             format!("{soft}{kind} {host}{}", path.split('?').next().unwrap_or_default())
         }
         PurgeTarget::Key { key } => format!("{soft}{kind} {key}"),
+        PurgeTarget::Prefix { host, path_prefix } => format!("{soft}{kind} {host}{path_prefix}"),
+        PurgeTarget::Property { id } => format!("{soft}{kind} {id}"),
         PurgeTarget::All => format!("{soft}{kind}"),
     }
 }
@@ -224,8 +223,15 @@ mod tests {
             .expect("good");
         let expected = PurgeTarget::Url { host: "a.org".into(), path: "/x?y".into() };
         assert_eq!((good.order.target, good.order.soft, good.wait), (expected, false, Wait::All));
+        let prefix = read_text(r#"{"kind":"prefix","host":"A.org","path_prefix":"/v/"}"#);
+        let expected = PurgeTarget::Prefix { host: "a.org".into(), path_prefix: "/v/".into() };
+        assert_eq!(prefix.expect("good").order.target, expected);
+        assert!(read_text(r#"{"kind":"property","id":"demo"}"#).is_ok());
         for bad in [
             r#"{}"#,
+            r#"{"kind":"prefix","host":"a.org","path_prefix":"/v"}"#,
+            r#"{"kind":"prefix","host":"a.org","path":"/v/"}"#,
+            r#"{"kind":"property","id":"No Id"}"#,
             r#"{"kind":"everything"}"#,
             r#"{"kind":"all","sfot":true}"#,
             r#"{"kind":"all","key":"x"}"#,

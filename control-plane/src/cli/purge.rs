@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tidegate_contract::{
+    id::PropertyId,
     purge::{PurgeOrder, PurgeTarget},
     surrogate_key::SurrogateKey,
 };
@@ -36,6 +37,22 @@ pub(super) enum PurgeCommand {
         /// Surrogate keys
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<SurrogateKey>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Purge everything below folders, whatever the query
+    Prefix {
+        /// Absolute URLs of folders, with / at the end; the port does not matter
+        #[arg(required = true, value_name = "URL")]
+        urls: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Purge everything of properties
+    Property {
+        /// Their ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<PropertyId>,
         #[command(flatten)]
         how: How,
     },
@@ -105,6 +122,16 @@ pub(super) async fn run(
         }
         PurgeCommand::Key { keys, how } => {
             let targets = keys.into_iter().map(|key| PurgeTarget::Key { key }).collect();
+            order(targets, &how, client, out).await
+        }
+        PurgeCommand::Prefix { urls, how } => {
+            let targets: Result<Vec<_>, _> =
+                urls.iter().map(|url| PurgeTarget::from_prefix_url(url)).collect();
+            let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+            order(targets, &how, client, out).await
+        }
+        PurgeCommand::Property { ids, how } => {
+            let targets = ids.into_iter().map(|id| PurgeTarget::Property { id }).collect();
             order(targets, &how, client, out).await
         }
         PurgeCommand::All { how, yes } => {

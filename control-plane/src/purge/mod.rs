@@ -189,11 +189,7 @@ impl Purges {
 /// The kind of a target in metrics and logs.
 #[must_use]
 pub fn kind(target: &PurgeTarget) -> &'static str {
-    match target {
-        PurgeTarget::Url { .. } => "url",
-        PurgeTarget::Key { .. } => "key",
-        PurgeTarget::All => "all",
-    }
+    target.kind()
 }
 
 fn new_id(now: SystemTime) -> PurgeId {

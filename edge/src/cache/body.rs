@@ -1,7 +1,7 @@
-//! Reading a body, whether it is complete or still arriving.
+//! Reading a body: complete in memory, still arriving, or on disk.
 //!
 //! Pieces are shared, never copied, except at the growing end of a fill. Invariant: the end of a body is reported
-//! only when the fill has finished; a fill that failed is an error for every reader.
+//! only when the fill has finished; a fill that failed, or a piece on disk that is damaged, is an error.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
+    disk::DiskBody,
     in_flight::{InFlight, Slice},
-    object::{Object, piece_at},
+    object::{Pieces, piece_at},
 };
 
 /// A reader of one body.
@@ -22,20 +23,21 @@ pub struct Body {
 }
 
 enum Source {
-    Complete(Arc<Object>),
+    Complete(Arc<Pieces>),
     InFlight { fill: Arc<InFlight>, grown: watch::Receiver<()> },
+    OnDisk(Box<DiskBody>),
 }
 
-/// The fill failed; what was read so far is not the whole.
+/// The fill failed, or the disk did; what was read so far is not the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the fill that this body comes from failed")]
+#[error("the fill or the file that this body comes from failed")]
 pub struct FillFailed;
 
 impl Body {
-    /// Reads a stored object from its beginning.
+    /// Reads a stored body from its beginning.
     #[must_use]
-    pub fn of_object(object: Arc<Object>) -> Self {
-        Self { source: Source::Complete(object), position: 0, end: None }
+    pub fn of_pieces(pieces: Arc<Pieces>) -> Self {
+        Self { source: Source::Complete(pieces), position: 0, end: None }
     }
 
     /// Reads what a fill brings from its beginning.
@@ -45,10 +47,22 @@ impl Body {
         Self { source: Source::InFlight { fill, grown }, position: 0, end: None }
     }
 
+    /// Reads a body on disk from its beginning.
+    #[must_use]
+    pub fn of_disk(body: DiskBody) -> Self {
+        Self { source: Source::OnDisk(Box::new(body)), position: 0, end: None }
+    }
+
     /// Goes on at `start` and stops before `end`.
     pub fn seek(&mut self, start: u64, end: Option<u64>) {
         self.position = start;
         self.end = end;
+    }
+
+    /// Where the next read begins. After a failure: what was read before it is right.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next bytes; `None` at the end. May be dropped and called again.
@@ -61,12 +75,18 @@ impl Body {
                 return Ok(None);
             }
             let slice = match &mut self.source {
-                Source::Complete(object) => slice_of(object, self.position),
+                Source::Complete(pieces) => {
+                    piece_at(pieces.list(), self.position).map_or(Slice::End, Slice::Bytes)
+                }
                 Source::InFlight { fill, grown } => {
                     // First the mark, then the look: growth after the look is seen by `changed`.
                     grown.mark_unchanged();
                     fill.slice(self.position)
                 }
+                Source::OnDisk(body) => match body.read(self.position, self.end).await {
+                    Ok(bytes) => bytes.map_or(Slice::End, Slice::Bytes),
+                    Err(_) => Slice::Failed,
+                },
             };
             match slice {
                 Slice::Bytes(bytes) => return Ok(Some(self.advance(bytes))),
@@ -90,51 +110,21 @@ impl Body {
     }
 }
 
-fn slice_of(object: &Object, position: u64) -> Slice {
-    piece_at(&object.pieces, position).map_or(Slice::End, Slice::Bytes)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::cache::{
         budget::Budget,
-        freshness::Freshness,
         in_flight::{FillError, Writer},
-        object::{Head, PIECE_BYTES},
+        object::{Head, PIECE_BYTES, tests::head},
     };
 
     fn writer(length: Option<u64>, budget: u64) -> Writer {
-        let now = SystemTime::UNIX_EPOCH;
-        let freshness = Freshness {
-            received_at: now,
-            initial_age: Default::default(),
-            lifetime: Default::default(),
-            stale_while_revalidate: Default::default(),
-            stale_if_error: Default::default(),
-            stale_if_unreachable: std::time::Duration::ZERO,
-            is_for_shared: false,
-            always_revalidate: false,
-            forbids_stale: false,
-            is_immutable: false,
-        };
-        let head = Head {
-            status: http::StatusCode::OK,
-            headers: http::HeaderMap::new(),
-            freshness,
-            names: Arc::new([]),
-            born: 0,
-            created: now,
-            provenance: now,
-            variance: None,
-            length,
-        };
+        let head = Head { length, ..head() };
         let room = Budget::new(budget).reserve(0).unwrap();
-        Writer::begin(Arc::new(head), 1, room)
+        Writer::begin(Arc::new(head), 1, None, room)
     }
 
     async fn read_all(mut body: Body) -> Result<Vec<u8>, FillFailed> {
@@ -159,13 +149,13 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let late = Body::of_fill(writer.shared().clone());
-        let object = writer.finish().unwrap();
+        let pieces = writer.finish(|room| room).unwrap();
         assert_eq!(early.await.unwrap().unwrap(), data);
         assert_eq!(read_all(late).await.unwrap(), data);
-        assert_eq!(object.bytes, data.len() as u64);
-        let sizes: Vec<_> = object.pieces.iter().map(Bytes::len).collect();
+        assert_eq!(pieces.bytes(), data.len() as u64);
+        let sizes: Vec<_> = pieces.list().iter().map(Bytes::len).collect();
         assert_eq!(sizes, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 17]);
-        assert_eq!(read_all(Body::of_object(Arc::new(object))).await.unwrap(), data);
+        assert_eq!(read_all(Body::of_pieces(pieces)).await.unwrap(), data);
     }
 
     #[tokio::test]
@@ -184,7 +174,10 @@ mod tests {
         let mut short = writer(Some(4), u64::MAX);
         short.write(b"abc").unwrap();
         let body = Body::of_fill(short.shared().clone());
-        assert_eq!(short.finish().err(), Some(FillError::Length { announced: 4, brought: 3 }));
+        assert_eq!(
+            short.finish(|room| room).err(),
+            Some(FillError::Length { announced: 4, brought: 3 })
+        );
         assert!(read_all(body).await.is_err());
 
         let mut long = writer(Some(2), u64::MAX);
@@ -222,8 +215,7 @@ mod tests {
             for part in data.chunks(chunk) {
                 writer.write(part).unwrap();
             }
-            let object = Arc::new(writer.finish().unwrap());
-            let mut body = Body::of_object(object);
+            let mut body = Body::of_pieces(writer.finish(|room| room).unwrap());
             body.seek(start, Some(start + len));
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let read = runtime.block_on(read_all(body)).unwrap();

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::disk;
+
 /// The settings of section `[cache]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +45,8 @@ pub struct Config {
     /// it is answered past the cache.
     #[serde(with = "humantime_serde")]
     pub purge_wait_max: Duration,
+    /// What is kept on disk.
+    pub disk: disk::Config,
 }
 
 impl Default for Config {
@@ -58,6 +62,7 @@ impl Default for Config {
             collapse_wait_max: Duration::from_secs(10),
             unstorable_max: 65_536,
             purge_wait_max: Duration::from_millis(50),
+            disk: disk::Config::default(),
         }
     }
 }
@@ -71,6 +76,12 @@ pub enum ConfigError {
     /// One body would not fit into the room that all of them share.
     #[error("cache.object_max is more than cache.in_flight or more than 4GiB")]
     ObjectMax,
+    /// What waits to be written could take most of the memory.
+    #[error("cache.disk.write_queue is more than a quarter of cache.memory")]
+    WriteQueue,
+    /// A setting of the disk tier that it cannot work with.
+    #[error("cache.disk.{0} is too small, or more than the disk tier can use")]
+    Disk(&'static str),
 }
 
 impl Config {
@@ -96,7 +107,12 @@ impl Config {
         if largest > self.in_flight.as_u64() || largest >= u64::from(u32::MAX) {
             return Err(ConfigError::ObjectMax);
         }
-        Ok(())
+        // What waits to be written is held in memory.
+        let has_disk = self.disk.path.is_some();
+        if has_disk && self.disk.write_queue.as_u64() > self.memory.as_u64() / 4 {
+            return Err(ConfigError::WriteQueue);
+        }
+        self.disk.too_small().map_or(Ok(()), |name| Err(ConfigError::Disk(name)))
     }
 }
 
@@ -111,5 +127,8 @@ mod tests {
         assert_eq!(nothing.check(), Err(ConfigError::Zero("memory")));
         let large = Config { object_max: ByteSize::gib(1), ..Config::default() };
         assert_eq!(large.check(), Err(ConfigError::ObjectMax));
+        let disk = disk::Config { bytes: ByteSize::mib(1), ..disk::Config::default() };
+        let small = Config { disk, ..Config::default() };
+        assert_eq!(small.check(), Err(ConfigError::Disk("bytes")));
     }
 }

@@ -3,14 +3,18 @@
 //! Readers get the bytes as they arrive; the writer never waits for a reader. Invariant: a writer that goes away
 //! without finishing, or that brings another length than was announced, fails every reader.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::{
     budget::Reservation,
-    object::{Head, Object, PIECE_BYTES, piece_at},
+    object::{Head, PIECE_BYTES, Pieces, piece_at},
+    variance::Vary,
 };
 
 /// What readers of a fill share.
@@ -19,22 +23,23 @@ pub struct InFlight {
     pub head: Arc<Head>,
     /// The fill's number.
     pub id: u64,
+    /// Which variant it brings, where the response varies.
+    pub variance: Option<(Vary, [u8; 16])>,
     state: RwLock<State>,
     grown: watch::Sender<()>,
+    /// Lookups that found it.
+    joined: AtomicU32,
+    is_forgotten: AtomicBool,
 }
 
-struct State {
-    /// Full pieces.
-    pieces: Vec<Bytes>,
-    /// The piece that is growing.
-    tail: BytesMut,
-    progress: Progress,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Open,
-    Finished,
+enum State {
+    Open {
+        /// Full pieces.
+        pieces: Vec<Bytes>,
+        /// The piece that is growing.
+        tail: BytesMut,
+    },
+    Finished(Arc<Pieces>),
     Failed,
 }
 
@@ -72,13 +77,22 @@ pub struct Writer {
 impl Writer {
     /// Begins a fill.
     #[must_use]
-    pub fn begin(head: Arc<Head>, id: u64, room: Reservation) -> Self {
-        let state = State {
-            pieces: Vec::new(),
-            tail: BytesMut::with_capacity(first_piece_bytes(&head)),
-            progress: Progress::Open,
+    pub fn begin(
+        head: Arc<Head>,
+        id: u64,
+        variance: Option<(Vary, [u8; 16])>,
+        room: Reservation,
+    ) -> Self {
+        let tail = BytesMut::with_capacity(first_piece_bytes(&head));
+        let fill = InFlight {
+            head,
+            id,
+            variance,
+            state: RwLock::new(State::Open { pieces: Vec::new(), tail }),
+            grown: watch::Sender::new(()),
+            joined: AtomicU32::new(0),
+            is_forgotten: AtomicBool::new(false),
         };
-        let fill = InFlight { head, id, state: RwLock::new(state), grown: watch::Sender::new(()) };
         Self { fill: Arc::new(fill), room: Some(room), bytes: 0 }
     }
 
@@ -86,6 +100,12 @@ impl Writer {
     #[must_use]
     pub fn shared(&self) -> &Arc<InFlight> {
         &self.fill
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Adds bytes and wakes the readers.
@@ -106,30 +126,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the fill; the readers see the end of the body.
+    /// Ends the fill; the readers see the end of the body. `exchange` may take the body over into another budget: it
+    /// gets the room of the fill and gives back the room that the body takes from now on.
     ///
     /// # Errors
     /// [`FillError::Length`] when bytes are missing; the fill has failed for every reader.
-    pub fn finish(mut self) -> Result<Object, FillError> {
+    pub fn finish(
+        mut self,
+        exchange: impl FnOnce(Reservation) -> Reservation,
+    ) -> Result<Arc<Pieces>, FillError> {
         if self.fill.head.length.is_some_and(|announced| self.bytes < announced) {
             return Err(self.fail(self.length_error(self.bytes)));
         }
-        let pieces = {
-            let mut state = self.fill.write();
-            let tail = std::mem::take(&mut state.tail);
-            if !tail.is_empty() {
-                state.pieces.push(compact(tail));
-            }
-            state.progress = Progress::Finished;
-            state.pieces.clone()
-        };
+        let Some(room) = self.room.take() else { return Err(self.fail(FillError::NoRoom)) };
+        let room = exchange(room);
+        let pieces = self.fill.write().seal(room).ok_or(FillError::NoRoom)?;
         self.fill.grown.send_replace(());
-        Ok(Object {
-            head: self.fill.head.clone(),
-            pieces: pieces.into(),
-            bytes: self.bytes,
-            fill: self.fill.id,
-        })
+        Ok(pieces)
     }
 
     fn length_error(&self, brought: u64) -> FillError {
@@ -151,20 +164,12 @@ impl Drop for Writer {
 
 impl InFlight {
     pub(super) fn slice(&self, position: u64) -> Slice {
-        let state = self.read();
-        if let Some(bytes) = piece_at(&state.pieces, position) {
-            return Slice::Bytes(bytes);
-        }
-        let full = (state.pieces.len() * PIECE_BYTES) as u64;
-        let within = usize::try_from(position.saturating_sub(full)).unwrap_or(usize::MAX);
-        if position >= full && within < state.tail.len() {
-            // The growing piece cannot be shared yet: its end is copied.
-            return Slice::Bytes(Bytes::copy_from_slice(&state.tail[within..]));
-        }
-        match state.progress {
-            Progress::Open => Slice::NotYet,
-            Progress::Finished => Slice::End,
-            Progress::Failed => Slice::Failed,
+        match &*self.read() {
+            State::Open { pieces, tail } => open_slice(pieces, tail, position),
+            State::Finished(pieces) => {
+                piece_at(pieces.list(), position).map_or(Slice::End, Slice::Bytes)
+            }
+            State::Failed => Slice::Failed,
         }
     }
 
@@ -175,15 +180,45 @@ impl InFlight {
     /// Whether the fill ended without finishing.
     #[must_use]
     pub fn is_failed(&self) -> bool {
-        self.read().progress == Progress::Failed
+        matches!(*self.read(), State::Failed)
+    }
+
+    /// How many readers there are now.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.grown.receiver_count()
+    }
+
+    /// Returns as soon as there is no reader.
+    pub async fn deserted(&self) {
+        self.grown.closed().await;
+    }
+
+    /// A lookup found it.
+    pub(super) fn join(&self) {
+        self.joined.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether anybody but the exchange that began it asked for it.
+    pub(super) fn was_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed) > 0
+    }
+
+    /// What it brings is neither found nor stored from now on.
+    pub(super) fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Acquire)
     }
 
     fn fail(&self) {
         let mut state = self.write();
-        if state.progress != Progress::Open {
+        if !matches!(*state, State::Open { .. }) {
             return;
         }
-        state.progress = Progress::Failed;
+        *state = State::Failed;
         drop(state);
         self.grown.send_replace(());
     }
@@ -199,16 +234,41 @@ impl InFlight {
 
 impl State {
     fn append(&mut self, mut data: &[u8]) {
+        let Self::Open { pieces, tail } = self else { return };
         while !data.is_empty() {
-            let (now, later) = data.split_at(data.len().min(PIECE_BYTES - self.tail.len()));
-            self.tail.extend_from_slice(now);
+            let (now, later) = data.split_at(data.len().min(PIECE_BYTES - tail.len()));
+            tail.extend_from_slice(now);
             data = later;
-            if self.tail.len() == PIECE_BYTES {
+            if tail.len() == PIECE_BYTES {
                 let next = BytesMut::with_capacity(PIECE_BYTES);
-                self.pieces.push(std::mem::replace(&mut self.tail, next).freeze());
+                pieces.push(std::mem::replace(tail, next).freeze());
             }
         }
     }
+
+    fn seal(&mut self, room: Reservation) -> Option<Arc<Pieces>> {
+        let Self::Open { pieces, tail } = self else { return None };
+        let (mut pieces, tail) = (std::mem::take(pieces), std::mem::take(tail));
+        if !tail.is_empty() {
+            pieces.push(compact(tail));
+        }
+        let pieces = Arc::new(Pieces::new(pieces, room));
+        *self = Self::Finished(pieces.clone());
+        Some(pieces)
+    }
+}
+
+fn open_slice(pieces: &[Bytes], tail: &BytesMut, position: u64) -> Slice {
+    if let Some(bytes) = piece_at(pieces, position) {
+        return Slice::Bytes(bytes);
+    }
+    let full = (pieces.len() * PIECE_BYTES) as u64;
+    let within = usize::try_from(position.saturating_sub(full)).unwrap_or(usize::MAX);
+    if position >= full && within < tail.len() {
+        // The growing piece cannot be shared yet: its end is copied.
+        return Slice::Bytes(Bytes::copy_from_slice(&tail[within..]));
+    }
+    Slice::NotYet
 }
 
 /// The last piece without the room that it did not use.

@@ -160,6 +160,10 @@ impl Lease {
     fn settle(&self, state: &mut State) {
         if covers(&self.shared.applied.borrow(), &state.owed) {
             state.owed.clear();
+            if let (Some(_), Some(purges)) = (state.heard, self.shared.purges.get()) {
+                // Whatever was ordered while this node was away is applied.
+                purges.trust_restored();
+            }
         }
     }
 

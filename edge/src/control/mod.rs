@@ -101,12 +101,17 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         call_timeout: config.connect_timeout,
         in_use: identity,
     };
+    // What was purged before the last end is known still, so that only what came since is asked for.
+    let positions = Positions::restored(seams.purges.positions());
+    for (stream, offset) in positions.iter() {
+        seams.lease.set_applied(stream, offset);
+    }
     let purge_feed = PurgeFeed {
         purges: seams.purges,
         lease: seams.lease,
         clock: seams.clock,
         silence_max: config.lease,
-        positions: Positions::default(),
+        positions,
     };
     let config_feed = ConfigFeed {
         policy: seams.policy,

@@ -41,6 +41,11 @@ pub(super) enum Head {
 pub(super) struct TooManyStreams;
 
 impl Positions {
+    /// Where the streams stood when the last run of this node ended.
+    pub(super) fn restored(kept: &BTreeMap<StreamId, u64>) -> Self {
+        Self(kept.iter().take(STREAMS_MAX).map(|(stream, at)| (stream.clone(), *at)).collect())
+    }
+
     pub(super) fn step(&self, stream: &StreamId, offset: u64) -> Step {
         match self.0.get(stream) {
             None => Step::Unknown,

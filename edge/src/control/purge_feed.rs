@@ -1,6 +1,7 @@
 //! Purge orders in, applied in order, acknowledged.
 //!
-//! A purge is applied before it is acknowledged, and nothing on this path waits for anything but the network: an
+//! A purge is applied and, where the cache survives a restart, durable before it is acknowledged; the lane goes on
+//! meanwhile, so that many become durable together. Nothing on this path waits for anything but the network: an
 //! acknowledgement that finds no room is made up for at the next heartbeat.
 
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,10 @@ use tidegate_contract::{
     id::StreamId,
     purge::{PurgeOrder, PurgeTarget},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -23,7 +27,10 @@ use super::{
         purge_down, purge_up,
     },
 };
-use crate::cache::{lease::Lease, purge::PurgeTable};
+use crate::cache::{
+    lease::Lease,
+    purge::{Durable, PurgeTable},
+};
 
 /// The lane of purges. It outlives its connections: what was applied is known to the next one.
 pub(super) struct PurgeFeed {
@@ -56,8 +63,15 @@ impl PurgeFeed {
         let mut heard_at = self.now();
         let opening = client.purges(ReceiverStream::new(said));
         let mut heard = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
+        let mut durable = self.purges.durable();
         loop {
-            let next = timeout(silence_max, heard.message()).await.map_err(silent)??;
+            let next = tokio::select! {
+                next = timeout(silence_max, heard.message()) => next.map_err(silent)??,
+                () = changed(durable.as_mut()) => {
+                    self.acknowledge(&up);
+                    continue;
+                }
+            };
             let Some(message) = next else { return Ok(()) };
             // A process that was stopped wakes up to heartbeats as old as its sleep: they say nothing of now. So
             // the silence is measured from message to message, wherever the time went.
@@ -147,13 +161,22 @@ impl PurgeFeed {
     fn stand_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), LaneError> {
         let set = self.positions.set(stream, offset);
         set.map_err(|error| LaneError::Protocol(error.to_string()))?;
+        self.purges.note_position(stream, offset);
         self.lease.set_applied(stream, offset);
         Ok(())
     }
 
     /// Tells where every stream stands. The offsets only grow, so one that finds no room is covered by the next.
     fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>) {
+        let durable = self.purges.durable().map(|durable| durable.borrow().positions.clone());
         for (stream, offset) in self.positions.iter() {
+            let offset = match &durable {
+                None => offset,
+                Some(durable) => match durable.get(stream) {
+                    Some(durable) => offset.min(*durable),
+                    None => continue,
+                },
+            };
             let applied = PurgeApplied { stream: stream.to_string(), offset };
             let message = PurgeUp { message: Some(purge_up::Message::Applied(applied)) };
             if up.try_send(message).is_err() {
@@ -164,6 +187,17 @@ impl PurgeFeed {
 
     fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+}
+
+/// Returns when more is durable; never where nothing has to be.
+async fn changed(durable: Option<&mut watch::Receiver<Durable>>) {
+    let is_changed = match durable {
+        Some(durable) => durable.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_changed {
+        std::future::pending().await
     }
 }
 

@@ -48,14 +48,25 @@ impl TestNode {
 
     /// A node whose time of day is the test's.
     pub(crate) fn start_with(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let purges = PurgeTable::new(clock.clone(), Limits::default());
+        Self::start_with_purges(config, clock, purges)
+    }
+
+    /// A node that knows some purges already.
+    pub(crate) fn start_with_purges(
+        config: &Config,
+        clock: Clock,
+        purges: PurgeTable,
+    ) -> Result<Self, StartError> {
         tidegate_chassis::init_crypto();
         let node = Self {
             policy: PolicyHandle::default(),
-            purges: PurgeTable::new(clock.clone(), Limits::default()),
+            purges,
             lease: Lease::new(config.lease),
             clock: clock.clone(),
             _process: Process::for_test(),
         };
+        node.lease.attach(node.purges.clone());
         let health = Health {
             ready: true,
             draining: false,

@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use tidegate_chassis::Clock;
-use tidegate_edge::cache::purge::Verdict;
+use tidegate_edge::cache::purge::{self, PurgeTable, Verdict};
 
 use super::{
     fake::{FakeControl, until},
@@ -41,6 +42,43 @@ async fn a_node_resumes_where_it_stood_and_applies_nothing_twice() {
     lane.acknowledged(8).await;
     assert_eq!(node.purges.seq(), seq + 1, "offset 7 came again and was ignored");
     assert!(matches!(node.verdict("b", seq), Verdict::Soft { .. }));
+}
+
+#[tokio::test]
+async fn a_node_that_was_killed_asks_for_what_it_missed_and_trusts_its_disk_only_then() {
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let [state, disk, state_after, disk_after] = folders.each_ref().map(|folder| folder.path());
+    let table = |folder: &Path| {
+        PurgeTable::open(folder, Clock::system(), purge::Limits::default()).unwrap()
+    };
+    let control = FakeControl::start().await;
+    let config = settings(&control, state);
+    let node = TestNode::start_with_purges(&config, Clock::system(), table(disk)).unwrap();
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(6).await;
+    lane.acknowledged(6).await;
+    let born = node.purges.seq();
+    lane.purge(7, HARD_A).await;
+    lane.acknowledged(7).await;
+    // What an acknowledged purge left on disk at this very moment is what a kill would leave.
+    std::fs::copy(disk.join("purges.log"), disk_after.join("purges.log")).unwrap();
+
+    let control = FakeControl::start().await;
+    let config = settings(&control, state_after);
+    let node = TestNode::start_with_purges(&config, Clock::system(), table(disk_after)).unwrap();
+    assert_eq!(node.verdict("a", born), Verdict::Hard);
+    let unchanging = || node.purges.verdict([], born, false);
+    assert_eq!(unchanging(), Verdict::Suspect, "it may have been purged meanwhile");
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 7)]));
+    lane.heartbeat(8).await;
+    lane.acknowledged(7).await;
+    assert_eq!(unchanging(), Verdict::Suspect, "one purge is still to come");
+    lane.purge(8, SOFT_B).await;
+    lane.acknowledged(8).await;
+    until("what is on disk is trusted", || unchanging() == Verdict::Valid).await;
+    assert!(matches!(node.verdict("b", born), Verdict::Soft { .. }));
+    assert_eq!(node.verdict("a", born), Verdict::Hard);
 }
 
 #[tokio::test]

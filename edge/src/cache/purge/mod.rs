@@ -2,11 +2,18 @@
 //!
 //! Every applied purge gets the next number of a counter of this node. An exchange that may fill takes the counter
 //! when it starts (`born`), and its object counts as purged when any of its names carries a higher number. So a
-//! fill that began before a purge is stale on arrival. Invariant: an entry is forgotten only when everything that
-//! it could speak of is refused for its age, or after a number for everything has taken its place.
+//! fill that began before a purge is stale on arrival. An object has a name for its URL, for each folder above it, for
+//! its property and for each of its surrogate keys. Invariant: an entry is forgotten only when everything that it
+//! could speak of is refused for its age, or after a number for everything has taken its place.
+
+mod journal; // purges on disk, beside the disk tier
+mod entry; // its entries as bytes
+mod marks; // what purges leave on names
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
+    io,
+    path::Path,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +24,15 @@ use std::{
 use prometheus::IntCounterVec;
 use tidegate_chassis::Clock;
 use tidegate_contract::{
-    purge::{PurgeOrder, PurgeTarget},
+    id::{PropertyId, StreamId},
+    purge::{PurgeOrder, PurgeTarget, prefix_hash, prefixes, property_hash, url_hash},
     surrogate_key::KeyHash,
+    url_path::normal_with_query,
 };
+use tokio::sync::watch;
+
+pub use self::journal::Durable;
+use self::{entry::Entry, journal::Journal, marks::Marks};
 
 /// A handle on the table; all clones share it.
 #[derive(Clone)]
@@ -35,6 +48,9 @@ struct Shared {
     /// The number of the last applied purge; written only under the lock of `marks`.
     seq: AtomicU64,
     marks: RwLock<Marks>,
+    journal: Option<Journal>,
+    /// Where the streams stood at the start.
+    positions: BTreeMap<StreamId, u64>,
 }
 
 /// How much the table may hold.
@@ -62,63 +78,145 @@ pub enum Verdict {
     Hard,
 }
 
-#[derive(Default)]
-struct Marks {
-    by_name: HashMap<KeyHash, Mark>,
-    everything: Mark,
-    /// The number below which mutable objects are suspect.
-    mutable: u64,
+/// By which names a response can be purged: its URL, the folders above it, its property, its surrogate keys. `path`
+/// with the query as it counts for the key.
+#[must_use]
+pub fn names(
+    property: &PropertyId,
+    host: &str,
+    path: &str,
+    keys: impl IntoIterator<Item = KeyHash>,
+) -> Arc<[KeyHash]> {
+    let path = normal_with_query(path);
+    let own = [url_hash(host, &path), property_hash(property)];
+    own.into_iter()
+        .chain(prefixes(&path).map(|prefix| prefix_hash(host, prefix)))
+        .chain(keys)
+        .collect()
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    /// The last hard purge, 0 for none.
-    hard: u64,
-    /// The last soft purge, 0 for none.
-    soft: u64,
-    /// When the last of them was applied.
-    at: SystemTime,
+/// Whether bytes are a journal of purges; for those who try to break it.
+#[must_use]
+pub fn is_readable(journal: &[u8]) -> bool {
+    entry::read(journal).is_some()
 }
 
 impl PurgeTable {
-    /// An empty table.
+    /// An empty table, which forgets everything with the process.
     #[must_use]
     pub fn new(clock: Clock, limits: Limits) -> Self {
-        let shared =
-            Shared { clock, limits, seq: AtomicU64::new(0), marks: RwLock::new(Marks::default()) };
+        let shared = Shared {
+            clock,
+            limits,
+            seq: AtomicU64::new(0),
+            marks: RwLock::new(Marks::default()),
+            journal: None,
+            positions: BTreeMap::new(),
+        };
         Self { shared: Arc::new(shared), applied: None }
     }
 
-    /// The same table, counting what is applied by target (`url`, `key`, `all`) and kind (`hard`, `soft`).
+    /// A table that is kept in a folder, and what was kept there. What comes from an earlier run is suspect until
+    /// [`PurgeTable::trust_restored`].
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or another process uses it.
+    pub fn open(folder: &Path, clock: Clock, limits: Limits) -> io::Result<Self> {
+        let (journal, replayed) = Journal::open(folder, limits.keep_max)?;
+        let shared = Shared {
+            clock,
+            limits,
+            seq: AtomicU64::new(replayed.seq),
+            marks: RwLock::new(replayed.marks),
+            journal: Some(journal),
+            positions: replayed.positions,
+        };
+        Ok(Self { shared: Arc::new(shared), applied: None })
+    }
+
+    /// The same table, counting what is applied by target (`url`, `key`, `prefix`, `property`, `all`) and kind
+    /// (`hard`, `soft`).
     #[must_use]
     pub fn counted(mut self, applied: IntCounterVec) -> Self {
         self.applied = Some(applied);
         self
     }
 
-    /// Applies a purge; gives back its number. Applying one twice does no harm.
+    /// Applies a purge; gives back its number. From now on it counts; [`PurgeTable::settled`] says when it survives
+    /// a crash. Applying one twice does no harm.
     pub fn apply(&self, order: &PurgeOrder) -> u64 {
         let at = self.shared.clock.now();
         if let Some(applied) = &self.applied {
             applied.with_label_values(&labels(order)).inc();
         }
-        self.write(|marks, seq| {
-            let mark = match order.target.hash() {
+        self.write(|marks, seq, note| {
+            let name = order.target.hash();
+            let mark = match name {
                 None => &mut marks.everything,
                 Some(name) => marks.by_name.entry(name).or_default(),
             };
             mark.set(order.soft, seq, at);
-            if matches!(order.target, PurgeTarget::All) && !order.soft {
+            note(Entry::Mark { name, mark: *mark });
+            if name.is_none() && !order.soft {
                 // Everything born before is gone, whatever its names say.
                 marks.by_name.clear();
             }
-            marks.shrink(self.shared.limits, seq, at);
+            if marks.shrink(self.shared.limits, seq, at) {
+                note(Entry::Mark { name: None, mark: marks.everything });
+            }
         })
     }
 
-    /// A purge may have been missed: from now on every mutable object that was fetched before is suspect.
+    /// Purges were missed: from now on every mutable object that was fetched before is suspect, and everything that
+    /// was kept from an earlier run.
     pub fn suspect_mutable(&self) {
-        self.write(|marks, seq| marks.mutable = seq);
+        self.write(|marks, seq, note| {
+            marks.mutable = seq;
+            marks.missed = marks.missed.max(marks.restored);
+            note(Entry::Suspect { mutable: marks.mutable, missed: marks.missed });
+        });
+    }
+
+    /// Every purge is known that was ordered while this node was away: what was kept from an earlier run is as good
+    /// as what was fetched since.
+    pub fn trust_restored(&self) {
+        // Most often there is nothing to be said.
+        if self.read().restored > 0 {
+            self.write(|marks, _, _| marks.restored = 0);
+        }
+    }
+
+    /// Up to which offset a stream is applied, to be kept with the purges that led there.
+    pub fn note_position(&self, stream: &StreamId, offset: u64) {
+        if let Some(journal) = &self.shared.journal {
+            journal.append(&Entry::Position { stream, offset }, 0);
+        }
+    }
+
+    /// Up to which offset each stream was applied when the last run ended; empty when nothing was kept.
+    #[must_use]
+    pub fn positions(&self) -> &BTreeMap<StreamId, u64> {
+        &self.shared.positions
+    }
+
+    /// Up to where everything survives a crash; absent where nothing that could be purged survives one either.
+    #[must_use]
+    pub fn durable(&self) -> Option<watch::Receiver<Durable>> {
+        self.shared.journal.as_ref().map(Journal::durable)
+    }
+
+    /// Waits until the purge with this number survives a crash. Many that wait together are made durable together.
+    pub async fn settled(&self, seq: u64) {
+        if let Some(mut durable) = self.durable() {
+            // The other end lives as long as the journal.
+            let _ = durable.wait_for(|durable| durable.seq >= seq).await;
+        }
+    }
+
+    /// What ties files on disk to this table; absent where nothing is kept.
+    #[must_use]
+    pub fn identity(&self) -> Option<u64> {
+        self.shared.journal.as_ref().map(Journal::identity)
     }
 
     /// The number of the last applied purge: what an exchange takes as its `born` before it asks upstream.
@@ -137,17 +235,7 @@ impl PurgeTable {
         if self.seq() <= born {
             return Verdict::Valid; // the hot path: no purge at all since then
         }
-        let marks = self.read();
-        let mut verdict = marks.everything.verdict(born);
-        if is_mutable && marks.mutable > born {
-            verdict = verdict.max(Verdict::Suspect);
-        }
-        for name in names {
-            if let Some(mark) = marks.by_name.get(&name) {
-                verdict = verdict.max(mark.verdict(born));
-            }
-        }
-        verdict
+        self.read().verdict(names, born, is_mutable)
     }
 
     /// How many names the table holds.
@@ -162,10 +250,15 @@ impl PurgeTable {
         self.len() == 0
     }
 
-    fn write(&self, change: impl FnOnce(&mut Marks, u64)) -> u64 {
+    /// Makes a change under the next number; what it notes goes into the journal in the same order.
+    fn write(&self, change: impl FnOnce(&mut Marks, u64, &dyn Fn(Entry<'_>))) -> u64 {
         let mut marks = self.shared.marks.write().unwrap_or_else(PoisonError::into_inner);
         let seq = self.shared.seq.load(Ordering::Relaxed) + 1;
-        change(&mut marks, seq);
+        change(&mut marks, seq, &|entry| {
+            if let Some(journal) = &self.shared.journal {
+                journal.append(&entry, seq);
+            }
+        });
         // After the change: a reader that sees the number sees the mark, too.
         self.shared.seq.store(seq, Ordering::Release);
         seq
@@ -176,59 +269,15 @@ impl PurgeTable {
     }
 }
 
-impl Marks {
-    fn shrink(&mut self, limits: Limits, seq: u64, now: SystemTime) {
-        if self.by_name.len() <= limits.names_max {
-            return;
-        }
-        let is_needed = |mark: &Mark| mark.at + limits.keep_max >= now;
-        self.by_name.retain(|_, mark| is_needed(mark));
-        // Half of the limit must be free, or the next purge scans again.
-        if self.by_name.len() > limits.names_max / 2 {
-            tracing::warn!(
-                names = self.by_name.len(),
-                "too many purged names to remember: everything is revalidated once"
-            );
-            self.by_name.clear();
-            self.everything.set(false, seq, now);
-        }
-    }
-}
-
-impl Mark {
-    fn set(&mut self, is_soft: bool, seq: u64, at: SystemTime) {
-        if is_soft {
-            self.soft = seq;
-        } else {
-            self.hard = seq;
-        }
-        self.at = at;
-    }
-
-    fn verdict(&self, born: u64) -> Verdict {
-        if self.hard > born {
-            Verdict::Hard
-        } else if self.soft > born {
-            Verdict::Soft { at: self.at }
-        } else {
-            Verdict::Valid
-        }
-    }
-}
-
 fn labels(order: &PurgeOrder) -> [&'static str; 2] {
     let target = match order.target {
         PurgeTarget::Url { .. } => "url",
         PurgeTarget::Key { .. } => "key",
+        PurgeTarget::Prefix { .. } => "prefix",
+        PurgeTarget::Property { .. } => "property",
         PurgeTarget::All => "all",
     };
     [target, if order.soft { "soft" } else { "hard" }]
-}
-
-impl Default for Mark {
-    fn default() -> Self {
-        Self { hard: 0, soft: 0, at: SystemTime::UNIX_EPOCH }
-    }
 }
 
 impl Default for Limits {
@@ -292,6 +341,33 @@ mod tests {
     }
 
     #[test]
+    fn a_url_a_folder_and_a_property_are_names_of_a_response() {
+        let property = PropertyId::parse("demo").unwrap();
+        let names = names(&property, "a.org", "/v/1/720p/3.m4s?x=1", [key("k").hash()]);
+        let prefix = |path: &str| PurgeTarget::Prefix {
+            host: "a.org".to_owned(),
+            path_prefix: path.to_owned(),
+        };
+        for (target, is_hit) in [
+            (PurgeTarget::from_url("https://a.org/v/1/720p/3.m4s?x=1").unwrap(), true),
+            (PurgeTarget::from_url("https://a.org/v/1/720p/3.m4s").unwrap(), false),
+            (prefix("/"), true),
+            (prefix("/v/1/"), true),
+            (prefix("/v/1/720p/"), true),
+            (prefix("/v/2/"), false),
+            (PurgeTarget::Property { id: property.clone() }, true),
+            (PurgeTarget::Property { id: PropertyId::parse("other").unwrap() }, false),
+            (PurgeTarget::Key { key: key("k") }, true),
+        ] {
+            let (table, _) = table(10);
+            let born = table.seq();
+            table.apply(&PurgeOrder { target: target.clone(), soft: false });
+            let verdict = table.verdict(names.iter().copied(), born, false);
+            assert_eq!(verdict == Verdict::Hard, is_hit, "{target:?}");
+        }
+    }
+
+    #[test]
     fn what_may_have_been_missed_concerns_only_what_can_change() {
         let (table, _) = table(10);
         let born = table.seq();
@@ -346,3 +422,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod journal_tests;

@@ -1,0 +1,8 @@
+//! Whatever the journal of purges holds: it is read or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    tidegate_edge::cache::purge::is_readable(bytes);
+});

@@ -1,0 +1,144 @@
+//! Purges over restarts, and how fast they become durable.
+
+use tidegate_contract::surrogate_key::SurrogateKey;
+
+use super::{journal::NAME, *};
+
+fn open(folder: &Path) -> PurgeTable {
+    PurgeTable::open(folder, Clock::system(), Limits::default()).unwrap()
+}
+
+fn key(n: u32) -> SurrogateKey {
+    SurrogateKey::parse(format!("k{n}")).unwrap()
+}
+
+fn order(n: u32, soft: bool) -> PurgeOrder {
+    PurgeOrder { target: PurgeTarget::Key { key: key(n) }, soft }
+}
+
+fn verdict(table: &PurgeTable, n: u32, born: u64) -> Verdict {
+    table.verdict([key(n).hash()], born, true)
+}
+
+#[tokio::test]
+async fn purges_and_positions_survive_and_numbers_only_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let (born, identity) = (table.seq(), table.identity());
+    let stream = StreamId::parse("main").unwrap();
+    table.apply(&order(1, false));
+    table.apply(&order(2, true));
+    table.note_position(&stream, 7);
+    table.settled(table.apply(&order(3, false))).await;
+    let after = table.seq();
+    assert_eq!(table.durable().unwrap().borrow().positions[&stream], 7);
+    drop(table);
+
+    let table = open(folder.path());
+    assert_eq!(table.identity(), identity);
+    assert_eq!(table.positions()[&stream], 7);
+    assert!(table.seq() > after);
+    assert_eq!(verdict(&table, 1, born), Verdict::Hard);
+    assert_eq!(verdict(&table, 9, after), Verdict::Suspect, "nobody knows what was missed");
+    assert_eq!(verdict(&table, 9, table.seq()), Verdict::Valid);
+    table.trust_restored();
+    assert_eq!(verdict(&table, 1, born), Verdict::Hard);
+    assert!(matches!(verdict(&table, 2, born), Verdict::Soft { .. }));
+    assert_eq!(verdict(&table, 3, after), Verdict::Valid);
+}
+
+#[test]
+fn what_was_missed_for_good_stays_suspect() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let born = table.seq();
+    drop(table);
+    let table = open(folder.path());
+    table.suspect_mutable();
+    table.trust_restored();
+    let verdict = |table: &PurgeTable| table.verdict([], born, false);
+    assert_eq!(
+        verdict(&table),
+        Verdict::Suspect,
+        "also what never changes: it may have been purged"
+    );
+    drop(table);
+    let table = open(folder.path());
+    table.trust_restored();
+    assert_eq!(verdict(&table), Verdict::Suspect);
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_gone_begins_anew_with_another_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let first = table.identity();
+    for n in 0..100 {
+        table.apply(&order(n, false));
+    }
+    drop(table);
+    let path = folder.path().join(NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let second = open(folder.path()).identity();
+    assert_ne!(first, second);
+    std::fs::remove_file(&path).unwrap();
+    assert_ne!(open(folder.path()).identity(), second);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_takes_what_is_on_disk_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let first = table.identity();
+    // More than may wait for the disk: names of purges, without a pause.
+    let journal = table.shared.journal.as_ref().unwrap();
+    journal.fail_next_write();
+    table.settled(table.apply(&order(1, false))).await;
+    assert!(!folder.path().join(NAME).exists());
+    table.settled(table.apply(&order(2, false))).await;
+    drop(table);
+    assert_ne!(open(folder.path()).identity(), first);
+}
+
+#[tokio::test]
+async fn a_long_journal_is_shortened_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let born = table.seq();
+    for _ in 0..20 {
+        for n in 0..10_000 {
+            table.apply(&order(n, false));
+        }
+        table.settled(table.seq()).await;
+    }
+    let length = std::fs::metadata(folder.path().join(NAME)).unwrap().len();
+    assert!(length < 9 << 20, "{length}");
+    drop(table);
+    let table = open(folder.path());
+    assert_eq!(table.len(), 10_000);
+    assert!((0..10_000).all(|n| verdict(&table, n, born) == Verdict::Hard));
+}
+
+/// Purges per second, each acknowledged only when it survives a crash.
+#[tokio::test]
+async fn thousands_of_purges_a_second_become_durable() {
+    const PURGES: u32 = 5_000;
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path());
+    let began = std::time::Instant::now();
+    let waiting: Vec<_> = (0..PURGES)
+        .map(|n| {
+            let (table, seq) = (table.clone(), table.apply(&order(n, false)));
+            tokio::spawn(async move { table.settled(seq).await })
+        })
+        .collect();
+    for one in waiting {
+        one.await.unwrap();
+    }
+    let rate = f64::from(PURGES) / began.elapsed().as_secs_f64();
+    println!("{rate:.0} durable purges a second");
+    assert!(rate > 2_000.0, "{rate}: without optimisation, beside other tests");
+}
