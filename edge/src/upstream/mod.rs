@@ -34,7 +34,7 @@ pub use self::{
     answer::{Answer, AnswerBody},
     ask::{Ask, Candidate, Interim, Piece, RequestBody, Tier},
     config::{Config, ConfigError},
-    link::RootsError,
+    link::{RootsError, read_answer},
     metrics::Metrics,
     trace::{Client, Trace},
 };

@@ -33,13 +33,15 @@ struct Check {
 }
 
 impl Upstreams {
-    /// Checks the origins of the policy in use until the drain, and keeps the gauges of standings up to date.
+    /// Checks the origins of the policy in use until the drain, closes connections that nobody needs any more, and
+    /// keeps the gauges up to date. Runs once per process, under its supervision.
     pub async fn watch(self: Arc<Self>, policy: PolicyHandle, drain: Drain) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due: HashMap<String, Instant> = HashMap::new();
         let mut running = JoinSet::new();
         let mut busy = HashSet::new();
+        let mut tick: u32 = 0;
         loop {
             tokio::select! {
                 () = drain.started() => return,
@@ -49,6 +51,10 @@ impl Upstreams {
                     Err(_) => busy.clear(),
                 },
                 _ = ticks.tick() => {
+                    tick = tick.wrapping_add(1);
+                    if tick.is_multiple_of(TICKS_PER_SWEEP) {
+                        self.links.sweep();
+                    }
                     self.publish();
                     let checks = checks(&policy);
                     due.retain(|authority, _| {
@@ -145,6 +151,8 @@ fn checks(policy: &PolicyHandle) -> HashMap<String, Check> {
 
 /// How often it is looked at what is due; the shortest interval is four times that.
 const TICK: Duration = Duration::from_millis(250);
+/// Unused connections are looked at once a second.
+const TICKS_PER_SWEEP: u32 = 4;
 /// Checks that run at the same time.
 const RUNNING_MAX: usize = 64;
 /// Origins that are checked.

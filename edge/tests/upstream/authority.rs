@@ -63,8 +63,13 @@ fn a_node_starts_on_a_platform_without_authorities() {
 async fn without_authorities() {
     let origin = origin().await;
     let bare = tls(origin.address, "origin.example", None);
-    let client = Client::new(Setup { origins: vec![bare], ..Setup::default() });
+    let setup = |upstream| Setup {
+        origins: vec![upstream],
+        is_platform_believed: true,
+        ..Setup::default()
+    };
+    let client = Client::new(setup(bare));
     assert_eq!(client.get("/").await.err(), Some(Failure::UNREACHABLE));
-    let client = Client::new(Setup { origins: vec![origin.upstream()], ..Setup::default() });
+    let client = Client::new(setup(origin.upstream()));
     assert!(client.get("/").await.is_ok(), "one with its own authority works");
 }

@@ -12,7 +12,7 @@ use tidegate_edge::error::Failure;
 use tokio::sync::Notify;
 
 use crate::harness::{
-    Client, Setup, Wish, body, eventually,
+    Client, Setup, Wish, body, clear, eventually,
     plain::{Plain, ok},
     secure::Secure,
     text, within,
@@ -189,4 +189,64 @@ async fn a_stream_that_was_refused_goes_again_whatever_its_method() {
     let mut answer = client.ask(post).await.unwrap();
     assert_eq!((answer.status, body(&mut answer).await.unwrap()), (StatusCode::OK, vec![]));
     assert_eq!(refused.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn runtimes_share_connections() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The origins have one of their own, and each ask is made on another than the one before.
+    let origins =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let origins = origins.unwrap();
+    let (plain, secure) = origins.block_on(async {
+        let h2 = Secure::h2(|_, mut respond| async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"h2"), true).unwrap();
+        });
+        (Plain::named("h1").await, h2.await)
+    });
+    for (origin, expected) in [(clear(&plain.address), "h1"), (secure.upstream(), "h2")] {
+        let client = Arc::new(Client::new(Setup { origins: vec![origin], ..Setup::default() }));
+        std::thread::scope(|scope| {
+            let (stop, stopped) = tokio::sync::watch::channel(());
+            let workers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (hand, mut jobs) = tokio::sync::mpsc::channel::<Arc<Client>>(1);
+                    let (told, done) = std::sync::mpsc::channel();
+                    let mut stopped = stopped.clone();
+                    let build = &runtime;
+                    scope.spawn(move || {
+                        build().block_on(async move {
+                            while let Some(client) = jobs.recv().await {
+                                let ask =
+                                    tokio::spawn(async move { text(client.get("/").await).await });
+                                told.send(ask.await.unwrap().unwrap()).unwrap();
+                            }
+                            // A worker's connections are driven until all are done.
+                            let _ = stopped.changed().await;
+                        });
+                    });
+                    (hand, done)
+                })
+                .collect();
+            for n in 0..9 {
+                let (hand, done) = &workers[n % 3];
+                hand.blocking_send(client.clone()).unwrap();
+                assert_eq!(done.recv_timeout(crate::harness::PATIENCE).unwrap(), expected);
+            }
+            drop((workers, stop));
+        });
+        assert_eq!(client.connections(expected), (1, 8));
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_needs_no_further_look_to_free_its_connection() {
+    let origin = Plain::named("abc").await;
+    let client = Client::of(&[origin.address]);
+    for _ in 0..3 {
+        let mut answer = client.get("/").await.unwrap();
+        assert_eq!(answer.body.next().await.unwrap().unwrap(), "abc");
+    }
+    assert_eq!(origin.connections(), 1);
 }

@@ -13,7 +13,7 @@ use tidegate_contract::property::{HealthCheck, UpstreamPolicy};
 use tidegate_edge::{error::Failure, upstream::Config};
 
 use crate::harness::{
-    Client, Setup, clear, eventually, origin,
+    Client, PATIENCE, Setup, Wish, clear, eventually, origin,
     plain::{Plain, nobody, ok},
     text, within,
 };
@@ -93,13 +93,15 @@ async fn others_do_not_wait_for_the_one_who_tries() {
     for _ in 0..3 {
         assert_eq!(client.get("/").await.err(), Some(Failure::TIMEOUT));
     }
-    let tries = client.get("/");
+    let held = Wish { hold: Some(PATIENCE), ..Wish::default() };
     let others = async {
         eventually("one tries", || silent.requests() == 4).await;
         client.get("/").await.err()
     };
-    let (tried, other) = tokio::join!(tries, others);
-    assert_eq!((tried.err(), other), (Some(Failure::TIMEOUT), Some(Failure::UNREACHABLE)));
+    tokio::select! {
+        _ = client.ask(held) => panic!("it is silent"),
+        other = others => assert_eq!(other, Some(Failure::UNREACHABLE)),
+    }
     assert_eq!((silent.requests(), client.errors("open")), (4, 1));
 }
 

@@ -23,7 +23,7 @@ fn client(origins: &[&Plain], hedge: Hedge, config: Config) -> Client {
 const SOON: Hedge = Hedge::After(Duration::from_millis(20));
 
 fn impatient() -> Config {
-    Config { first_byte_timeout: Duration::from_millis(150), ..Config::default() }
+    Config { first_byte_timeout: Duration::from_millis(400), ..Config::default() }
 }
 
 /// One that says nothing, and tells when its client is gone.
@@ -97,7 +97,7 @@ async fn what_may_not_be_repeated_or_is_held_is_not_hedged() {
     let (slow, _cut) = silent().await;
     let quick = Plain::named("quick").await;
     let posted = Wish { method: Method::POST, ..Wish::default() };
-    let held = || Wish { hold: Some(Duration::from_millis(150)), ..Wish::default() };
+    let held = || Wish { hold: Some(Duration::from_millis(400)), ..Wish::default() };
     let one = client(&[&slow, &quick], SOON, impatient());
     assert_eq!(one.ask(posted).await.err(), Some(Failure::TIMEOUT));
     assert_eq!(quick.requests(), 0);

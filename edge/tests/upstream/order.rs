@@ -110,7 +110,7 @@ async fn an_answer_that_does_not_begin_or_go_on_is_not_waited_for() {
         peer.until(b"never").await;
     })
     .await;
-    let time = Some(Duration::from_millis(50));
+    let time = Some(Duration::from_millis(300));
     let policy = UpstreamPolicy {
         first_byte_timeout: time,
         read_timeout: time,

@@ -27,17 +27,18 @@ use super::{
         metrics::Metrics,
     },
     h1,
-    h2::{self, Lane, Pool},
+    h2::{self, Lane},
     message::{Interims, Outgoing, Received, Times},
     peer::{self, Target},
-    pool::Home,
+    pool::{Home, Pool},
     resolve::Resolver,
     roots::{Roots, RootsError},
 };
 
 /// All connections to upstreams.
 pub(in crate::upstream) struct Links {
-    connector: Arc<TransportConnector>,
+    connector: TransportConnector,
+    unused: Arc<Pool>,
     resolver: Resolver,
     roots: Roots,
     idle_timeout: Duration,
@@ -48,7 +49,7 @@ pub(in crate::upstream) struct Links {
 /// What is known of an upstream that may speak H2.
 #[derive(Default)]
 struct Known {
-    pool: Arc<Pool>,
+    pool: Arc<h2::Pool>,
     /// Held while somebody connects.
     connecting: tokio::sync::Mutex<()>,
     speaks: AtomicU8,
@@ -79,16 +80,23 @@ impl Links {
             // A file without authorities: nobody is trusted but whom a peer names.
             Roots::Given(_) | Roots::None => Some(PathBuf::from("/dev/null")),
         };
-        let mut options = ConnectorOptions::new(config.idle_connections_max);
+        // Pingora keeps none.
+        let mut options = ConnectorOptions::new(1);
         options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
         Ok(Self {
-            connector: Arc::new(TransportConnector::new(Some(options))),
+            connector: TransportConnector::new(Some(options)),
+            unused: Arc::new(Pool::new(config.idle_timeout, config.idle_connections_max)),
             resolver: Resolver::new(config.resolve_ttl, config.connect_timeout),
             roots,
             idle_timeout: config.idle_timeout,
             known: Mutex::default(),
             metrics,
         })
+    }
+
+    /// Closes connections that nobody needs any more.
+    pub(in crate::upstream) fn sweep(&self) {
+        self.unused.sweep();
     }
 
     /// Finds an upstream's addresses.
@@ -148,8 +156,7 @@ impl Links {
         let mut interims = Interims::new(sent.interim, &on_dropped);
         match link {
             Link::H1 { stream, key, .. } => {
-                let connector = self.connector.clone();
-                let home = Home { connector, key, idle_timeout: self.idle_timeout };
+                let home = Home { pool: self.unused.clone(), key };
                 let body = body.take();
                 h1::exchange(stream, home, sent.request, body, sent.times, &mut interims).await
             }
@@ -168,7 +175,7 @@ impl Links {
     ) -> Result<Link, Failed> {
         let opening = async {
             if !target.may_h2 {
-                return match self.kept(target, is_fresh).await {
+                return match self.kept(target, is_fresh) {
                     Some(link) => Ok(link),
                     None => self.connect_h1(target).await,
                 };
@@ -177,7 +184,7 @@ impl Links {
             if let Some(lane) = known.pool.take() {
                 return Ok(Link::H2 { lane, is_reused: true });
             }
-            if let Some(link) = self.kept(target, is_fresh).await {
+            if let Some(link) = self.kept(target, is_fresh) {
                 return Ok(link);
             }
             if known.speaks.load(Ordering::Relaxed) == SPEAKS_H1 {
@@ -193,16 +200,14 @@ impl Links {
         timeout(connect_timeout, opening).await.unwrap_or(Err(Failed::ConnectTime))
     }
 
-    async fn kept(&self, target: &Target, is_fresh: bool) -> Option<Link> {
+    fn kept(&self, target: &Target, is_fresh: bool) -> Option<Link> {
         if is_fresh {
             return None;
         }
-        for peer in &target.peers {
-            if let Some(stream) = self.connector.reused_stream(peer).await {
-                return Some(Link::H1 { stream, key: peer.reuse_hash(), is_reused: true });
-            }
-        }
-        None
+        target.peers.iter().find_map(|peer| {
+            let key = peer.reuse_hash();
+            self.unused.take(key).map(|stream| Link::H1 { stream, key, is_reused: true })
+        })
     }
 
     async fn connect_h1(&self, target: &Target) -> Result<Link, Failed> {

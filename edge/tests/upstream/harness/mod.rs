@@ -5,13 +5,15 @@ pub(crate) mod secure;
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    path::Path,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use prometheus::Registry;
+use tempfile::NamedTempFile;
 use tidegate_chassis::Clock;
 use tidegate_contract::{
     id::{Generation, PopId, PropertyId},
@@ -42,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) shields: Vec<Upstream>,
     pub(crate) policy: UpstreamPolicy,
     pub(crate) config: Config,
+    /// Whether the platform's authorities are read, which takes a while.
+    pub(crate) is_platform_believed: bool,
 }
 
 /// What a story asks for, beside the usual.
@@ -94,7 +98,9 @@ impl Client {
         handle.install(snapshot).unwrap();
         let clock = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
         let metrics = Metrics::register(&Registry::new());
-        let upstreams = Upstreams::new(&setup.config, metrics.clone(), clock.clone()).unwrap();
+        let ca = (!setup.is_platform_believed).then(|| own_authority().to_path_buf());
+        let config = Config { ca: setup.config.ca.clone().or(ca), ..setup.config };
+        let upstreams = Upstreams::new(&config, metrics.clone(), clock.clone()).unwrap();
         let policy = handle.current().unwrap();
         Self { upstreams: Arc::new(upstreams), handle, policy, clock, metrics }
     }
@@ -190,6 +196,19 @@ pub(crate) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
 /// Bytes that differ from place to place.
 pub(crate) fn noise(bytes: usize) -> Bytes {
     (0..bytes).map(|n| (n * 31 % 251) as u8).collect()
+}
+
+/// A file with an authority that nobody uses.
+fn own_authority() -> &'static Path {
+    static FILE: OnceLock<NamedTempFile> = OnceLock::new();
+    let make = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap();
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), authority.pem()).unwrap();
+        file
+    };
+    FILE.get_or_init(make).path()
 }
 
 /// How long a story waits for something that should happen.

@@ -72,7 +72,8 @@ impl BodyReader {
                 Self::Size => {
                     let mut line = 0;
                     let Some(text) = next_line(buffer, &mut line, &mut 0)? else {
-                        let is_too_long = buffer.len() > SIZE_LINE_BYTES_MAX;
+                        // The CR of its end may be there already.
+                        let is_too_long = buffer.len() > SIZE_LINE_BYTES_MAX + 1;
                         return if is_too_long { Err(TOO_LONG) } else { Ok(Step::More) };
                     };
                     let size = chunk_size(text)?;
@@ -89,6 +90,11 @@ impl BodyReader {
                 Self::UntilClose => return Ok(Step::Data(buffer.split().freeze())),
             }
         }
+    }
+
+    /// Whether nothing more comes, whatever does.
+    pub(super) fn is_at_end(&self) -> bool {
+        matches!(self, Self::Length(0) | Self::Over)
     }
 
     /// Whether a clean close of the connection ends the body here.

@@ -63,6 +63,37 @@ pub(super) async fn exchange(
     Ok(Received { status, headers, body: Incoming::H1(Box::new(body)) })
 }
 
+/// Reads an answer to a GET out of bytes that come in pieces of this size: its status, its body, and how many bytes
+/// stand behind it. `None` when it is refused, or not whole while the connection is open. For fuzzing.
+#[must_use]
+pub fn read_answer(bytes: &[u8], piece: usize) -> Option<(u16, Vec<u8>, usize)> {
+    let mut pieces = bytes.chunks(piece.max(1));
+    let mut buffer = BytesMut::new();
+    let mut reader = HeadReader::default();
+    let (status, framing) = loop {
+        match reader.read(&mut buffer).ok()? {
+            None => buffer.extend_from_slice(pieces.next()?),
+            Some(head) => {
+                let Head { status, is_http_1_1, headers } = head;
+                let framing = framing::of_h1(&Method::GET, status, is_http_1_1, &headers).ok()?;
+                if !status.is_informational() {
+                    break (status, framing);
+                }
+            }
+        }
+    };
+    let (mut reader, mut body) = (BodyReader::new(framing), Vec::new());
+    loop {
+        match reader.read(&mut buffer).ok()? {
+            Step::Data(data) => body.extend_from_slice(&data),
+            Step::More => buffer.extend_from_slice(pieces.next()?),
+            Step::End(_) => {
+                return Some((status.as_u16(), body, buffer.len() + pieces.flatten().count()));
+            }
+        }
+    }
+}
+
 /// The body of an answer as it comes.
 pub(in crate::upstream) struct Body {
     /// Gone once the body has ended.
@@ -78,7 +109,13 @@ impl Body {
         loop {
             let Some(connection) = &mut self.connection else { return Ok(None) };
             match self.reader.read(&mut connection.buffer)? {
-                Step::Data(data) => return Ok(Some(data)),
+                Step::Data(data) => {
+                    // Whoever knows the length may not come back for the end.
+                    if self.reader.is_at_end() {
+                        self.end(None);
+                    }
+                    return Ok(Some(data));
+                }
                 Step::End(trailers) => {
                     self.end(trailers);
                     return Ok(None);
@@ -262,7 +299,8 @@ async fn send_body(
                     write(&mut writing, &[&start, &data, b"\r\n"], times).await?;
                 }
             },
-            Some(Ok(Piece::End(trailers))) => {
+            Some(Ok(Piece::End(mut trailers))) => {
+                trailers.iter_mut().for_each(keep_trailers);
                 match left {
                     Some(0) => {}
                     Some(_) => return Err(Failed::ClientGone),
@@ -316,3 +354,32 @@ const HEAD_READ_BYTES: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 /// With less room than this another buffer is taken.
 const READ_BYTES_MIN: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_behind_interim_ones() {
+        let text =
+            b"HTTP/1.1 103 x\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc";
+        assert_eq!(read_answer(text, 1), Some((200, b"ab".to_vec(), 1)));
+        assert_eq!(read_answer(b"HTTP/1.1 200 OK\r\n\r\nabc", 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_come_makes_no_difference(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "HTTP/1.1 200 OK\r\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "\r\n", "\n",
+                "\r", "3\r\n", "abc", "0\r\n", "A: b\r\n", " ", ":", "HTTP/1.1 100 C\r\n\r\n", "3;x=y\r\n",
+            ]), 0..12),
+            piece in 1usize..9,
+        ) {
+            let text = ["HTTP/1.1 200 OK\r\n", &parts.concat()].concat();
+            prop_assert_eq!(read_answer(text.as_bytes(), piece), read_answer(text.as_bytes(), usize::MAX));
+        }
+    }
+}

@@ -242,7 +242,8 @@ async fn send_body(
                 }
                 send(&mut stream, data, times).await?;
             }
-            Some(Ok(Piece::End(trailers))) if left.unwrap_or(0) == 0 => {
+            Some(Ok(Piece::End(mut trailers))) if left.unwrap_or(0) == 0 => {
+                trailers.iter_mut().for_each(keep_trailers);
                 match trailers {
                     Some(trailers) => stream.send_trailers(trailers)?,
                     None => stream.send_data(Bytes::new(), true)?,
