@@ -3,7 +3,7 @@
 //! Both are written as text in a configuration and are ready values from then on. Invariant: the address of a block
 //! has no bits beyond its prefix.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use core::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl CountryCode {
     /// The two letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("two ASCII letters")
+        core::str::from_utf8(&self.0).expect("two ASCII letters")
     }
 }
 

@@ -8,6 +8,7 @@ mod purge;
 mod pop;
 mod property;
 mod edge;
+mod token;
 mod context;
 mod client;
 mod output;
@@ -30,6 +31,7 @@ use self::{
     pop::PopCommand,
     property::PropertyCommand,
     purge::PurgeCommand,
+    token::TokenCommand,
 };
 
 /// Operate a Tidegate CDN.
@@ -79,6 +81,9 @@ enum Command {
     /// What one node of the edge knows
     #[command(subcommand)]
     Edge(EdgeCommand),
+    /// Playback tokens and keys for them; no server is asked
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Which control plane to talk to
     #[command(subcommand)]
     Context(ContextCommand),
@@ -127,6 +132,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
         Command::Edge(command) => edge::run(command, global.timeout, &out).await,
+        Command::Token(command) => token::run(command, &out),
         Command::Context(command) => context::run(command, &global.place, &out),
         Command::Dev(_) => Err(Failure::new(Exit::Usage, "dev has no server")),
     }

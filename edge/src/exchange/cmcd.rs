@@ -200,7 +200,7 @@ impl Cmcd {
         let mut cmcd = Self { version: 1, ..Self::default() };
         let mut range = None;
         for (key, value) in &members {
-            if key == "nrr" {
+            if *key == "nrr" {
                 range = word(value).and_then(byte_range);
             } else if cmcd.set(key, value, path).is_none() {
                 cmcd.odd_members = cmcd.odd_members.saturating_add(1);
@@ -216,7 +216,7 @@ impl Cmcd {
     }
 
     /// Takes one member; `None` when its value is not of its kind.
-    fn set(&mut self, key: &str, value: &Value, path: &str) -> Option<()> {
+    fn set(&mut self, key: &str, value: &Value<'_>, path: &str) -> Option<()> {
         match key {
             "v" => self.version = number(value)?.try_into().ok()?,
             "br" => self.bitrate_kbps = Some(number(value)?),
@@ -247,9 +247,9 @@ impl Cmcd {
 }
 
 /// One number, or that of the video among numbers by object type (version 2).
-fn number(value: &Value) -> Option<u32> {
+fn number(value: &Value<'_>) -> Option<u32> {
     let is_video =
-        |item: &&Item| item.parameters.iter().any(|(name, _)| name == "v" || name == "av");
+        |item: &&Item<'_>| item.parameters.iter().any(|(name, _)| matches!(*name, "v" | "av"));
     let item = match value {
         Value::Item(item) => item,
         Value::List(items) => items.iter().find(is_video).or_else(|| items.first())?,
@@ -261,7 +261,7 @@ fn number(value: &Value) -> Option<u32> {
     }
 }
 
-fn permille(value: &Value) -> Option<u32> {
+fn permille(value: &Value<'_>) -> Option<u32> {
     match value {
         Value::Item(Item { bare: Bare::Decimal(thousandths), .. }) => {
             (*thousandths).try_into().ok()
@@ -273,21 +273,21 @@ fn permille(value: &Value) -> Option<u32> {
     }
 }
 
-fn flag(value: &Value) -> Option<bool> {
+fn flag(value: &Value<'_>) -> Option<bool> {
     match value {
         Value::Item(Item { bare: Bare::Boolean(is_set), .. }) => Some(*is_set),
         _ => None,
     }
 }
 
-fn token(value: &Value) -> Option<&str> {
+fn token<'a>(value: &Value<'a>) -> Option<&'a str> {
     match value {
         Value::Item(Item { bare: Bare::Token(token), .. }) => Some(token),
         _ => None,
     }
 }
 
-fn word(value: &Value) -> Option<&str> {
+fn word<'a>(value: &'a Value<'_>) -> Option<&'a str> {
     match value {
         Value::Item(Item { bare: Bare::Text(text), .. }) => Some(text),
         _ => None,
@@ -295,17 +295,17 @@ fn word(value: &Value) -> Option<&str> {
 }
 
 /// The hash of an id, the same on every node, so that their logs can be joined.
-fn hash(value: &Value, bytes_max: usize) -> Option<u64> {
+fn hash(value: &Value<'_>, bytes_max: usize) -> Option<u64> {
     let id = word(value).filter(|id| id.len() <= bytes_max)?;
     let hash = blake3::derive_key(HASH_CONTEXT, id.as_bytes());
     Some(u64::from_be_bytes(hash[..8].try_into().expect("eight of 32 bytes")))
 }
 
-fn next_objects(value: &Value, path: &str) -> Option<Vec<Next>> {
-    let next = |item: &Item| {
+fn next_objects(value: &Value<'_>, path: &str) -> Option<Vec<Next>> {
+    let next = |item: &Item<'_>| {
         let Bare::Text(text) = &item.bare else { return None };
         let range = item.parameters.iter().find_map(|(name, bare)| match bare {
-            Bare::Text(range) if name == "r" => byte_range(range),
+            Bare::Text(range) if *name == "r" => byte_range(range),
             _ => None,
         });
         Some(Next { target: resolve(path, &unescape(text)?)?, range })

@@ -1,32 +1,34 @@
-//! Dictionaries of structured fields (RFC 9651 3.2), read strictly and without more memory than the text.
+//! Dictionaries of structured fields (RFC 9651 3.2), read strictly and in place.
 //!
 //! Byte sequences, dates and display strings are read over: nobody here asks for one. Invariant: what is not a dictionary
 //! is refused whole, and nothing in it is believed.
+
+use std::borrow::Cow;
 
 /// The most members of a dictionary, items of a list and parameters of an item.
 pub const MEMBERS_MAX: usize = 64;
 
 /// A value of a member.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum Value<'a> {
     /// A single one.
-    Item(Item),
+    Item(Item<'a>),
     /// An inner list.
-    List(Vec<Item>),
+    List(Vec<Item<'a>>),
 }
 
 /// A bare item with its parameters.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Item {
+pub struct Item<'a> {
     /// What it is.
-    pub bare: Bare,
+    pub bare: Bare<'a>,
     /// Its parameters.
-    pub parameters: Vec<(String, Bare)>,
+    pub parameters: Vec<(&'a str, Bare<'a>)>,
 }
 
 /// A bare item.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Bare {
+pub enum Bare<'a> {
     /// True or false.
     Boolean(bool),
     /// A whole number of at most 15 digits.
@@ -34,9 +36,9 @@ pub enum Bare {
     /// A number in thousandths.
     Decimal(i64),
     /// A word.
-    Token(String),
+    Token(&'a str),
     /// A text.
-    Text(String),
+    Text(Cow<'a, str>),
     /// Something else.
     Other,
 }
@@ -50,9 +52,9 @@ pub struct SyntaxError;
 ///
 /// # Errors
 /// [`SyntaxError`]
-pub fn read(text: &str) -> Result<Vec<(String, Value)>, SyntaxError> {
-    let mut reader = Reader { rest: text.trim_matches(' ').as_bytes() };
-    let mut members: Vec<(String, Value)> = Vec::new();
+pub fn read(text: &str) -> Result<Vec<(&str, Value<'_>)>, SyntaxError> {
+    let mut reader = Reader { rest: text.trim_matches(' ') };
+    let mut members: Vec<(&str, Value<'_>)> = Vec::new();
     while !reader.rest.is_empty() {
         let key = reader.key()?;
         let value = if reader.takes(b'=') {
@@ -80,26 +82,25 @@ pub fn read(text: &str) -> Result<Vec<(String, Value)>, SyntaxError> {
 }
 
 struct Reader<'a> {
-    rest: &'a [u8],
+    rest: &'a str,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
+        self.rest.bytes().next()
     }
 
+    /// The next byte, which is one of ASCII: no other can stand in a field.
     fn next(&mut self) -> Result<u8, SyntaxError> {
-        let (first, rest) = self.rest.split_first().ok_or(SyntaxError)?;
-        self.rest = rest;
-        Ok(*first)
+        let byte = self.peek().filter(u8::is_ascii).ok_or(SyntaxError)?;
+        self.rest = &self.rest[1..];
+        Ok(byte)
     }
 
     fn takes(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        if is_next {
-            self.rest = &self.rest[1..];
-        }
-        is_next
+        let rest = self.rest.strip_prefix(char::from(byte));
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), SyntaxError> {
@@ -107,19 +108,18 @@ impl Reader<'_> {
     }
 
     fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t')) {
-            self.rest = &self.rest[1..];
-        }
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
 
-    fn take_while(&mut self, is_in: impl Fn(u8) -> bool) -> String {
-        let length = self.rest.iter().take_while(|byte| is_in(**byte)).count();
+    fn take_while(&mut self, is_in: impl Fn(u8) -> bool) -> &'a str {
+        // Bytes that are asked for are ASCII, so that the text is cut between characters.
+        let length = self.rest.bytes().take_while(|byte| byte.is_ascii() && is_in(*byte)).count();
         let (taken, rest) = self.rest.split_at(length);
         self.rest = rest;
-        taken.iter().map(|byte| char::from(*byte)).collect()
+        taken
     }
 
-    fn key(&mut self) -> Result<String, SyntaxError> {
+    fn key(&mut self) -> Result<&'a str, SyntaxError> {
         if !self.peek().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'*') {
             return Err(SyntaxError);
         }
@@ -127,7 +127,7 @@ impl Reader<'_> {
         Ok(self.take_while(is_in))
     }
 
-    fn value(&mut self) -> Result<Value, SyntaxError> {
+    fn value(&mut self) -> Result<Value<'a>, SyntaxError> {
         if !self.takes(b'(') {
             return Ok(Value::Item(self.item()?));
         }
@@ -145,11 +145,11 @@ impl Reader<'_> {
         }
     }
 
-    fn item(&mut self) -> Result<Item, SyntaxError> {
+    fn item(&mut self) -> Result<Item<'a>, SyntaxError> {
         Ok(Item { bare: self.bare()?, parameters: self.parameters()? })
     }
 
-    fn parameters(&mut self) -> Result<Vec<(String, Bare)>, SyntaxError> {
+    fn parameters(&mut self) -> Result<Vec<(&'a str, Bare<'a>)>, SyntaxError> {
         let mut parameters = Vec::new();
         while self.takes(b';') {
             while self.takes(b' ') {}
@@ -163,7 +163,7 @@ impl Reader<'_> {
         Ok(parameters)
     }
 
-    fn bare(&mut self) -> Result<Bare, SyntaxError> {
+    fn bare(&mut self) -> Result<Bare<'a>, SyntaxError> {
         match self.peek().ok_or(SyntaxError)? {
             b'-' | b'0'..=b'9' => self.number(),
             b'"' => self.text().map(Bare::Text),
@@ -198,28 +198,32 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Bare, SyntaxError> {
+    fn number(&mut self) -> Result<Bare<'a>, SyntaxError> {
         let sign = if self.takes(b'-') { -1 } else { 1 };
         let whole = self.take_while(|b| b.is_ascii_digit());
         let parse = |digits: &str| digits.parse::<i64>().map_err(|_| SyntaxError);
         if !self.takes(b'.') {
             let fits = (1..=15).contains(&whole.len());
-            return if fits { Ok(Bare::Integer(sign * parse(&whole)?)) } else { Err(SyntaxError) };
+            return if fits { Ok(Bare::Integer(sign * parse(whole)?)) } else { Err(SyntaxError) };
         }
         let fraction = self.take_while(|b| b.is_ascii_digit());
         if !(1..=12).contains(&whole.len()) || !(1..=3).contains(&fraction.len()) {
             return Err(SyntaxError);
         }
         let thousandths = parse(&format!("{fraction:0<3}"))?;
-        Ok(Bare::Decimal(sign * (parse(&whole)? * 1000 + thousandths)))
+        Ok(Bare::Decimal(sign * (parse(whole)? * 1000 + thousandths)))
     }
 
-    fn text(&mut self) -> Result<String, SyntaxError> {
+    fn text(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         self.expect(b'"')?;
-        let mut text = String::new();
+        let plain = self.take_while(|byte| matches!(byte, 0x20..=0x7e) && !b"\"\\".contains(&byte));
+        if self.takes(b'"') {
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
         loop {
             match self.next()? {
-                b'"' => return Ok(text),
+                b'"' => return Ok(Cow::Owned(text)),
                 b'\\' => match self.next()? {
                     byte @ (b'"' | b'\\') => text.push(char::from(byte)),
                     _ => return Err(SyntaxError),
@@ -235,7 +239,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn item(bare: Bare) -> Value {
+    fn item(bare: Bare<'_>) -> Value<'_> {
         Value::Item(Item { bare, parameters: vec![] })
     }
 
@@ -245,16 +249,17 @@ mod tests {
             r#"a=1, b;x=2,c="q\"\\" ,  d=?0,e=tok/en:1,f=-1.5,a=3,g=(1;v "s" t);p, h=:YQ==:,i=@1,j=%"x""#,
         );
         let members = members.unwrap();
-        let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = members.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["b", "c", "d", "e", "f", "a", "g", "h", "i", "j"]);
-        let value = |name: &str| members.iter().find(|(found, _)| found == name).unwrap().1.clone();
+        let value =
+            |name: &str| members.iter().find(|(found, _)| *found == name).unwrap().1.clone();
         assert_eq!(value("a"), item(Bare::Integer(3)));
         assert_eq!(value("c"), item(Bare::Text("q\"\\".into())));
         assert_eq!(value("d"), item(Bare::Boolean(false)));
-        assert_eq!(value("e"), item(Bare::Token("tok/en:1".into())));
+        assert_eq!(value("e"), item(Bare::Token("tok/en:1")));
         assert_eq!(value("f"), item(Bare::Decimal(-1500)));
         let Value::List(items) = value("g") else { panic!("a list") };
-        assert_eq!(items[0].parameters, [("v".to_owned(), Bare::Boolean(true))]);
+        assert_eq!(items[0].parameters, [("v", Bare::Boolean(true))]);
         assert_eq!(items.len(), 3);
         assert_eq!(read("").unwrap(), []);
         assert_eq!(read("  ").unwrap(), []);

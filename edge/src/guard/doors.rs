@@ -16,29 +16,34 @@ pub struct Doors(ArcSwapOption<Row>);
 
 struct Row {
     generation: Generation,
-    doors: Box<[OnceLock<Arc<Door>>]>,
+    doors: Box<[OnceLock<Door>]>,
 }
 
 impl Doors {
-    /// The door of the property at a place of a policy; `None` when there is no such place.
-    #[must_use]
-    pub fn door(&self, policy: &Policy, place: usize) -> Option<Arc<Door>> {
+    /// Runs with the door of the property at a place of a policy; `None` when there is no such place.
+    pub fn with<T>(
+        &self,
+        policy: &Policy,
+        place: usize,
+        run: impl FnOnce(&Door) -> T,
+    ) -> Option<T> {
         let property = policy.snapshot.properties.get(place)?;
         let generation = policy.snapshot.generation;
-        let make = || Arc::new(Door::new(property));
+        let make = || Door::new(property);
+        // Neither a lock nor a count that all threads would write to.
         let row = self.0.load();
         match row.as_ref() {
             Some(row) if row.generation == generation => {
-                Some(row.doors.get(place)?.get_or_init(make).clone())
+                Some(run(row.doors.get(place)?.get_or_init(make)))
             }
             // A request that began under an older policy; there are few.
-            Some(row) if row.generation > generation => Some(make()),
+            Some(row) if row.generation > generation => Some(run(&make())),
             _ => {
                 let doors = policy.snapshot.properties.iter().map(|_| OnceLock::new()).collect();
                 let row = Arc::new(Row { generation, doors });
                 // Whoever comes at the same time makes another row; the last one stays.
                 self.0.store(Some(row.clone()));
-                Some(row.doors.get(place)?.get_or_init(make).clone())
+                Some(run(row.doors.get(place)?.get_or_init(make)))
             }
         }
     }

@@ -48,7 +48,9 @@ impl Rules {
     /// What must go from a request for this target.
     #[must_use]
     pub fn strip(self: &Arc<Self>, target: &PathAndQuery) -> Strip {
-        Strip { target: self.rest(target), rules: Some(self.clone()) }
+        // Without rules there is no count that all threads would write to.
+        let has_rules = self.cookie.is_some() || !self.headers.is_empty();
+        Strip { target: self.rest(target), rules: has_rules.then(|| self.clone()) }
     }
 
     /// The target without token and CMCD; `None` when it has neither.

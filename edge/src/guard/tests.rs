@@ -460,3 +460,22 @@ fn a_request_under_an_older_policy_ends_under_it() {
     assert!(story.guard.check(&asked, &old, 0, "a.org", now).is_ok());
     assert_eq!(story.reason(&asked), Some(Reason::TokenMissing));
 }
+
+#[test]
+fn what_the_documentation_shows_can_be_used() {
+    #[derive(serde::Deserialize)]
+    struct Shown {
+        guard: GuardPolicy,
+    }
+    let text = include_str!("../../../docs/playback-tokens.md");
+    let blocks: Vec<_> =
+        text.split("```toml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let shown: Shown = toml::from_str(&block.replace('…', &"A".repeat(43))).unwrap();
+        assert_eq!(shown.guard.check(), Ok(()), "{block}");
+    }
+    for reason in Reason::ALL.into_iter().filter(|reason| reason.is_refusal()) {
+        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
+    }
+}

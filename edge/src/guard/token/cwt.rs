@@ -29,8 +29,7 @@ pub fn read(text: &str, keys: &Keys, now: u64) -> Result<Token, TokenError> {
     let id = message.key_id.as_deref();
     let key_until = keys.verify(message.algorithm, id, &signed, &message.signature, now)?;
     let claims = cat::read(&value(&message.payload)?)?;
-    let renewable = claims.renewal.is_some().then_some(message.payload);
-    Ok(Token { claims, renewable, key_until, tag: [0; 8], weight: 0 })
+    Ok(Token::new(claims, &message.payload, key_until))
 }
 
 /// A token with these claims under the first shared secret; `None` when there is none.
@@ -134,15 +133,18 @@ fn header(
     unprotected: &Value,
 ) -> Result<(TokenAlgorithm, Option<Vec<u8>>), TokenError> {
     let inner = value(protected)?;
-    let (inner, outer) = (labelled(&inner)?, labelled(unprotected)?);
+    let (inner, outer) = (labelled(&inner)?, strictly_labelled(unprotected)?);
     let find = |entries: &[(i64, &Value)], label| {
         entries.iter().find(|(found, _)| *found == label).map(|(_, value)| (*value).clone())
     };
     if find(&inner, cose::CRIT).or_else(|| find(&outer, cose::CRIT)).is_some() {
         return Err(TokenError::Claim("crit"));
     }
-    // A label in both headers is read in two ways.
-    if inner.iter().any(|(label, _)| outer.iter().any(|(other, _)| other == label)) {
+    // The outer header is not signed: whoever holds a token could write anything else into it, and have many tokens.
+    // A label in both is read in two ways.
+    let is_known =
+        |label: i64| label == cose::KID && !inner.iter().any(|(other, _)| *other == label);
+    if !outer.iter().all(|(label, _)| is_known(*label)) {
         return Err(TokenError::Malformed);
     }
     let algorithm = find(&inner, cose::ALG).and_then(|value| value.as_integer());
@@ -196,9 +198,13 @@ const DEPTH_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use super::super::uri::{Match, Part};
     use super::*;
     use crate::guard::fixture::{NOW, es256_public, hs256, keys};
 
+    /// As `tidegate token sign` writes it; the same text stands in a test there.
+    const SIGNED_CAT: &str = "2D3RhEOhAQWhBEJrMVg1pwQaa0ngEAYaa0nSAAFkc2hvcAdBeBkBOKEDoQFlL3YvMS8ZATmBY0dFVBkBQ6IAAAEZAl\
+        hYIOJOcZHpLzrH5r6_BlN0IAKUp_J-89EEjUHZ6XuVEjws";
     /// RFC 8392 A.3, signed with the key of A.2.3.
     const RFC8392_A3: &str = "d28443a10126a104524173796d6d657472696345434453413235365850a70175636f61703a2f2f\
         61732e6578616d706c652e636f6d02656572696b77037818636f61703a2f2f6c696768742e6578616d706c652e636f6d\
@@ -223,6 +229,16 @@ mod tests {
         changed[40] ^= 1;
         let refused = read(&base64url::encode(&changed), &keys, 1_443_944_944);
         assert_eq!(refused.err(), Some(TokenError::Signature));
+    }
+
+    #[test]
+    fn what_the_operators_tool_signs_is_read() {
+        let token = read(SIGNED_CAT, &Keys::new(&[hs256("k1", 7)]), NOW).unwrap();
+        assert_eq!(token.claims.expires, NOW + 3600);
+        assert_eq!(token.claims.methods, Some(vec!["GET".to_owned()]));
+        let prefix = Match::Prefix("/v/1/".to_owned());
+        assert_eq!(token.claims.uri, [(Part::Path, vec![prefix])]);
+        assert_eq!(token.claims.renewal.map(|renewal| renewal.lifetime), Some(600));
     }
 
     #[test]
@@ -270,6 +286,8 @@ mod tests {
             (vec![], vec![alg()], TokenError::Malformed),
             (vec![alg(), alg()], vec![], TokenError::Malformed),
             (vec![alg()], vec![alg()], TokenError::Malformed),
+            (vec![alg()], vec![(int(99), int(1))], TokenError::Malformed),
+            (vec![alg()], vec![(Value::Text("x".into()), int(1))], TokenError::Malformed),
             (vec![alg(), kid()], vec![kid()], TokenError::Malformed),
             (vec![(int(1), int(0))], vec![], TokenError::Malformed),
             (vec![(int(1), int(-7))], vec![], TokenError::Signature),
@@ -293,6 +311,16 @@ mod tests {
         ] {
             let refused = read(&base64url::encode(bytes), &keys(), NOW).err();
             assert_eq!(refused, Some(TokenError::Malformed), "{bytes:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic_and_claims_read_alike_when_signed(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..96)) {
+            proptest::prop_assert!(read(&base64url::encode(&bytes), &keys(), NOW).is_err());
+            let claims = value(&bytes).and_then(|value| cat::read(&value));
+            let sealed = seal(&bytes, &keys(), NOW).unwrap();
+            proptest::prop_assert_eq!(read(&sealed, &keys(), NOW).map(|token| token.claims), claims);
         }
     }
 }

@@ -66,7 +66,7 @@ pub fn read(text: &str, keys: &Keys, now: u64) -> Result<Token, TokenError> {
     let id = key_id.as_deref().map(str::as_bytes);
     let key_until = keys.verify(algorithm, id, signed, &decode(signature)?, now)?;
     let claims = read_claims(&decode(payload)?)?;
-    Ok(Token { claims, renewable: None, key_until, tag: [0; 8], weight: 0 })
+    Ok(Token::new(claims, signed, key_until))
 }
 
 fn read_header(bytes: &[u8]) -> Result<(TokenAlgorithm, Option<String>), TokenError> {
