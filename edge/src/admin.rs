@@ -61,6 +61,7 @@ async fn purge(State(purges): State<PurgeTable>, Json(mut order): Json<PurgeOrde
         Err(error) => return refused_purge(&error),
     }
     let seq = purges.apply(&order);
+    // As for the control plane: acknowledged is what survives a crash.
     purges.settled(seq).await;
     // Not the order: the query of a URL may be signed.
     tracing::info!(soft = order.soft, seq, "purged by hand");

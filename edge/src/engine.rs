@@ -97,23 +97,15 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
     let metrics = Metrics::register(registry);
     let limits =
         purge::Limits { names_max: config.cache.purged_names_max, keep_max: config.cache.keep_max };
-    let purges = match &config.cache.disk.path {
-        Some(folder) => PurgeTable::open(folder, clock.clone(), limits)
-            .with_context(|| format!("the journal of purges in {}", folder.display()))?,
-        None => PurgeTable::new(clock.clone(), limits),
-    };
-    let purges = purges.counted(metrics.purges.clone());
+    let purges = purges(config, clock, limits)?.counted(metrics.purges.clone());
     let lease = match &config.control {
         Some(control) => Lease::new(control.lease),
         None => Lease::standalone(),
     };
     if config.control.is_some() {
         lease.attach(purges.clone());
-    } else {
-        // Nobody but this node's own operator purges it, and the journal has what was ordered.
-        purges.trust_restored();
     }
-    let store_metrics = cache::Metrics::register(registry);
+    let store_metrics = cache::metrics::Metrics::register(registry);
     let store = Store::open(&config.cache, purges.clone(), clock.clone(), store_metrics)
         .context("the store")?;
     let upstreams =
@@ -131,4 +123,18 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
         metrics: fetch::Metrics::register(registry),
     });
     Ok(Handles { policy: PolicyHandle::default(), purges, lease, store, fetcher, upstreams, metrics })
+}
+
+/// The table of purges; kept beside the disk tier, if there is one, because what was purged must not come back with it.
+fn purges(config: &Config, clock: &Clock, limits: purge::Limits) -> anyhow::Result<PurgeTable> {
+    let Some(folder) = &config.cache.disk.path else {
+        return Ok(PurgeTable::new(clock.clone(), limits));
+    };
+    let purges = PurgeTable::open(folder, clock.clone(), limits)
+        .with_context(|| format!("cache.disk.path {}", folder.display()))?;
+    if config.control.is_none() {
+        // Purges come from nowhere else than this node's own admin port.
+        purges.trust_restored();
+    }
+    Ok(purges)
 }

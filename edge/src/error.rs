@@ -59,13 +59,6 @@ impl Failure {
     /// A condition of the request does not hold.
     pub const PRECONDITION: Self =
         Self::new(Blame::Client, 412, "precondition", "a condition of the request does not hold");
-    /// The request came in early data and could be a replay.
-    pub const TOO_EARLY: Self = Self::new(
-        Blame::Client,
-        425,
-        "too-early",
-        "the request must be repeated after the handshake",
-    );
     /// No upstream could be connected to.
     pub const UNREACHABLE: Self =
         Self::new(Blame::Upstream, 502, "upstream-unreachable", "no upstream can be reached");

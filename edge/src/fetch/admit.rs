@@ -203,3 +203,73 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// What belongs to one exchange between two nodes.
 const NOT_KEPT: &[&str] = &["alt-svc", CACHE_STATUS, TIER, REQUEST_ID];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::testing::wanted;
+
+    fn answer(pairs: &[(&str, &str)]) -> Result<Admitted, Unstorable> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let wanted = wanted("/v/1.m4s");
+        let circumstances = Circumstances {
+            wanted: &wanted,
+            method: &Method::GET,
+            born: 7,
+            asked_at: now,
+            answered_at: now,
+            bytes_max: 1000,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+        for (name, value) in pairs {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        whole(StatusCode::OK, &headers, &circumstances)
+    }
+
+    #[test]
+    fn what_names_one_exchange_is_not_kept_and_a_date_is_added() {
+        let admitted = answer(&[
+            ("x-request-id", "7"),
+            ("alt-svc", "h3"),
+            ("cache-status", "other; hit"),
+            ("age", "3"),
+            ("surrogate-key", "a b"),
+            ("etag", "\"a\""),
+        ]);
+        let head = admitted.unwrap().head;
+        let names = |map: &HeaderMap| {
+            let mut names: Vec<_> = map.keys().map(|name| name.as_str().to_owned()).collect();
+            names.sort_unstable();
+            names
+        };
+        let kept = ["age", "cache-control", "date", "etag", "surrogate-key"];
+        assert_eq!(names(&head.headers), kept);
+        assert_eq!(names(head.public.map()), ["cache-control", "date", "etag"]);
+        assert_eq!(head.headers[header::DATE], "Sun, 09 Sep 2001 01:46:40 GMT");
+        assert_eq!(head.born, 7);
+        // Its URL, its property, two folders, two keys.
+        assert_eq!(head.names.len(), 6);
+    }
+
+    #[test]
+    fn what_cannot_be_purged_is_too_large_or_differs_for_everybody_is_not_stored() {
+        let many = (0..=KEYS_PER_RESPONSE_MAX).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        for (pairs, expected) in [
+            (vec![("surrogate-key", "a,b")], Unstorable::SurrogateKey),
+            (vec![("surrogate-key", many.join(" ").as_str())], Unstorable::SurrogateKey),
+            (vec![("content-length", "1001")], Unstorable::Size),
+            (vec![("vary", "accept, *")], Unstorable::VaryAny),
+        ] {
+            assert_eq!(answer(&pairs).err(), Some(expected), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_variant_is_that_of_the_request() {
+        let admitted = answer(&[("vary", "accept-language")]).unwrap();
+        assert!(admitted.variance.is_some() && admitted.head.vary.is_some());
+        assert!(answer(&[]).unwrap().variance.is_none());
+    }
+}

@@ -239,7 +239,7 @@ impl Job {
                 let outcome = if is_private { Outcome::OnYourOwn } else { Outcome::Settled };
                 Some(self.fill(outcome, (own, fill), answer))
             }
-            Err(reason) if may_be_shared(answer.status, reason) => {
+            Err(reason) if !self.wanted.is_authorized() && may_be_shared(&answer, reason) => {
                 self.share(answer, born, stale.as_ref(), reason)
             }
             Err(reason) => {
@@ -497,10 +497,11 @@ pub(super) fn is_error(status: StatusCode) -> bool {
 }
 
 /// Whether an answer that is not stored may answer those who waited for it: it refuses, and it does so for everybody.
-fn may_be_shared(status: StatusCode, reason: Unstorable) -> bool {
+fn may_be_shared(answer: &Answer, reason: Unstorable) -> bool {
     let is_for_all =
         matches!(reason, Unstorable::Status | Unstorable::NoFreshness | Unstorable::LiveEdge);
-    is_for_all && matches!(status.as_u16(), 404 | 410 | 416 | 425 | 429)
+    let is_refusal = matches!(answer.status.as_u16(), 404 | 410 | 416 | 425 | 429);
+    is_for_all && is_refusal && !answer.headers.contains_key(header::SET_COOKIE)
 }
 
 /// Stores the head of a resource whose body stands in slices.

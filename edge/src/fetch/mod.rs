@@ -42,6 +42,8 @@ mod tier; // between nodes
 mod metrics;
 mod config;
 mod wanted; // a request, free of its stream
+#[cfg(test)]
+mod testing;
 
 pub(crate) use self::admit::date;
 pub use self::{

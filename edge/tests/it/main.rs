@@ -10,6 +10,7 @@ mod collapse; // many clients, one fetch
 mod collapse_failure; // a fetch that breaks off
 mod fair_fill; // a slow client and a fast one
 mod fresh; // stored, fresh, ranges, variants
+mod interim; // 103 and trailers
 mod invalidate; // what unsafe methods and HEAD change
 mod lease; // cut off from the control plane
 mod live; // held playlists, early segments, playlists that stand still
