@@ -17,7 +17,8 @@ use tidegate_edge::{
     config::Config,
     control,
     listener::Protocol,
-    node::{Handles, Node},
+    engine::Handles,
+    node::Node,
 };
 
 use super::{
