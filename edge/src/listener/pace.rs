@@ -64,6 +64,12 @@ impl Pace {
         self.moved_at = Some(now);
     }
 
+    /// It is not the client's turn: time does not count until the next wait, but what it is behind by stays.
+    pub(super) fn pause(&mut self) {
+        self.waits_since = None;
+        self.moved_at = None;
+    }
+
     /// Nothing waits any more: the client has taken everything.
     pub(super) fn rest(&mut self) {
         self.waits_since = None;
@@ -127,6 +133,17 @@ mod tests {
         assert!(!pace.is_waiting());
         pace.moved(5, begin + second(500));
         assert_eq!(pace.wait(begin + second(1000)), begin + second(1030));
+    }
+
+    #[test]
+    fn a_pause_of_ours_does_not_count_but_forgives_nothing() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(RULES);
+        pace.wait(begin);
+        pace.moved(5_000, begin + second(20));
+        pace.pause();
+        let later = begin + second(900);
+        assert_eq!(pace.wait(later), later + second(30 - 15));
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use crate::harness::{
 async fn headers_above_the_limit_are_answered_and_endless_ones_cut() {
     let edge = Edge::with(|config| {
         config.limits.header_bytes_max = ByteSize::kib(8);
+        config.limits.target_bytes_max = ByteSize::kib(4);
         config.quic.frame_bytes_max = ByteSize::kib(32);
     })
     .await;

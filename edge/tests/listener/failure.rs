@@ -14,7 +14,7 @@ async fn a_response_that_was_broken_off_never_looks_complete() {
             let client = edge.client(wire).await;
             let broken = client.try_get(path).await;
             assert!(broken.is_err(), "{wire:?} {path}: {:?}", broken.map(|r| r.body.len()));
-            if wire != Wire::H1 && path != "/panic" {
+            if wire != Wire::H1 {
                 assert_eq!(client.get("/bytes/9").await.body.len(), 9, "only the stream is cut");
             }
         }
@@ -84,7 +84,7 @@ async fn a_client_that_takes_nothing_is_cut() {
     assert_eq!(cut.unwrap().reason(), Some(h2::Reason::INTERNAL_ERROR));
 
     let mut plain = raw_h1::connect(edge.http).await;
-    plain.say("GET /bytes/90000000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    plain.say("GET /bytes/20000000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     edge.expect_metric(
         "edge_connections_cut_total",
         &[("protocol", "http/1.1"), ("reason", "slow")],
@@ -92,7 +92,7 @@ async fn a_client_that_takes_nothing_is_cut() {
     )
     .await;
     let (answer, is_clean) = plain.rest().await;
-    assert!(!is_clean && answer.len() < 90_000_000);
+    assert!(!is_clean && answer.len() < 20_000_000);
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ const FRAME_SIZE_ERROR: u32 = 6;
 const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
+/// Makes the frames of a flood's nth step.
+type Make<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+
 /// A request without body as a frame.
 fn get(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &section(&GET))
@@ -191,7 +194,7 @@ async fn floods_end_the_connection() {
         let request = frame(HEADERS, END_STREAM | END_HEADERS, stream, &section(&fields));
         [request, frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
     };
-    let flood: &[(&str, &dyn Fn(u32) -> Vec<u8>)] = &[
+    let flood: &[(&str, Make<'_>)] = &[
         ("ping", &|_| frame(PING, 0, 0, &[0; 8])),
         ("settings", &|_| frame(SETTINGS, 0, 0, &[])),
         ("reset", &resets),

@@ -59,9 +59,12 @@ async fn a_header_that_comes_too_slowly_ends_the_connection() {
     let mut slow = raw_h1::connect(edge.http).await;
     let mut pause = tokio::time::interval(Duration::from_millis(20));
     within(async {
-        while slow.io.write_all(b"G").await.is_ok() {
+        let mut seen = [0; 64];
+        while !matches!(slow.io.try_read(&mut seen), Ok(1..)) {
+            slow.say("G").await;
             pause.tick().await;
         }
+        assert!(seen.starts_with(b"HTTP/1.1 408 "));
     })
     .await;
     assert_eq!(edge.app.requests(), 0);

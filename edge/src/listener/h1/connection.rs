@@ -194,10 +194,10 @@ impl Connection {
         };
         self.phase = Phase::Waiting;
         self.is_finished = false;
-        self.io.cut_when_dropped(true);
         self.is_last = is_last || !head.is_kept_alive;
         self.takes_trailers = head.takes_trailers;
         self.awaits_continue = head.expects_continue;
+        self.pace.rest();
         self.sent = 0;
     }
 
@@ -211,6 +211,8 @@ impl Connection {
                 Ok(Piece::Content(piece)) => {
                     if self.pace.is_waiting() {
                         self.pace.moved(piece.len(), Instant::now());
+                        self.pace.pause();
+                        self.waiting.clear();
                     }
                     return Poll::Ready(Ok(Some(piece)));
                 }

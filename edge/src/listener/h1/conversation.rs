@@ -68,8 +68,9 @@ pub(in crate::listener) async fn converse<A: App>(
             After::Cut => {
                 if connection.io.was_slow() {
                     serving.metrics.cut(Protocol::Http1, "slow");
+                    connection.io.abort();
                 }
-                return connection.io.abort();
+                return;
             }
         }
     }
@@ -92,7 +93,6 @@ async fn settle<A: App>(connection: &mut Connection, serving: &Serving<A>) -> Af
         // The app has given up because of the body; nothing was said to the client yet.
         serving.metrics.request_refused(Protocol::Http1, fault.as_str());
         connection.refuse(fault).await;
-        connection.io.cut_when_dropped(false);
         return After::Close;
     }
     if connection.is_last || !connection.is_body_short() || !connection.discard_body().await {

@@ -8,7 +8,7 @@ mod conversation; // one exchange after the other, until somebody ends it
 mod stream; // one exchange as the app sees it
 mod connection; // what has come and what is to leave
 mod output; // pieces that wait to be written, in one system call where possible
-mod response; // the lines of a response's head
+pub mod response; // the lines of a response's head
 pub mod head; // a whole head
 pub mod scan; // where a head ends
 pub mod chunked; // a body in chunks

@@ -14,7 +14,7 @@ use crate::{
 
 /// How a client finds the end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// There is none, whatever the headers say.
     None,
     /// So many bytes are still to come.
@@ -27,7 +27,7 @@ pub(super) enum Framing {
 
 /// What a head says about the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Persistence {
+pub enum Persistence {
     /// Nothing: it goes on.
     Implied,
     /// That it goes on, for HTTP/1.0.
@@ -38,14 +38,17 @@ pub(super) enum Persistence {
 
 /// What a response answers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Asked {
-    pub(super) is_head: bool,
-    pub(super) is_http10: bool,
+pub struct Asked {
+    /// HEAD: there is never a body.
+    pub is_head: bool,
+    /// By a client of HTTP/1.0, which knows no chunks.
+    pub is_http10: bool,
 }
 
 impl Framing {
     /// How this response's body is framed; `None` when its length and its end contradict each other.
-    pub(super) fn of(head: &ResponseHead<'_>, is_last: bool, asked: Asked) -> Option<Self> {
+    #[must_use]
+    pub fn of(head: &ResponseHead<'_>, is_last: bool, asked: Asked) -> Option<Self> {
         Some(match Announced::of(head, is_last, asked.is_head)? {
             Announced::Nothing => Self::None,
             Announced::Exactly(length) => Self::Length(length),
@@ -56,7 +59,7 @@ impl Framing {
 }
 
 /// Writes a final response's head.
-pub(super) fn write_head(
+pub fn write_head(
     out: &mut Vec<u8>,
     head: &ResponseHead<'_>,
     framing: Framing,

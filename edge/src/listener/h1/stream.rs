@@ -35,10 +35,9 @@ impl Stream for H1Stream {
         {
             return;
         }
-        if status == StatusCode::CONTINUE {
-            if !std::mem::take(&mut connection.awaits_continue) {
-                return;
-            }
+        // Said once, and only to a client that waits for it.
+        if status == StatusCode::CONTINUE && !std::mem::take(&mut connection.awaits_continue) {
+            return;
         }
         response::write_interim(connection.output.lines(), status, headers);
         // What does not fit now leaves with the next read, write or wait.
@@ -62,6 +61,8 @@ impl Stream for H1Stream {
             (false, true) => Persistence::KeepAlive,
             (false, false) => Persistence::Implied,
         };
+        // Without a length or chunks, only a reset tells a body that was cut from a whole one.
+        connection.io.cut_when_dropped(framing == Framing::UntilClose);
         response::write_head(connection.output.lines(), head, framing, persistence);
         connection.phase = if is_last { Phase::Ended } else { Phase::Body(framing) };
         Ok(())

@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -189,8 +190,12 @@ impl<A: App> Conversation<A> {
         let stream = H2Stream::new(body, respond, is_head, priority, self.exchanges.begin());
         let app = self.serving.app.clone();
         let mut exchange = Box::pin(async move { drop(app.serve(request, stream).await) });
-        // What waits is polled again by its own task, so nobody needs to be woken from here.
-        if exchange.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        // What waits is polled again by its own task, so nobody needs to be woken from here. A panic ends one
+        // exchange, as it would in a task.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        if let Ok(Poll::Pending) = polled {
             self.serving.tasks.spawn(exchange);
         }
     }

@@ -192,6 +192,8 @@ impl Inner {
         let piece = piece.map_err(lost)?;
         if self.sending.is_waiting() {
             self.sending.moved(piece.len(), Instant::now());
+            self.sending.pause();
+            self.sending_limit.clear();
         }
         // The app reads only what it can pass on, so what it has read may be refilled at once.
         self.request.flow_control().release_capacity(piece.len()).map_err(lost)?;

@@ -186,8 +186,7 @@ impl Transport {
 
     /// Hands everything that was gathered to the kernel.
     pub(in crate::listener) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let Io::Tls(tls) = &mut self.io else { break };
+        while let Io::Tls(tls) = &mut self.io {
             let (socket, session) = tls.get_mut();
             if !session.wants_write() {
                 break;
