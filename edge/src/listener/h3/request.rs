@@ -30,7 +30,8 @@ pub struct Head {
 /// # Errors
 /// When it is no QPACK, too large or malformed.
 pub fn read_head(section: &Bytes, size_max: u64) -> Result<Head, Broken> {
-    let (mut pseudo, mut headers) = (PseudoHeaders::default(), HeaderMap::new());
+    let (mut pseudo, mut headers) =
+        (PseudoHeaders::default(), HeaderMap::with_capacity(FIELDS_USUAL));
     let mut has_fields = false;
     decode(section, size_max, |name, value| match name {
         Name::Pseudo(_) if has_fields => Err(Broken::message("pseudo-header behind a field")),
@@ -155,6 +156,8 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Broken> {
     value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(wrong)
 }
 
+/// Fields of a browser's request.
+const FIELDS_USUAL: usize = 16;
 /// What a receiver could take for the message's own framing (RFC 9110 6.5.1), and fields of one connection.
 const FORBIDDEN_IN_TRAILERS: &[&str] = &[
     "content-length",

@@ -98,13 +98,16 @@ impl Decoder<'_> {
         if !text.is_huffman {
             return Ok(self.section.slice_ref(text.bytes));
         }
-        if self.decompressed.capacity() < huffman::decoded_length_max(text.bytes.len()) {
+        let room = huffman::decoded_length_max(text.bytes.len());
+        if self.decompressed.capacity() < room {
             // Room for all that can follow, so that this happens once in a section.
             let all = text.bytes.len() + self.rest.len();
             self.decompressed = BytesMut::with_capacity(huffman::decoded_length_max(all));
         }
-        huffman::decode(text.bytes, &mut self.decompressed)
+        self.decompressed.resize(room, 0);
+        let length = huffman::decode(text.bytes, &mut self.decompressed)
             .ok_or(NotDecodable("not a Huffman string"))?;
+        self.decompressed.truncate(length);
         Ok(self.decompressed.split().freeze())
     }
 }

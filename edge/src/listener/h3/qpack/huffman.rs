@@ -1,38 +1,52 @@
 //! The Huffman code of header strings (RFC 7541 5.2 and B).
 //!
-//! The code is canonical, so the lengths alone describe it; codes and the decoder's table are made of them when this
-//! is compiled. The decoder goes four bits at a step: no code is shorter than five, so a step ends at most one symbol.
-//! Invariant: padding is shorter than a byte and all ones, and the end symbol never stands in a string.
+//! The code is canonical, so the lengths alone describe it; codes and the decoder's tables are made of them when this
+//! is compiled. Codes of up to eleven bits, which are nearly all that text needs, are found by one look into a table
+//! that fits into the first cache; longer ones by their length. Invariant: padding is shorter than a byte and all ones,
+//! and the end symbol never stands in a string.
 
 use bytes::BufMut;
 
-/// What a step of four bits does.
-#[derive(Clone, Copy)]
-struct Step {
-    next: u8,
-    symbol: u8,
-    /// Whether `symbol` is complete now.
-    ends: bool,
-    /// The bits are no code at all.
-    fails: bool,
+/// Decodes `input` into the beginning of `out`, which has room for [`decoded_length_max`]; the length of the text, or
+/// `None` when it is no Huffman string.
+pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Option<usize> {
+    // The bits that are next stand on top of `bits`, `count` of them; below there are zeros.
+    let (mut bits, mut count) = (0u64, 0u32);
+    let (mut rest, mut length) = (input.iter(), 0);
+    loop {
+        while count <= 56 {
+            let Some(byte) = rest.next() else { break };
+            bits |= u64::from(*byte) << (56 - count);
+            count += 8;
+        }
+        let (mut symbol, mut taken) = SHORT[(bits >> (64 - SHORT_BITS)) as usize];
+        if taken == 0 {
+            (symbol, taken) = long(bits)?;
+        }
+        if u32::from(taken) > count {
+            break;
+        }
+        *out.get_mut(length)? = symbol;
+        length += 1;
+        bits <<= taken;
+        count -= u32::from(taken);
+    }
+    // What is left is too short for a symbol.
+    let is_padding = count < 8 && bits == !(u64::MAX >> count);
+    is_padding.then_some(length)
 }
 
-/// Decodes `input` onto the end of `out`; `None` when it is no Huffman string.
-pub(super) fn decode(input: &[u8], out: &mut impl BufMut) -> Option<()> {
-    let mut state = 0u8;
-    for byte in input {
-        for bits in [byte >> 4, byte & 0xf] {
-            let step = STEPS[state as usize][bits as usize];
-            if step.fails {
-                return None;
-            }
-            if step.ends {
-                out.put_u8(step.symbol);
-            }
-            state = step.next;
+/// A symbol with a code longer than those in the table; `None` for the end symbol.
+fn long(bits: u64) -> Option<(u8, u8)> {
+    for (length, span) in SPANS.iter().enumerate().skip(SHORT_BITS as usize + 1) {
+        let Span { first, count, place } = *span;
+        let code = (bits >> (64 - length)) as u32;
+        if code.wrapping_sub(first) < count {
+            let symbol = ORDER[place as usize + (code - first) as usize];
+            return u8::try_from(symbol).ok().map(|symbol| (symbol, length as u8));
         }
     }
-    MAY_END[state as usize].then_some(())
+    None
 }
 
 /// How long `text` is in Huffman's code, in bytes.
@@ -83,86 +97,67 @@ const fn codes() -> [u32; SYMBOLS] {
     codes
 }
 
-/// A binary tree: for each inner node what its two branches lead to.
-const fn tree() -> [[u16; 2]; NODES] {
-    let mut tree = [[NOWHERE; 2]; NODES];
-    let mut used = 1u16;
+/// For every beginning of eleven bits the symbol that it holds and its length, or 0 for a longer code.
+const fn short() -> [(u8, u8); 1 << SHORT_BITS] {
+    let mut short = [(0, 0); 1 << SHORT_BITS];
     let mut symbol = 0;
     while symbol < SYMBOLS {
-        let mut node = 0usize;
-        let mut bit = LENGTHS[symbol];
-        while bit > 1 {
-            bit -= 1;
-            let branch = (CODES[symbol] >> bit & 1) as usize;
-            if tree[node][branch] == NOWHERE {
-                tree[node][branch] = used;
-                used += 1;
+        let length = LENGTHS[symbol] as u32;
+        if length <= SHORT_BITS {
+            let begin = CODES[symbol] << (SHORT_BITS - length);
+            let mut more = 0;
+            while more < 1 << (SHORT_BITS - length) {
+                short[(begin + more) as usize] = (symbol as u8, length as u8);
+                more += 1;
             }
-            node = tree[node][branch] as usize;
         }
-        tree[node][(CODES[symbol] & 1) as usize] = LEAF | symbol as u16;
         symbol += 1;
     }
-    tree
+    short
 }
 
-const fn steps() -> [[Step; 16]; NODES] {
-    let none = Step { next: 0, symbol: 0, ends: false, fails: false };
-    let mut steps = [[none; 16]; NODES];
-    let mut from = 0;
-    while from < NODES {
-        let mut bits = 0;
-        while bits < 16 {
-            let (mut node, mut step, mut left) = (from, none, 4);
-            while left > 0 {
-                left -= 1;
-                let to = TREE[node][bits >> left & 1];
-                if to == LEAF | END {
-                    step.fails = true;
-                    break;
+/// The codes of one length: consecutive numbers, of symbols in ascending order.
+#[derive(Clone, Copy)]
+struct Span {
+    first: u32,
+    count: u32,
+    /// Where the first one's symbol stands in the order of codes.
+    place: u32,
+}
+
+const fn spans() -> ([Span; LENGTH_MAX as usize + 1], [u16; SYMBOLS]) {
+    let mut spans = [Span { first: 0, count: 0, place: 0 }; LENGTH_MAX as usize + 1];
+    let mut order = [0; SYMBOLS];
+    let (mut place, mut length) = (0, 1);
+    while length <= LENGTH_MAX as usize {
+        spans[length].place = place;
+        let mut symbol = 0;
+        while symbol < SYMBOLS {
+            if LENGTHS[symbol] as usize == length {
+                if spans[length].count == 0 {
+                    spans[length].first = CODES[symbol];
                 }
-                if to & LEAF != 0 {
-                    step.symbol = to as u8;
-                    step.ends = true;
-                    node = 0;
-                } else {
-                    node = to as usize;
-                }
+                spans[length].count += 1;
+                order[place as usize] = symbol as u16;
+                place += 1;
             }
-            step.next = node as u8;
-            steps[from][bits] = step;
-            bits += 1;
+            symbol += 1;
         }
-        from += 1;
+        length += 1;
     }
-    steps
-}
-
-/// Whether a string may end at a node: at a symbol's end, or after up to seven ones.
-const fn may_end() -> [bool; NODES] {
-    let mut ends = [false; NODES];
-    let (mut node, mut depth) = (0, 0);
-    while depth < 8 {
-        ends[node] = true;
-        node = TREE[node][1] as usize;
-        depth += 1;
-    }
-    ends
+    (spans, order)
 }
 
 /// 256 bytes and the end symbol.
 const SYMBOLS: usize = 257;
-/// Inner nodes of a binary tree with that many leaves.
-const NODES: usize = SYMBOLS - 1;
 const LENGTH_MAX: u8 = 30;
-const END: u16 = 256;
-const LEAF: u16 = 1 << 15;
-const NOWHERE: u16 = u16::MAX;
+/// Two bytes for each of 2048 beginnings.
+const SHORT_BITS: u32 = 11;
 
 static CODES: [u32; SYMBOLS] = codes();
-static TREE: [[u16; 2]; NODES] = tree();
-static STEPS: [[Step; 16]; NODES] = steps();
-static MAY_END: [bool; NODES] = may_end();
+static SHORT: [(u8, u8); 1 << SHORT_BITS] = short();
+static SPANS: [Span; LENGTH_MAX as usize + 1] = spans().0;
+static ORDER: [u16; SYMBOLS] = spans().1;
 
 /// The length of each symbol's code in bits (RFC 7541 B).
 #[rustfmt::skip]
@@ -184,8 +179,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn decoded(input: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
-        decode(input, &mut out)?;
+        let mut out = vec![0; decoded_length_max(input.len())];
+        let length = decode(input, &mut out)?;
+        out.truncate(length);
         Some(out)
     }
 
@@ -245,6 +241,15 @@ mod tests {
             prop_assert_eq!(code.len(), encoded_length(&text));
             prop_assert!(text.len() <= decoded_length_max(code.len()));
             prop_assert_eq!(decoded(&code), Some(text));
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_written(code: Vec<u8>) {
+            if let Some(text) = decoded(&code) {
+                let mut written = Vec::new();
+                encode(&text, &mut written);
+                prop_assert_eq!(written, code);
+            }
         }
     }
 }
