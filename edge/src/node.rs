@@ -5,8 +5,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
-use tidegate_chassis::{Clock, Process};
 use crate::{
     admin,
     config::Config,
@@ -15,6 +13,8 @@ use crate::{
     exchange::Edge,
     listener::Listener,
 };
+use anyhow::Context;
+use tidegate_chassis::{Clock, Process};
 
 /// Runs a node until it is drained.
 ///
@@ -46,6 +46,7 @@ impl Node {
         let Engine { edge, handles } = engine;
         let node = Self { listener, edge, handles, process: process.clone() };
         node.follow(config, &clock)?;
+        node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
         node.publish(clock);
         Ok(node)
@@ -128,6 +129,26 @@ impl Node {
         };
         control::start(control, seams, &self.process)?;
         Ok(())
+    }
+
+    /// Puts the certificates of every configuration to use.
+    fn certify(&self) {
+        let Some(certificates) = self.listener.certificates() else { return };
+        let (policy, drain) = (self.handles.policy.clone(), self.process.drain());
+        self.process.spawn("certificates", async move {
+            let mut generations = policy.generations();
+            loop {
+                tokio::select! {
+                    changed = generations.changed() => changed.context("the policy is gone")?,
+                    () = drain.started() => return Ok(()),
+                }
+                let Some(policy) = policy.current() else { continue };
+                if let Err(error) = certificates.install(&policy.snapshot) {
+                    // Those in use stay; the configuration itself serves.
+                    tracing::error!(%error, "the certificates of a configuration cannot be used");
+                }
+            }
+        });
     }
 
     /// Keeps the gauges up to date.

@@ -80,6 +80,14 @@ impl PolicyHandle {
         Ok(())
     }
 
+    /// Tells of every generation that is put in use, the one in use now first.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<Option<Generation>> {
+        let mut generations = self.shared.generation.subscribe();
+        generations.mark_changed();
+        generations
+    }
+
     /// Returns once any policy is in use.
     pub async fn installed(&self) {
         let mut generation = self.shared.generation.subscribe();

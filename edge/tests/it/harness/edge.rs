@@ -13,12 +13,7 @@ use tidegate_contract::{
     surrogate_key::SurrogateKey,
     tier::TierKey,
 };
-use tidegate_edge::{
-    config::Config,
-    control,
-    listener::Protocol,
-    node::{Handles, Node},
-};
+use tidegate_edge::{config::Config, control, engine::Handles, listener::Protocol, node::Node};
 
 use super::{
     client::{Answer, Ask, Client, Open},
