@@ -5,8 +5,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
-use tidegate_chassis::{Clock, Process};
 use crate::{
     admin,
     config::Config,
@@ -15,6 +13,8 @@ use crate::{
     exchange::Edge,
     listener::Listener,
 };
+use anyhow::Context;
+use tidegate_chassis::{Clock, Process};
 
 /// Runs a node until it is drained.
 ///
@@ -46,10 +46,10 @@ impl Node {
         let Engine { edge, handles } = engine;
         let node = Self { listener, edge, handles, process: process.clone() };
         node.follow(config, &clock)?;
+        node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
         node.publish(clock);
         node.watch_upstreams();
-        node.follow_certificates();
         Ok(node)
     }
 
@@ -142,21 +142,21 @@ impl Node {
         });
     }
 
-    /// Shows clients the certificates of each snapshot as soon as it is in use.
-    fn follow_certificates(&self) {
+    /// Puts the certificates of every configuration to use.
+    fn certify(&self) {
         let Some(certificates) = self.listener.certificates() else { return };
         let (policy, drain) = (self.handles.policy.clone(), self.process.drain());
         self.process.spawn("certificates", async move {
             let mut generations = policy.generations();
             loop {
-                if let Some(policy) = policy.current()
-                    && let Err(error) = certificates.install(&policy.snapshot)
-                {
-                    tracing::error!(%error, "the certificates of a snapshot; the old ones stay");
-                }
                 tokio::select! {
-                    changed = generations.changed() => changed?,
+                    changed = generations.changed() => changed.context("the policy is gone")?,
                     () = drain.started() => return Ok(()),
+                }
+                let Some(policy) = policy.current() else { continue };
+                if let Err(error) = certificates.install(&policy.snapshot) {
+                    // Those in use stay; the configuration itself serves.
+                    tracing::error!(%error, "the certificates of a configuration cannot be used");
                 }
             }
         });

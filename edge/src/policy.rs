@@ -80,10 +80,12 @@ impl PolicyHandle {
         Ok(())
     }
 
-    /// The generation in use, and every one that comes after it.
+    /// Tells of every generation that is put in use, the one in use now first.
     #[must_use]
     pub fn generations(&self) -> watch::Receiver<Option<Generation>> {
-        self.shared.generation.subscribe()
+        let mut generations = self.shared.generation.subscribe();
+        generations.mark_changed();
+        generations
     }
 
     /// Returns once any policy is in use.

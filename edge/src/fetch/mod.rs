@@ -53,6 +53,7 @@ pub use self::{
     job::Forward,
     look::{Asked, Look, Stale},
     metrics::Metrics,
+    playlist::segments_of,
     shared::Parts,
     tier::{NodeName, child, is_loop},
     walk::{Lost, Walk},

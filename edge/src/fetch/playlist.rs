@@ -106,6 +106,13 @@ fn merged(base: &str, reference: &str) -> String {
     query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"))
 }
 
+/// Whether bytes are a media playlist, and where its segments lead; for those who try to break it.
+#[must_use]
+pub fn segments_of(base: &str, host: &str, text: &[u8]) -> Option<Vec<String>> {
+    let playlist = Playlist::read(text)?;
+    Some(playlist.segments.iter().filter_map(|uri| resolve(base, host, uri)).collect())
+}
+
 /// An attribute of a tag's list, quotes removed.
 fn attribute<'a>(list: &'a str, name: &str) -> Option<&'a str> {
     list.split(',').find_map(|pair| {

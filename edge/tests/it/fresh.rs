@@ -2,7 +2,9 @@
 
 use http::Method;
 
-use crate::harness::{FakeOrigin, PROTOCOLS, Protocol, TestEdge, client::Ask, noise, reply};
+use crate::harness::{
+    FakeOrigin, PROTOCOLS, Protocol, TestEdge, client::Ask, eventually, noise, reply,
+};
 
 #[tokio::test]
 async fn what_was_fetched_once_is_served_to_every_protocol() {
@@ -64,6 +66,7 @@ async fn a_range_of_something_unknown_fetches_the_whole_once() {
         .await
         .expect_status(206)
         .expect_body(&body[5..10]);
+    eventually("the rest is stored", || edge.metric("edge_fills_total", &["stored"]) == 1.0).await;
     edge.get("/s").await.expect_cache("hit").expect_body(&body);
     assert_eq!(origin.count("/s"), 1);
     // This origin knows no ranges, so that it answers the question for an aligned slice with the whole.

@@ -12,7 +12,8 @@ use crate::harness::{FakeOrigin, TestEdge, origin::Reply, reply};
 /// Everything that the edge sends for one H1 request, framing included.
 async fn raw(edge: &TestEdge, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(edge.client.http).await.unwrap();
-    let request = format!("{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+    let request =
+        format!("{head} HTTP/1.1\r\nhost: localhost\r\nte: trailers\r\nconnection: close, te\r\n");
     let request = match body {
         "" => format!("{request}\r\n"),
         body => format!("{request}content-length: {}\r\n\r\n{body}", body.len()),

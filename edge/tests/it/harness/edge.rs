@@ -13,13 +13,7 @@ use tidegate_contract::{
     surrogate_key::SurrogateKey,
     tier::TierKey,
 };
-use tidegate_edge::{
-    config::Config,
-    control,
-    listener::Protocol,
-    engine::Handles,
-    node::Node,
-};
+use tidegate_edge::{config::Config, control, engine::Handles, listener::Protocol, node::Node};
 
 use super::{
     client::{Answer, Ask, Client, Open},
