@@ -18,6 +18,7 @@ use super::super::{
     request::{content_length, join_cookies, take_expectation},
     stream::BodyLength,
 };
+use super::scan::plain_bytes;
 
 /// What a head says.
 #[derive(Debug, Clone)]
@@ -297,9 +298,9 @@ fn is_framing_in_disguise(name: &str) -> bool {
     matches!(name.replace('_', "-").as_str(), "content-length" | "transfer-encoding" | "host")
 }
 
-/// Where the line ends that begins at `at`; the scan has seen that every line ends with CR LF.
+/// Where the line ends that begins at `at`; the scan has seen that nothing but CR LF ends it.
 fn line_end(head: &[u8], at: usize) -> usize {
-    head[at..].iter().position(|byte| *byte == b'\r').map_or(head.len(), |length| at + length)
+    at + plain_bytes(&head[at..])
 }
 
 const fn tokens() -> [bool; 256] {

@@ -56,7 +56,7 @@ impl Scan {
         while self.at < input.len() {
             if !self.is_return {
                 let rest = &input[self.at..];
-                let plain = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
+                let plain = plain_bytes(rest);
                 self.at += plain;
                 self.check_size(limits)?;
                 let Some(special) = rest.get(plain) else { break };
@@ -104,13 +104,48 @@ impl Scan {
     }
 }
 
+/// How many bytes stand before the first control character other than HTAB; eight at a time, since this is most of what
+/// a head costs.
+pub(super) fn plain_bytes(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let bits = u64::from_le_bytes(*word);
+        let deletes = bits ^ (ONES * 0x7f);
+        // The high bit of every byte below a blank, and of every DEL; some more may be set behind the first one.
+        let below = bits.wrapping_sub(ONES * 0x20) & !bits;
+        let delete = deletes.wrapping_sub(ONES) & !deletes;
+        if (below | delete) & (ONES * 0x80) != 0
+            && let Some(at) = word.iter().position(|byte| is_special(*byte))
+        {
+            return place * 8 + at;
+        }
+    }
+    let at = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
+    text.len() - rest.len() + at
+}
+
 fn is_special(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
+/// A one in every byte of a word.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn eight_at_a_time_finds_what_one_at_a_time_finds(
+            text in prop::collection::vec(prop_oneof![8 => 0x20u8..0x7f, 1 => any::<u8>()], 0..60),
+        ) {
+            let expected = text.iter().position(|byte| is_special(*byte)).unwrap_or(text.len());
+            prop_assert_eq!(plain_bytes(&text), expected);
+        }
+    }
 
     const LIMITS: Limits = Limits { line_bytes_max: 20, bytes_max: 60, headers_max: 3 };
 
