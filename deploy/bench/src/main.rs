@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)] // the result is the output
 
 mod plan; // what is measured, in which order
+mod soak; // does memory grow?
 mod report; // medians, ratios, the table, JSON
 mod load; // the client: requests over H1, H2 and H3
 mod peer; // starts and stops the proxies
@@ -16,7 +17,7 @@ mod material; // certificate, objects, origin
 mod core; // which CPU runs what
 mod usage; // CPU time and memory of a process tree
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -58,6 +59,12 @@ struct Cli {
     /// Idle connections whose memory is measured; needs as many file descriptors.
     #[arg(long, default_value_t = 10_000)]
     idle: usize,
+    /// Instead of measuring: mixed traffic on the edge for so long, for example `24h`; fails when its memory grows.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    soak: Option<Duration>,
+    /// Growth of the edge's memory that a soak allows, in bytes an hour.
+    #[arg(long, default_value_t = 8 << 20)]
+    growth_max: u64,
     /// Writes every figure of every round to this file as well.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -71,14 +78,19 @@ fn main() -> Result<()> {
         .context("another crypto provider was installed first")?;
     let cores = core::Cores::split();
     cores.pin_client()?;
+    let programs = peer::Programs {
+        bin_dir: cli.bin_dir,
+        nginx: cli.nginx,
+        haproxy: cli.haproxy,
+        h2o: cli.h2o,
+        only: cli.peers,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(time) = cli.soak {
+        return runtime.block_on(soak::run(&programs, cores, time, cli.growth_max));
+    }
     let settings = Settings {
-        programs: peer::Programs {
-            bin_dir: cli.bin_dir,
-            nginx: cli.nginx,
-            haproxy: cli.haproxy,
-            h2o: cli.h2o,
-            only: cli.peers,
-        },
+        programs,
         h2load: load::h2load::find(&cli.h2load),
         rounds: cli.rounds,
         seconds: cli.seconds,
@@ -86,7 +98,6 @@ fn main() -> Result<()> {
         idle: cli.idle,
         cores,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let figures = runtime.block_on(plan::run(&settings))?;
     report::print(&figures);
     if let Some(path) = cli.json {

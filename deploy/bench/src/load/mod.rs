@@ -163,6 +163,22 @@ pub(crate) async fn open(
     Ok(open)
 }
 
+/// Opens connections, and leaves each in the middle of an answer.
+pub(crate) async fn leave_early(
+    protocol: Protocol,
+    target: &Target,
+    material: &Material,
+) -> Result<()> {
+    for _ in 0..CONNECTING {
+        let mut connection = Connection::open(protocol, target.addr, material).await?;
+        let whole = connection.get(target);
+        // Whether it is over by then does not matter.
+        let _ = tokio::time::timeout(Duration::from_millis(1), whole).await;
+        connection.close();
+    }
+    Ok(())
+}
+
 async fn sum(mut tasks: JoinSet<Result<u64>>) -> Result<u64> {
     let mut total = 0;
     while let Some(done) = tasks.join_next().await {

@@ -21,6 +21,7 @@ pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> R
         .arg(format!("listen.tls.key={:?}", material.key))
         .args(["--set", "process.log_level=\"warn\""])
         .args(["--set", "access_log=false"])
+        .args(["--set", "cache.memory=\"128MiB\""])
         .args(["--set", "listen.limits.requests_per_connection_max=100000000"])
         .stderr(Stdio::inherit())
         .spawn()

@@ -40,6 +40,15 @@ pub(crate) struct Peer {
 /// Starts one kind of server; `None` when it is not installed.
 type Start = fn(&Programs, &Material, Cores) -> Result<Option<Peer>>;
 
+/// Starts the edge alone.
+pub(crate) async fn start_edge(
+    programs: &Programs,
+    material: &Material,
+    cores: Cores,
+) -> Result<Peer> {
+    edge::start(programs, material, cores)?.once_listening().await
+}
+
 /// Starts the edge and every peer that is installed.
 pub(crate) async fn start_all(
     programs: &Programs,
@@ -48,7 +57,7 @@ pub(crate) async fn start_all(
 ) -> Result<Vec<Peer>> {
     let is_wanted =
         |name: &str| programs.only.is_empty() || programs.only.iter().any(|n| n == name);
-    let mut peers = vec![edge::start(programs, material, cores)?.once_listening().await?];
+    let mut peers = vec![start_edge(programs, material, cores).await?];
     let starts: [(&str, Start); 3] =
         [("nginx", nginx::start), ("haproxy", haproxy::start), ("h2o", h2o::start)];
     for (name, start) in starts.into_iter().filter(|(name, _)| is_wanted(name)) {
