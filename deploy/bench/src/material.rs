@@ -1,4 +1,4 @@
-//! What both proxies share: a certificate, the objects, and the origin that serves them.
+//! What all proxies share: a certificate, the objects, and the origin that serves them.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(crate) struct Material {
 
 impl Material {
     /// Makes a certificate for this run and starts the origin on a free loopback port.
-    pub(crate) async fn create() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let made =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
@@ -33,20 +33,33 @@ impl Material {
         std::fs::write(&key, made.signing_key.serialize_pem())?;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(made.cert.der().clone())?;
-        let client_tls =
+        let mut client_tls =
             rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        client_tls.resumption = rustls::client::Resumption::disabled();
+        let objects = dir.path().join("objects");
+        std::fs::create_dir(&objects)?;
+        for size in SIZES {
+            std::fs::write(objects.join(format!("{size}.bin")), vec![b'x'; size])?;
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let origin = listener.local_addr()?;
-        tokio::spawn(serve(listener));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // a thread of its own: the client's may be waiting for another program
+        std::thread::spawn(move || runtime.block_on(serve(listener)));
         Ok(Self { dir, certificate, key, origin, client_tls: Arc::new(client_tls) })
     }
 
-    pub(crate) fn client_tls(&self) -> &Arc<rustls::ClientConfig> {
-        &self.client_tls
+    /// A client's TLS for a protocol, which resumes nothing.
+    pub(crate) fn client_tls(&self, alpn: &[u8]) -> rustls::ClientConfig {
+        let mut tls = self.client_tls.as_ref().clone();
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        tls
     }
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: std::net::TcpListener) {
+    let listener = TcpListener::from_std(listener).expect("the runtime that this runs on");
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(async move {
             let service = service_fn(|request| async move { answer(&request) });

@@ -1,0 +1,138 @@
+//! One connection to a server, whatever its protocol; clones share it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::{Buf, Bytes};
+use http::{Request, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+
+use super::{Protocol, Target};
+use crate::material::Material;
+
+#[derive(Clone)]
+pub(crate) enum Connection {
+    /// One request at a time.
+    H1(Arc<Mutex<conn::http1::SendRequest<Empty<Bytes>>>>),
+    H2(conn::http2::SendRequest<Empty<Bytes>>),
+    H3(h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>, quinn::Endpoint),
+}
+
+impl Connection {
+    pub(crate) async fn open(
+        protocol: Protocol,
+        addr: SocketAddr,
+        material: &Material,
+    ) -> Result<Self> {
+        match protocol {
+            Protocol::H1 => {
+                let io = tls(addr, material.client_tls(b"http/1.1")).await?;
+                let (sender, connection) = conn::http1::handshake(io).await?;
+                tokio::spawn(connection);
+                Ok(Self::H1(Arc::new(Mutex::new(sender))))
+            }
+            Protocol::H2 => {
+                let io = tls(addr, material.client_tls(b"h2")).await?;
+                let (sender, connection) = conn::http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(1 << 20)
+                    .initial_connection_window_size(8 << 20)
+                    .handshake(io)
+                    .await?;
+                tokio::spawn(connection);
+                Ok(Self::H2(sender))
+            }
+            Protocol::H3 => h3(addr, material.client_tls(b"h3")).await,
+        }
+    }
+
+    /// One whole answer; gives back when its head was there.
+    pub(crate) async fn get(&mut self, target: &Target) -> Result<Instant> {
+        match self {
+            Self::H1(sender) => {
+                let mut sender = sender.lock().await;
+                sender.ready().await?;
+                let request = Request::get(&target.path).header("host", target.addr.to_string());
+                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await
+            }
+            Self::H2(sender) => {
+                let request = Request::get(absolute(target)).version(Version::HTTP_2);
+                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await
+            }
+            Self::H3(sender, _) => {
+                let request = Request::get(absolute(target)).version(Version::HTTP_3);
+                let mut stream = sender.send_request(request.body(())?).await?;
+                stream.finish().await?;
+                let answer = stream.recv_response().await?;
+                let first = Instant::now();
+                ensure!(answer.status() == 200, "answered {}", answer.status());
+                let mut got = 0;
+                while let Some(data) = stream.recv_data().await? {
+                    got += data.remaining();
+                }
+                ensure!(got == target.size, "{got} bytes instead of {}", target.size);
+                Ok(first)
+            }
+        }
+    }
+
+    /// Ends it as a client does that has what it wanted.
+    pub(crate) fn close(self) {
+        if let Self::H3(sender, endpoint) = self {
+            drop(sender);
+            endpoint.close(H3_NO_ERROR.into(), b"");
+        }
+    }
+}
+
+async fn tls(
+    addr: SocketAddr,
+    config: rustls::ClientConfig,
+) -> Result<TokioIo<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>> {
+    let stream = tokio::net::TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(HOST)?;
+    Ok(TokioIo::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+}
+
+async fn h3(addr: SocketAddr, tls: rustls::ClientConfig) -> Result<Connection> {
+    let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+    let connection = endpoint.connect(addr, HOST)?.await?;
+    let (mut driver, sender) = h3::client::builder()
+        .send_grease(false) // nginx resets requests that end in a frame it does not know
+        .build::<_, _, Bytes>(h3_quinn::Connection::new(connection))
+        .await
+        .context("HTTP/3 handshake")?;
+    tokio::spawn(async move { driver.wait_idle().await });
+    Ok(Connection::H3(sender, endpoint))
+}
+
+fn absolute(target: &Target) -> String {
+    format!("https://{}{}", target.addr, target.path)
+}
+
+async fn whole(answer: http::Response<hyper::body::Incoming>, size: usize) -> Result<Instant> {
+    let first = Instant::now();
+    ensure!(answer.status() == 200, "answered {}", answer.status());
+    let mut body = answer.into_body();
+    let mut got = 0;
+    while let Some(frame) = body.frame().await {
+        got += frame?.data_ref().map_or(0, Bytes::len);
+    }
+    ensure!(got == size, "{got} bytes instead of {size}");
+    Ok(first)
+}
+
+/// The name in the certificate. Requests name the address, as h2load does, so that all ask for the same object.
+const HOST: &str = "localhost";
+const H3_NO_ERROR: u32 = 0x100;
