@@ -47,7 +47,7 @@ fn headers() -> HeaderMap {
         ("cache-control", "public, max-age=31536000, immutable"),
         ("content-type", "video/mp4"),
         ("content-length", "204800"),
-        ("date", "Fri, 21 Nov 2025 02:57:00 GMT"),
+        ("date", httpdate::fmt_http_date(SystemTime::now()).as_str()),
         ("etag", "\"0123456789abcdef\""),
         ("surrogate-key", "media-018f rendition-018f-720p"),
     ]
