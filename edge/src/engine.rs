@@ -122,7 +122,15 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
         config: config.fetch.clone(),
         metrics: fetch::Metrics::register(registry),
     });
-    Ok(Handles { policy: PolicyHandle::default(), purges, lease, store, fetcher, upstreams, metrics })
+    Ok(Handles {
+        policy: PolicyHandle::default(),
+        purges,
+        lease,
+        store,
+        fetcher,
+        upstreams,
+        metrics,
+    })
 }
 
 /// The table of purges; kept beside the disk tier, if there is one, because what was purged must not come back with it.

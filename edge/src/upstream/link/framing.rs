@@ -31,21 +31,22 @@ pub(super) fn of_h1(
     headers: &HeaderMap,
 ) -> Result<Framing, Malformed> {
     let length = length(headers)?;
-    let is_chunked = is_chunked(headers)?;
-    if is_chunked && length.is_some() {
+    let coding = transfer_coding(headers)?;
+    if coding.is_some() && length.is_some() {
         return Err(Malformed("both content-length and transfer-encoding"));
     }
-    if is_chunked && !is_http_1_1 {
+    if coding.is_some() && !is_http_1_1 {
         return Err(Malformed("transfer-encoding in HTTP/1.0"));
     }
-    if is_without_body(method, status, length, is_chunked)? {
+    if is_without_body(method, status, length, coding.is_some())? {
         return Ok(Framing::Empty);
     }
-    Ok(match (is_chunked, length) {
-        (true, _) => Framing::Chunked,
-        (false, Some(0)) => Framing::Empty,
-        (false, Some(length)) => Framing::Length(length),
-        (false, None) => Framing::UntilClose,
+    Ok(match (coding, length) {
+        (Some(Coding::Chunked), _) => Framing::Chunked,
+        (None, Some(0)) => Framing::Empty,
+        (None, Some(length)) => Framing::Length(length),
+        (Some(Coding::Other), None) | (None, None) => Framing::UntilClose,
+        (Some(Coding::Other), Some(_)) => return Err(Malformed("two lengths")),
     })
 }
 
@@ -75,13 +76,28 @@ pub(super) fn length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     number.map(Some).ok_or(Malformed("content-length is too large"))
 }
 
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
+/// How a body is coded for the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    /// One that nobody here knows; its body ends with the connection (RFC 9112 6.3).
+    Other,
+}
+
+fn transfer_coding(headers: &HeaderMap) -> Result<Option<Coding>, Malformed> {
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(value) = values.next() else { return Ok(false) };
-    if values.next().is_none() && value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        Ok(true)
-    } else {
-        Err(Malformed("transfer-encoding is not chunked"))
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Malformed("two transfer-encodings"));
+    }
+    let name = value.as_bytes().to_ascii_lowercase();
+    let is_token = !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric);
+    match &name[..] {
+        b"chunked" => Ok(Some(Coding::Chunked)),
+        // Readers disagree on these: long obsolete, or written by who means something else.
+        b"identity" | b"close" | b"none" => Err(Malformed("transfer-encoding without meaning")),
+        _ if is_token && !name.windows(5).any(|part| part == b"chunk") => Ok(Some(Coding::Other)),
+        _ => Err(Malformed("transfer-encoding is not chunked alone")),
     }
 }
 
@@ -127,6 +143,7 @@ mod tests {
             (Method::GET, 200, vec![(CL, "0")], Framing::Empty),
             (Method::GET, 200, vec![(TE, "Chunked")], Framing::Chunked),
             (Method::GET, 200, vec![], Framing::UntilClose),
+            (Method::GET, 200, vec![(TE, "xyz")], Framing::UntilClose),
             (Method::HEAD, 200, vec![(CL, "5")], Framing::Empty),
             (Method::HEAD, 200, vec![(TE, "chunked")], Framing::Empty),
             (Method::GET, 304, vec![(CL, "5")], Framing::Empty),
@@ -153,6 +170,9 @@ mod tests {
             (200, true, vec![(TE, "gzip, chunked")]),
             (200, true, vec![(TE, "chunked"), (TE, "chunked")]),
             (200, true, vec![(TE, "identity")]),
+            (200, true, vec![(TE, "xchunked")]),
+            (200, true, vec![(TE, "xyz"), (CL, "5")]),
+            (200, true, vec![(TE, "chunked;q=1")]),
             (200, false, vec![(TE, "chunked")]),
             (204, true, vec![(CL, "5")]),
             (204, true, vec![(TE, "chunked")]),

@@ -69,7 +69,7 @@ pub(super) struct Permit {
 pub(super) struct Load {
     /// Requests that may be under way.
     pub(super) max: u32,
-    /// Whether there is nobody else to ask, so that even one that fails is tried, by one request at a time.
+    /// Whether there is nobody else to ask, so that even one that fails is tried, by a few requests at a time.
     pub(super) is_last_resort: bool,
     /// Whether the time to its answer says something about it.
     pub(super) is_timed: bool,
@@ -190,7 +190,11 @@ impl Standings {
         let is_trial = match state.stand(self.clock.now()) {
             Stand::Closed => false,
             Stand::HalfOpen if !state.is_tried => true,
-            Stand::Open if load.is_last_resort && !state.is_tried => true,
+            Stand::HalfOpen | Stand::Open
+                if load.is_last_resort && state.in_flight < LAST_RESORT_ASKS_MAX =>
+            {
+                !state.is_tried
+            }
             Stand::HalfOpen | Stand::Open => return Admission::Open,
         };
         if state.in_flight >= load.max {
@@ -316,6 +320,10 @@ impl Drop for Waiting<'_> {
 /// Upstreams that are remembered before idle ones are forgotten.
 const RECORDS_MAX: usize = 4096;
 
+/// Requests that try an upstream that fails while there is nobody else to ask: enough that one bad path does not take
+/// all others with it, and few for a server that is down.
+const LAST_RESORT_ASKS_MAX: u32 = 16;
+
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -362,13 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn when_there_is_nobody_else_one_at_a_time_tries_it_at_once() {
+    fn when_there_is_nobody_else_a_few_at_a_time_try_it_at_once() {
         let (standings, _clock) = standings();
         break_it(&standings);
-        let last = Load { is_last_resort: true, ..LOAD };
-        let trial = permit(&standings, last).unwrap();
+        let last = Load { is_last_resort: true, max: 100, ..LOAD };
+        let mut trials: Vec<_> =
+            (0..LAST_RESORT_ASKS_MAX).map(|_| permit(&standings, last).unwrap()).collect();
         assert!(permit(&standings, last).is_none());
-        drop(trial);
+        trials.clear();
         permit(&standings, last).unwrap().answered(false);
         assert!(permit(&standings, LOAD).is_some());
     }
