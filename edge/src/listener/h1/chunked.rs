@@ -213,13 +213,16 @@ mod tests {
 
     use super::*;
 
-    /// The content, and what was left behind the end; `None` when the body does not end.
-    fn read(text: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    /// The content, and what was left behind the end.
+    type Read = (Vec<u8>, Vec<u8>);
+
+    /// `None` when the body does not end.
+    fn read(text: &[u8]) -> Result<Option<Read>, Refusal> {
         read_cut(text, &[text.len()])
     }
 
     /// As [`read`], with the input coming in pieces of these lengths.
-    fn read_cut(text: &[u8], cuts: &[usize]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    fn read_cut(text: &[u8], cuts: &[usize]) -> Result<Option<Read>, Refusal> {
         let (mut chunks, mut input, mut content) = (Chunks::default(), BytesMut::new(), Vec::new());
         let mut rest = text;
         for cut in cuts.iter().copied().chain([usize::MAX]) {
