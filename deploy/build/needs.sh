@@ -41,6 +41,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+# Where rustup puts it; a shell that was open before does not look there.
+PATH=$HOME/.cargo/bin:$PATH
 has_rust() {
   command -v cargo >/dev/null || return 1
   local have
@@ -51,3 +53,5 @@ if ! has_rust; then
   echo "installing Rust by rustup"
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal --component clippy,rustfmt
 fi
+
+[ "$purpose" != test ] || "$(dirname "$0")/dash-schema.sh" >/dev/null

@@ -1,19 +1,24 @@
 //! CPU time of a whole transcode against the ffmpeg command with the same libraries, ladder, preset and clip.
 //!
 //! Both decode once and make all H.264 rungs and the sound; ours also packages and writes segments. Runs alternate,
-//! so that what else the machine does hits both. The figure that counts is the ratio of the medians.
+//! so that what else the machine does hits both, and each round begins with another one: whoever comes after a rest
+//! pays for memory that a hypervisor had taken back. The figure that counts is the ratio of the medians.
 //!
-//! Ours runs twice: with the default `lag_bytes_max`, which makes 360p whole long before 1080p at the price of
-//! frames that have left the processor's caches, and in step, as ffmpeg does it.
+//! Ours runs once for each `lag_bytes_max`: the larger it is, the earlier 360p is whole, and the more frames have left
+//! the processor's caches and the kernel's hands before they are used. `playable` is the part of the run's time after
+//! which the smallest rendition and the sound were stored.
 //!
 //! ```text
-//! cargo bench -p tidegate-packager --bench transcode            a generated clip
+//! cargo bench -p tidegate-packager --bench transcode            a generated clip, the default and in step
 //! TIDEGATE_MEDIA=clip.mp4 cargo bench …                         another one
+//! TIDEGATE_LAG=32MiB,128MiB,1GiB cargo bench …                  other limits
+//! TIDEGATE_RUNS=7 cargo bench …                                 more runs, for smaller differences
 //! ```
 
 #![expect(clippy::print_stdout, reason = "the table is this program's purpose")]
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     path::{Path, PathBuf},
     process::Command,
@@ -21,7 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
+use bytesize::ByteSize;
 use object_store::local::LocalFileSystem;
 use prometheus::Registry;
 use tidegate_contract::{
@@ -31,6 +37,7 @@ use tidegate_contract::{
 use tidegate_packager::{
     assembly::{Assembly, Event},
     ladder::{self, RunPlan},
+    media::Rendition,
     metrics::Metrics,
     output::Output,
     store::Store,
@@ -38,11 +45,23 @@ use tidegate_packager::{
     worker_process::{Config, WORKER, WorkerProcess},
 };
 
+/// Ours with a limit, or the peer.
+type Contender = Option<ByteSize>;
+
 /// What one run cost.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     cpu: f64,
     wall: f64,
+    /// Of the wall time, in percent; the peer tells nothing before its end.
+    playable: f64,
+}
+
+/// What a run of ours was.
+struct Packaged {
+    probe: Probe,
+    plan: RunPlan,
+    playable: Duration,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -53,37 +72,77 @@ fn main() -> anyhow::Result<()> {
         None => generate(folder.path())?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut plan = None;
-    let ways = [("tidegate", Config::default().lag_bytes_max.as_u64()), ("in step", IN_STEP_BYTES)];
-    let (mut ours, mut peers) = ([Vec::new(), Vec::new()], Vec::new());
-    println!("clip {}, {} runs each", clip.display(), RUNS);
-    for run in 1..=RUNS {
-        for ((name, lag_bytes), costs) in ways.into_iter().zip(&mut ours) {
-            let out = folder.path().join(format!("ours-{run}-{lag_bytes}"));
-            let cost = measure(|| {
-                plan = Some(runtime.block_on(package(&worker, &clip, &out, lag_bytes))?);
-                Ok(())
-            })?;
-            println!("run {run}  {name:<8}  cpu {:6.2} s  wall {:6.2} s", cost.cpu, cost.wall);
-            costs.push(cost);
+    let ways = ways()?;
+    let runs = std::env::var("TIDEGATE_RUNS").map_or(Ok(RUNS), |runs| runs.parse())?;
+    println!("clip {}, {runs} runs each", clip.display());
+    // Not counted: gives the peer its plan, and the clip is in memory from here on.
+    let Packaged { probe, plan, .. } =
+        runtime.block_on(package(&worker, &clip, &folder.path().join("first"), ways[0]))?;
+    let mut contenders: Vec<_> = ways.into_iter().map(Some).chain([None]).collect();
+    let mut costs: Vec<(Contender, Cost)> = Vec::new();
+    for run in 1..=runs {
+        for &contender in &contenders {
+            let out = folder.path().join("out");
+            let cost = match contender {
+                Some(lag) => {
+                    let mut packaged = None;
+                    let cost = measure(|| {
+                        packaged = Some(runtime.block_on(package(&worker, &clip, &out, lag))?);
+                        Ok(())
+                    })?;
+                    let playable = packaged.map_or(0.0, |run| run.playable.as_secs_f64());
+                    Cost { playable: 100.0 * playable / cost.wall, ..cost }
+                }
+                None => {
+                    std::fs::create_dir(&out)?;
+                    let mut peer = peer(&clip, &out, &probe, &plan);
+                    measure(|| {
+                        ensure!(peer.status()?.success(), "ffmpeg failed");
+                        Ok(())
+                    })?
+                }
+            };
+            std::fs::remove_dir_all(&out)?;
+            print(run, &name(contender), &cost);
+            costs.push((contender, cost));
         }
-        let (probe, plan) = plan.as_ref().context("the first run made a plan")?;
-        let out = folder.path().join(format!("peer-{run}"));
-        std::fs::create_dir(&out)?;
-        let mut peer = peer(&clip, &out, probe, plan);
-        let cost = measure(|| {
-            ensure!(peer.status()?.success(), "ffmpeg failed");
-            Ok(())
-        })?;
-        println!("run {run}  ffmpeg    cpu {:6.2} s  wall {:6.2} s", cost.cpu, cost.wall);
-        peers.push(cost);
+        contenders.rotate_left(1);
     }
-    for ((name, _), costs) in ways.iter().zip(&ours) {
-        let ratio = |value: fn(&Cost) -> f64| median(costs, value) / median(&peers, value);
-        let (cpu, wall) = (ratio(|cost| cost.cpu), ratio(|cost| cost.wall));
-        println!("ratio  {name:<8}  cpu {cpu:.3}  wall {wall:.3}");
-    }
+    report(&costs);
     Ok(())
+}
+
+/// Each limit against the peer.
+fn report(costs: &[(Contender, Cost)]) {
+    let of = |contender, value: fn(&Cost) -> f64| {
+        median(costs.iter().filter(|(of, _)| *of == contender).map(|(_, cost)| value(cost)))
+    };
+    let contenders: BTreeSet<_> = costs.iter().map(|(contender, _)| *contender).collect();
+    for contender in contenders.into_iter().filter(Option::is_some) {
+        let ratio = |value| of(contender, value) / of(None, value);
+        let (cpu, wall) = (ratio(|cost| cost.cpu), ratio(|cost| cost.wall));
+        let playable = of(contender, |cost| cost.playable);
+        let name = name(contender);
+        println!("ratio  {name:<10}  cpu {cpu:.3}  wall {wall:.3}  playable {playable:.0} %");
+    }
+}
+
+fn name(contender: Contender) -> String {
+    contender.map_or_else(|| "ffmpeg".to_owned(), |lag| lag.to_string())
+}
+
+/// The limits to measure, the default first.
+fn ways() -> anyhow::Result<Vec<ByteSize>> {
+    let Ok(list) = std::env::var("TIDEGATE_LAG") else {
+        return Ok(vec![Config::default().lag_bytes_max, IN_STEP]);
+    };
+    list.split(',').map(|size| size.parse().map_err(|error| anyhow!("{size}: {error}"))).collect()
+}
+
+fn print(run: usize, name: &str, Cost { cpu, wall, playable }: &Cost) {
+    println!(
+        "run {run}  {name:<10}  cpu {cpu:6.2} s  wall {wall:6.2} s  playable {playable:3.0} %"
+    );
 }
 
 /// The real worker in this program's profile, built when needed.
@@ -101,10 +160,10 @@ fn worker() -> anyhow::Result<PathBuf> {
 
 fn generate(folder: &Path) -> anyhow::Result<PathBuf> {
     let path = folder.join("clip.mp4");
-    let picture = "testsrc2=size=1080x1920:rate=30:duration=10,noise=alls=6:allf=t";
+    let picture = "testsrc2=size=1080x1920:rate=30:duration=20,noise=alls=6:allf=t";
     let status = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", picture])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:duration=10", "-c:a", "aac"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:duration=20", "-c:a", "aac"])
         .args(["-c:v", "libx264", "-preset", "ultrafast", "-crf", "18", "-pix_fmt", "yuv420p"])
         .arg(&path)
         .status()?;
@@ -117,8 +176,9 @@ async fn package(
     worker: &Path,
     clip: &Path,
     out: &Path,
-    lag_bytes_max: u64,
-) -> anyhow::Result<(Probe, RunPlan)> {
+    lag: ByteSize,
+) -> anyhow::Result<Packaged> {
+    let began = Instant::now();
     std::fs::create_dir(out)?;
     let store = Store::of(Arc::new(LocalFileSystem::new_with_prefix(out)?));
     let metrics = Metrics::register(&Registry::new());
@@ -129,7 +189,7 @@ async fn package(
         pixels_max: 10_000_000,
         tracks_max: 32,
         fps_max: 60,
-        lag_bytes_max,
+        lag_bytes_max: lag.as_u64(),
         threads: config.threads(),
     };
     let mut worker = WorkerProcess::start(worker, &config, File::open(clip)?, order).await?;
@@ -142,15 +202,23 @@ async fn package(
     worker.send(&Frame::Plan(plan.plan.clone())).await?;
     let longest = Duration::from_secs(3600);
     let mut assembly = Assembly::new(plan.clone(), track::Config::default(), longest);
+    let mut playable = None;
     loop {
         match assembly.take(worker.next().await?, &mut output).await? {
+            Event::RenditionFinished => {
+                let plays =
+                    !assembly.awaits_audio() && assembly.renditions().any(Rendition::is_video);
+                if plays && playable.is_none() {
+                    playable = Some(began.elapsed());
+                }
+            }
             Event::Done => break,
             Event::Failed { detail, .. } => anyhow::bail!("the worker failed: {detail}"),
             _ => {}
         }
     }
     worker.finish().await;
-    Ok((probe, plan))
+    Ok(Packaged { probe, plan, playable: playable.context("nothing plays")? })
 }
 
 /// The same plan for the ffmpeg command.
@@ -189,7 +257,8 @@ fn peer(clip: &Path, out: &Path, probe: &Probe, plan: &RunPlan) -> Command {
 fn measure(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Cost> {
     let (cpu, began) = (cpu_seconds()?, Instant::now());
     work()?;
-    Ok(Cost { cpu: cpu_seconds()? - cpu, wall: began.elapsed().as_secs_f64() })
+    let wall = began.elapsed().as_secs_f64();
+    Ok(Cost { cpu: cpu_seconds()? - cpu, wall, playable: 100.0 })
 }
 
 /// CPU time of this process and of its children that have ended.
@@ -202,14 +271,14 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
-fn median(costs: &[Cost], value: fn(&Cost) -> f64) -> f64 {
-    let mut values: Vec<f64> = costs.iter().map(value).collect();
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 const RUNS: usize = 3;
 /// About ten frames: no rendition gets ahead.
-const IN_STEP_BYTES: u64 = 32 * 1024 * 1024;
+const IN_STEP: ByteSize = ByteSize::mib(32);
 /// The same on every Linux: USER_HZ.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -43,7 +43,9 @@ pub struct Config {
     pub allow_gpu: bool,
     /// Threads for decoder and encoders of one worker; 0: as many as there are cores.
     pub threads: u32,
-    /// Decoded picture that may wait for slower encoders: lets the small rungs run ahead of the big ones.
+    /// Decoded picture that may wait for slower encoders: lets the small rungs run ahead of the big ones. Every byte of
+    /// it is memory that each job touches anew: 1 GiB lets 360p of short videos play twice as early and costs 1 to 2 %
+    /// of the CPU time.
     pub lag_bytes_max: ByteSize,
     /// Time that every run gets, whatever its length; also the limit for looking at an upload.
     #[serde(with = "humantime_serde")]
@@ -90,7 +92,7 @@ impl Default for Config {
             unsandboxed: false,
             allow_gpu: false,
             threads: 0,
-            lag_bytes_max: ByteSize::gib(1),
+            lag_bytes_max: ByteSize::mib(128),
             deadline_base: Duration::from_secs(60),
             deadline_factor: 60,
         }

@@ -2,28 +2,14 @@
 //!
 //! These run the real worker in its sandbox and need the `ffmpeg` and `ffprobe` commands.
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::path::Path;
 
-use object_store::local::LocalFileSystem;
-use prometheus::Registry;
 use tempfile::TempDir;
-use tidegate_contract::{
-    id::MediaId,
-    package_job::{FailureReason, Publication},
-    worker_frame::{Frame, Sample, TrackPlan, WorkerOrder},
-};
-use tidegate_packager::{
-    assembly::{Assembly, Event},
-    ladder,
-    metrics::Metrics,
-    output::Output,
-    store::Store,
-    track,
-    worker_process::{self, WorkerProcess},
-};
+use tidegate_contract::package_job::{FailureReason, Publication};
 
 use crate::harness::{
     FakeOrigin, TestPackager,
+    encoded::{self, Family},
     media::{clip, frame_hashes, stream_values, sync_times},
     real_worker, serve,
 };
@@ -126,90 +112,20 @@ async fn damaged_uploads_end_in_a_reason() {
     }
 }
 
-/// Runs the worker's plan for an upload through an assembly, keeping what the encoder gave for the first track.
-async fn tap(upload: &Path, origin: &FakeOrigin) -> Vec<u8> {
-    let config = worker_process::Config { threads: 2, ..Default::default() };
-    let order = WorkerOrder {
-        duration_ms_max: 60_000,
-        pixels_max: 10_000_000,
-        tracks_max: 8,
-        fps_max: 60,
-        lag_bytes_max: 1 << 28,
-        threads: 2,
-    };
-    let source = File::open(upload).expect("the upload");
-    let mut worker =
-        WorkerProcess::start(&real_worker(), &config, source, order).await.expect("a worker");
-    let Frame::Probe(probe) = worker.next().await.expect("a frame") else { panic!("no probe") };
-    let ladder = ladder::Config { h264_preset: "veryfast".into(), ..Default::default() };
-    let plan = ladder::h264(&ladder, &probe).expect("a plan");
-    assert!(matches!(plan.plan.tracks[0], TrackPlan::Video { .. }));
-    worker.send(&Frame::Plan(plan.plan.clone())).await.expect("sent");
-
-    let root = origin.object("");
-    std::fs::create_dir_all(&root).expect("a folder");
-    let store = Store::of(Arc::new(LocalFileSystem::new_with_prefix(root).expect("a folder")));
-    let media = MediaId::parse("m1").expect("an id");
-    let metrics = Metrics::register(&Registry::new());
-    let mut output = Output::new(store, media, 1, metrics, u64::MAX);
-    let mut assembly = Assembly::new(plan, track::Config::default(), Duration::from_secs(60));
-    let mut stream = Vec::new();
-    loop {
-        let frame = worker.next().await.expect("a frame");
-        match &frame {
-            Frame::Track(start) if start.track == 0 => parameter_sets(&start.init_hex, &mut stream),
-            Frame::Sample(sample) if sample.track == 0 => annex_b(sample, &mut stream),
-            _ => {}
-        }
-        if assembly.take(frame, &mut output).await.expect("taken") == Event::Done {
-            return stream;
-        }
-    }
-}
-
-/// The parameter sets of a minted init segment, behind start codes.
-fn parameter_sets(init_hex: &str, stream: &mut Vec<u8>) {
-    let init = hex::decode(init_hex).expect("hex");
-    let at = init.windows(4).position(|word| word == b"avcC").expect("an avcC") + 4;
-    let avcc = &init[at..];
-    let mut rest = &avcc[5..];
-    for mask in [0x1f, 0xff] {
-        let (&count, mut sets) = rest.split_first().expect("a count");
-        for _ in 0..count & mask {
-            let length = usize::from(u16::from_be_bytes([sets[0], sets[1]]));
-            stream.extend([0, 0, 0, 1]);
-            stream.extend(&sets[2..2 + length]);
-            sets = &sets[2 + length..];
-        }
-        rest = sets;
-    }
-}
-
-/// A sample with start codes, whichever form the worker gave it in.
-fn annex_b(sample: &Sample, stream: &mut Vec<u8>) {
-    if sample.data.starts_with(&[0, 0, 0, 1]) && sample.data[4] != 0 {
-        return stream.extend(&sample.data);
-    }
-    let mut rest = &sample.data[..];
-    while let Some((head, body)) = rest.split_first_chunk::<4>() {
-        let (unit, next) = body.split_at(u32::from_be_bytes(*head) as usize);
-        stream.extend([0, 0, 0, 1]);
-        stream.extend(unit);
-        rest = next;
-    }
-}
-
 #[tokio::test]
 async fn packaging_changes_no_frame_that_the_encoder_gave() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let origin = FakeOrigin::start().await;
-    let upload = clip(folder.path(), "640x360", "25", 5, true).await;
-    let stream = tap(&upload, &origin).await;
-    let raw = folder.path().join("raw.h264");
-    std::fs::write(&raw, stream).expect("written");
-    let encoded = frame_hashes(&raw.display().to_string(), &["-f", "h264"], "0:v:0").await;
-    let packaged = whole(&origin, "360p", &folder);
-    let packaged = frame_hashes(&packaged.display().to_string(), &[], "0:v:0").await;
-    assert_eq!(encoded.len(), 125);
-    assert_eq!(packaged, encoded);
+    for (family, rendition) in [(Family::H264, "360p"), (Family::Hevc, "hevc-360p")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let origin = FakeOrigin::start().await;
+        let upload = clip(folder.path(), "640x360", "25", 5, true).await;
+        let stream = encoded::tap(family, &upload, &origin.object("")).await;
+        let raw = folder.path().join("raw");
+        std::fs::write(&raw, stream).expect("written");
+        let options = ["-f", family.raw_format()];
+        let encoded = frame_hashes(&raw.display().to_string(), &options, "0:v:0").await;
+        let packaged = whole(&origin, rendition, &folder);
+        let packaged = frame_hashes(&packaged.display().to_string(), &[], "0:v:0").await;
+        assert_eq!(encoded.len(), 125, "{family:?}");
+        assert_eq!(packaged, encoded, "{family:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod fake_origin; // the job API in memory, with the fencing of the real one
 mod packager; // a packager in this process
+pub(crate) mod encoded; // what the encoder gave, as a raw stream
 pub(crate) mod media; // the ffmpeg and ffprobe commands
 mod server; // what was published, over HTTP
 mod program; // binaries that cargo builds
