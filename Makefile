@@ -9,8 +9,10 @@ VIDEO ?=
 DATA ?= data/demo
 PART ?= contract
 TARGET ?= frame
+TIME ?= 24h
+ARGS ?=
 
-.PHONY: help demo build test check fix bench fuzz web needs needs-test
+.PHONY: help demo build test check fix bench bench-edge soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
@@ -18,6 +20,8 @@ help:
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
 	@echo "make bench         benchmarks against plain peers"
+	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
+	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
 	@echo "make fuzz PART=contract|edge|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
 
 # -- what users run
@@ -47,6 +51,15 @@ fix:
 bench:
 	deploy/build/needs.sh bench
 	deploy/build/bench.sh
+
+bench-edge:
+	deploy/build/needs.sh bench
+	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
+	target/release/tidegate-bench $(ARGS)
+
+soak:
+	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
+	target/release/tidegate-bench --soak $(TIME)
 
 fuzz:
 	cargo +nightly fuzz run --fuzz-dir $(PART)/fuzz $(TARGET)

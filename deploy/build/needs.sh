@@ -15,7 +15,7 @@ if [ "$purpose" != build ]; then
   # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD
   packages+=(chromium ffmpeg libxml2-utils)
 fi
-[ "$purpose" != bench ] || packages+=(nginx-light)
+[ "$purpose" != bench ] || packages+=(nginx-light haproxy h2o nghttp2-client)
 # Whoever has a node of their own keeps it: Debian's npm would replace it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
