@@ -10,6 +10,7 @@ mod segmenter; // where segments begin
 mod segment; // styp, moof, mdat
 mod init; // ftyp, moov
 mod sample_entry; // the worker's minted init segment, checked
+mod minted; // the way to the sample entry, past everything that nobody needs
 mod nal; // lengths before NAL units
 
 pub use init::init_segment;

@@ -1,9 +1,11 @@
 //! The worker's minted init segment, checked: one sample entry of the kind, size and codec that were ordered.
 //!
 //! The entry is the only part of the worker's container bytes that reaches a player, so it is parsed to plain
-//! values here and written anew; boxes that the parser does not know are dropped with the rest.
+//! values here and written anew; boxes that we do not write are dropped with the rest, unseen.
 
-use mp4_atom::{Any, Codec, DecodeMaybe, Error as AtomError};
+use mp4_atom::{Codec, Error as AtomError};
+
+use super::minted::Minted;
 
 /// What was ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,19 +134,11 @@ impl SampleEntry {
 }
 
 fn only_entry(init: &[u8]) -> Result<Codec, EntryError> {
-    let mut rest = init;
-    while let Some(atom) = Any::decode_maybe(&mut rest)? {
-        let Any::Moov(moov) = atom else { continue };
-        let tracks = moov.trak.len();
-        let mut entries = moov.trak.into_iter().flat_map(|trak| trak.mdia.minf.stbl.stsd.codecs);
-        return match (tracks, entries.next(), entries.next()) {
-            (1, Some(codec), None) => Ok(codec),
-            (tracks, first, _) => {
-                Err(EntryError::Count { tracks, entries: usize::from(first.is_some()) })
-            }
-        };
+    let Minted { tracks, entries } = Minted::read(init)?;
+    match (tracks, &entries[..]) {
+        (1, [entry]) => entry.codec()?.ok_or(EntryError::Codec),
+        _ => Err(EntryError::Count { tracks, entries: entries.len() }),
     }
-    Err(EntryError::Count { tracks: 0, entries: 0 })
 }
 
 fn avc_string(avcc: &mp4_atom::Avcc) -> String {
