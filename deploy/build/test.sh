@@ -23,7 +23,7 @@ cargo xtask docs --check
 step "units, stories and the whole system"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --locked --workspace 2>&1 | tee "$log"
+cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
 
 step "done"
 awk '/^test result:/ { passed += $4; failed += $6 }

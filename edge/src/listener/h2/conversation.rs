@@ -123,7 +123,10 @@ impl<A: App> Conversation<A> {
             match self.gather.poll_push(cx) {
                 Poll::Ready(Ok(())) => {
                     self.is_blocked = false;
-                    self.exchanges.order().drained();
+                    if self.exchanges.order().drained() {
+                        // After the streams that have room again.
+                        cx.waker().wake_by_ref();
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "H2 connection broke");

@@ -261,7 +261,10 @@ impl Inner {
                     Poll::Ready(None) => {
                         return Poll::Ready(Err(StreamLost("stream closed".into())));
                     }
-                    Poll::Pending => return self.poll_slow(cx),
+                    Poll::Pending => {
+                        exchanges.order().blocked(self.id, urgency);
+                        return self.poll_slow(cx);
+                    }
                 }
             }
             let length = data.len().min(capacity).min(FRAME_BYTES);
@@ -269,7 +272,7 @@ impl Inner {
             let is_end = is_last && data.is_empty();
             let is_done = data.is_empty();
             response.send_data(piece, is_end).map_err(lost)?;
-            exchanges.order().queued(urgency, length);
+            exchanges.order().queued(self.id, urgency, length);
             self.sent += length as u64;
             if self.taking.is_waiting() {
                 self.taking.moved(length, Instant::now());
