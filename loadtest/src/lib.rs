@@ -1,0 +1,19 @@
+//! The load rig: sessions begin by schedule, each a player with connections of its own kind; what they meet is measured.
+//!
+//! ```text
+//! command ─ flags, exit codes
+//!    │
+//!  fleet ─ several machines, one run
+//!    │
+//!   run ─ schedule ─▶ sessions ─▶ results ─▶ output
+//!            │           │
+//!   arrival, catalogue   player ◀── events, requests ──▶ net
+//! ```
+//!
+//! Players, arrivals, manifests and results know neither sockets nor clocks.
+
+pub mod player;
+pub mod manifest;
+pub mod net;
+pub mod results;
+pub mod kind;

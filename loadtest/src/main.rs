@@ -1,0 +1,3 @@
+//! `tidegate-load`: see `lib.rs`.
+
+fn main() {}

@@ -1,0 +1,111 @@
+//! A histogram over a wide range of values with 3 digits (HdrHistogram), written in its V2 form in base64.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use serde::{Deserialize, Serialize, de::Error as _, ser::Error as _};
+
+/// Counts of values from 0 to 2^62; the unit is in the name of the field that holds it.
+#[derive(Debug, Clone)]
+pub struct Histogram(hdrhistogram::Histogram<u64>);
+
+impl Histogram {
+    /// Adds a value. Larger values than the largest count as the largest.
+    pub fn record(&mut self, value: u64) {
+        self.0.saturating_record(value.min(VALUE_MAX));
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both take the same range and resize themselves");
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The value below which this share (0 to 1) of all values lies; `None` without values.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(share))
+    }
+
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.mean())
+    }
+
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.max())
+    }
+
+    /// Values and how often they came, ascending.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+    }
+
+    /// For what the crate itself writes, as `.hgrm` is.
+    #[must_use]
+    pub fn inner(&self) -> &hdrhistogram::Histogram<u64> {
+        &self.0
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        let mut inner = hdrhistogram::Histogram::new(DIGITS).expect("3 digits are allowed");
+        inner.auto(true);
+        Self(inner)
+    }
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&self.0, &mut bytes).map_err(S::Error::custom)?;
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64_STANDARD.decode(text).map_err(D::Error::custom)?;
+        let mut inner: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(D::Error::custom)?;
+        inner.auto(true);
+        Ok(Self(inner))
+    }
+}
+
+const DIGITS: u8 = 3;
+const VALUE_MAX: u64 = 1 << 62;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_being_written_and_merges_exactly() {
+        let (mut a, mut b, mut all) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
+        for value in [0, 1, 999, 5_000_000, u64::MAX] {
+            a.record(value);
+            all.record(value);
+        }
+        for value in 0..2_000 {
+            b.record(value * value);
+            all.record(value * value);
+        }
+        let json = serde_json::to_string(&a).unwrap();
+        let mut merged: Histogram = serde_json::from_str(&json).unwrap();
+        merged.merge(&b);
+        assert!(merged.counts().eq(all.counts()));
+        assert_eq!(merged.count(), 2_005);
+        assert_eq!(Histogram::default().quantile(0.5), None);
+        assert!(serde_json::from_str::<Histogram>("\"AAAA\"").is_err());
+    }
+}

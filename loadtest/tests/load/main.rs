@@ -1,0 +1,1 @@
+//! The rig as its users meet it.
