@@ -7,8 +7,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 VIDEO ?=
 DATA ?= data/demo
-PART ?= contract
-TARGET ?= frame
+PART ?=
+TARGET ?=
 TIME ?= 24h
 ARGS ?=
 
@@ -22,7 +22,7 @@ help:
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
-	@echo "make fuzz PART=contract|edge|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
+	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
 
 # -- what users run
 
@@ -61,8 +61,9 @@ soak:
 	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
 	target/release/tidegate-bench --soak $(TIME)
 
+fuzz: TIME = 60
 fuzz:
-	cargo +nightly fuzz run --fuzz-dir $(PART)/fuzz $(TARGET)
+	deploy/build/fuzz.sh $(TIME) "$(PART)" "$(TARGET)"
 
 # -- what both need
 

@@ -25,6 +25,9 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
 
+step "fuzz"
+deploy/build/fuzz.sh 60
+
 step "done"
 awk '/^test result:/ { passed += $4; failed += $6 }
      /^[0-9]+ stories told/ { passed += $1 } # the whole system has a harness of its own; one that fails ends this script

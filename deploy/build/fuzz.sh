@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Fuzzes every parser for SECONDS each (first argument, 60), two at a time; fails when one crashes, hangs or grows.
+# PART and TARGET (arguments 2 and 3) choose one. Needs only the stable toolchain: libFuzzer's counters are an LLVM pass
+# that stable knows, and the code under test is safe Rust, so that panics, overflows and time are what is looked for.
+# `cargo fuzz` works on the same crates where a nightly toolchain is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+seconds=${1:-60} part=${2:-} target=${3:-}
+host=$(rustc -vV | sed -n 's/^host: //p')
+export CARGO_TARGET_DIR=$PWD/target/fuzz
+export CARGO_PROFILE_RELEASE_{DEBUG_ASSERTIONS,OVERFLOW_CHECKS}=true
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0
+flags=(--cfg fuzzing -Cpasses=sancov-module)
+for pass in level=4 inline-8bit-counters pc-table trace-compares; do
+  flags+=("-Cllvm-args=-sanitizer-coverage-$pass")
+done
+# Not for build scripts and macros, which `--target` leaves out.
+export RUSTFLAGS="${flags[*]}"
+
+targets=()
+for fuzz in ${part:-*}/fuzz; do
+  # The versions that the programs have; what only fuzzing needs is added to the copy.
+  cp Cargo.lock "$fuzz/Cargo.lock"
+  cargo build --release --quiet --target "$host" --manifest-path "$fuzz/Cargo.toml" ${target:+--bin "$target"}
+  for file in "$fuzz"/fuzz_targets/${target:-*}.rs; do targets+=("$fuzz $(basename "$file" .rs)"); done
+done
+
+one() {
+  fuzz=$1 name=$2
+  corpus=$CARGO_TARGET_DIR/corpus/$name crashes=$CARGO_TARGET_DIR/crashes/
+  mkdir -p "$corpus" "$crashes"
+  # What is kept in the repository is read, what is found goes to the first folder.
+  seeds=() ; [ ! -d "$fuzz/seeds/$name" ] || seeds=("$fuzz/seeds/$name")
+  if output=$("$CARGO_TARGET_DIR/$host/release/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+      -artifact_prefix="$crashes$name-" -print_final_stats=1 "$corpus" "${seeds[@]}" 2>&1); then
+      printf 'fuzz %s/%s: %s runs, no fault\n' "$fuzz" "$name" \
+          "$(sed -n 's/^stat::number_of_executed_units: *//p' <<<"$output")"
+  else
+      tail -n 40 <<<"$output"
+      printf 'fuzz %s/%s: FAULT, the input is in %s\n' "$fuzz" "$name" "$crashes"
+      return 1
+  fi
+}
+export -f one
+export seconds host
+printf '%s\n' "${targets[@]}" | xargs -P 2 -L 1 bash -c 'one "$@"' fuzz
