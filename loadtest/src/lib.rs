@@ -12,6 +12,8 @@
 //!
 //! Players, arrivals, manifests and results know neither sockets nor clocks.
 
+pub mod arrival;
+pub mod catalogue;
 pub mod player;
 pub mod manifest;
 pub mod net;
