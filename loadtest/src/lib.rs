@@ -12,6 +12,8 @@
 //!
 //! Players, arrivals, manifests and results know neither sockets nor clocks.
 
+pub mod gate;
+pub mod measure;
 pub mod arrival;
 pub mod catalogue;
 pub mod player;
