@@ -5,7 +5,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize, de::Error as _, ser::Error as _};
 
 /// Counts of values from 0 to 2^62; the unit is in the name of the field that holds it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Histogram {
@@ -17,6 +17,26 @@ impl Histogram {
     /// Adds all values of another.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both take the same range and resize themselves");
+    }
+
+    /// Adds a value that came this often.
+    pub fn record_many(&mut self, value: u64, count: u64) {
+        self.0.saturating_record_n(value.min(VALUE_MAX), count);
+    }
+
+    /// Of several histograms, one.
+    #[must_use]
+    pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::default();
+        for one in all {
+            sum.merge(one);
+        }
+        sum
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     #[must_use]
@@ -76,6 +96,10 @@ impl<'de> Deserialize<'de> for Histogram {
         let bytes = BASE64_STANDARD.decode(text).map_err(D::Error::custom)?;
         let mut inner: hdrhistogram::Histogram<u64> =
             Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(D::Error::custom)?;
+        // Another precision would not merge, and a high one takes memory by the megabyte.
+        if inner.sigfig() != DIGITS || inner.low() != 1 || inner.max() > VALUE_MAX_EQUIVALENT {
+            return Err(D::Error::custom("a histogram of another precision or range"));
+        }
         inner.auto(true);
         Ok(Self(inner))
     }
@@ -83,6 +107,8 @@ impl<'de> Deserialize<'de> for Histogram {
 
 const DIGITS: u8 = 3;
 const VALUE_MAX: u64 = 1 << 62;
+/// The largest value of the step in which the largest value lies.
+const VALUE_MAX_EQUIVALENT: u64 = VALUE_MAX + (VALUE_MAX >> 10) - 1;
 
 #[cfg(test)]
 mod tests {
