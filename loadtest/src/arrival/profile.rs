@@ -133,9 +133,10 @@ impl Profile {
         }
     }
 
-    /// The rate over a run; `None` for a replay, whose times are its log's.
+    /// The rate over a run; `None` for a replay, whose times are its log's. In the warm-up, which comes first, it is
+    /// what the profile begins with; a burst has none.
     #[must_use]
-    pub fn curve(&self, duration: Duration) -> Option<RateCurve> {
+    pub fn curve(&self, warm_up: Duration, duration: Duration) -> Option<RateCurve> {
         let seconds = |time: &Duration| time.as_secs_f64();
         let points = match self {
             Self::Constant { rate } => vec![(0.0, *rate)],
@@ -171,11 +172,13 @@ impl Profile {
             }
             Self::Burst { count, over } => {
                 let rate = f64::from(*count) / seconds(over);
-                vec![(0.0, rate), (seconds(over), rate), (seconds(over), 0.0)]
+                vec![(0.0, 0.0), (0.0, rate), (seconds(over), rate), (seconds(over), 0.0)]
             }
             Self::Replay { .. } => return None,
         };
-        Some(RateCurve::through(&points, duration))
+        let shift = |(at, rate): (f64, f64)| (at + warm_up.as_secs_f64(), rate);
+        let points: Vec<(f64, f64)> = points.into_iter().map(shift).collect();
+        Some(RateCurve::through(&points, warm_up + duration))
     }
 
     /// Which share of the sessions at a time go for one video, because a crowd came for it.
@@ -275,11 +278,24 @@ mod tests {
         for (text, points) in table {
             let profile = profile(text);
             profile.check().unwrap();
-            let curve = profile.curve(Duration::from_secs(100)).unwrap();
+            let warm_up = Duration::from_secs(7);
+            let curve = profile.curve(warm_up, Duration::from_secs(100)).unwrap();
             for (seconds, rate) in *points {
-                let got = curve.at(*seconds);
+                let got = curve.at(*seconds + 7.0);
                 assert!((got - rate).abs() < 1e-6, "{text} at {seconds}: {got}, not {rate}");
             }
+        }
+    }
+
+    #[test]
+    fn the_warm_up_has_the_rate_of_the_beginning() {
+        let table = [
+            (r#"{ kind = "ramp", from = 3, to = 10, over = "20s" }"#, 3.0),
+            (r#"{ kind = "burst", count = 100, over = "2s" }"#, 0.0),
+        ];
+        for (text, rate) in table {
+            let curve = profile(text).curve(Duration::from_secs(5), Duration::from_secs(9)).unwrap();
+            assert!((curve.at(2.5) - rate).abs() < 1e-9, "{text}: {}", curve.at(2.5));
         }
     }
 

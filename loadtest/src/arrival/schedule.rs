@@ -47,23 +47,25 @@ pub struct Schedule {
 #[derive(Debug, Clone)]
 enum Source {
     Curve { curve: RateCurve, profile: Profile, spacing: Spacing, mass: f64 },
-    Log { entries: Arc<[LogEntry]>, end: Duration, has_paths: bool },
+    Log { entries: Arc<[LogEntry]>, warm_up: Duration, end: Duration, has_paths: bool },
 }
 
 impl Schedule {
-    /// The arrivals of a profile. `entries` are those of a replay's log and else left out.
+    /// The arrivals of a profile, in the warm-up and after it. `entries` are those of a replay's log, which begins
+    /// after the warm-up.
     #[must_use]
     pub fn new(
         profile: &Profile,
         spacing: Spacing,
-        duration: Duration,
+        (warm_up, duration): (Duration, Duration),
         seed: u64,
         entries: Arc<[LogEntry]>,
     ) -> Self {
-        let source = match profile.curve(duration) {
+        let source = match profile.curve(warm_up, duration) {
             Some(curve) => Source::Curve { curve, profile: profile.clone(), spacing, mass: 0.0 },
             None => Source::Log {
                 entries,
+                warm_up,
                 end: duration,
                 has_paths: matches!(profile, Profile::Replay { paths: true, .. }),
             },
@@ -96,10 +98,11 @@ impl Schedule {
                 let is_crowd = self.rng.random::<f64>() < profile.crowd_share(curve.at(seconds));
                 Some(Arrival { index, at: Duration::from_secs_f64(seconds), is_crowd, path: None })
             }
-            Source::Log { entries, end, has_paths } => {
+            Source::Log { entries, warm_up, end, has_paths } => {
                 let entry = entries.get(usize::try_from(index).ok()?)?;
                 let path = has_paths.then(|| Arc::from(entry.path.as_str()));
-                (entry.at < *end).then_some(Arrival { index, at: entry.at, is_crowd: false, path })
+                let at = entry.at + *warm_up;
+                (entry.at < *end).then_some(Arrival { index, at, is_crowd: false, path })
             }
         }
     }
@@ -128,8 +131,8 @@ mod tests {
     use super::*;
 
     fn schedule(profile: &Profile, seed: u64, seconds: u64) -> Schedule {
-        let duration = Duration::from_secs(seconds);
-        Schedule::new(profile, Spacing::Poisson, duration, seed, Arc::new([]))
+        let lasts = (Duration::ZERO, Duration::from_secs(seconds));
+        Schedule::new(profile, Spacing::Poisson, lasts, seed, Arc::new([]))
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
         let schedule = Schedule::new(
             &profile,
             Spacing::Even,
-            Duration::from_secs(1),
+            (Duration::ZERO, Duration::from_secs(1)),
             1,
             Arc::new([]),
         );
@@ -170,11 +173,14 @@ mod tests {
         let profile =
             Profile::Replay { file: "x".into(), matching: String::new(), speed: 1.0, paths: true };
         let schedule =
-            Schedule::new(&profile, Spacing::Poisson, Duration::from_secs(5), 1, entries);
-        let paths: Vec<String> =
-            schedule.map(|arrival| arrival.path.unwrap_or_default().to_string()).collect();
-        assert_eq!(paths, ["/a", "/b"]);
+            Schedule::new(&profile, Spacing::Poisson, (WARM_UP, Duration::from_secs(5)), 1, entries);
+        let all: Vec<(u64, String)> = schedule
+            .map(|arrival| (arrival.at.as_secs(), arrival.path.unwrap_or_default().to_string()))
+            .collect();
+        assert_eq!(all, [(3, "/a".to_owned()), (4, "/b".to_owned())]);
     }
+
+    const WARM_UP: Duration = Duration::from_secs(3);
 
     proptest! {
         #[test]

@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(ratios[0], (0, 1));
         assert!((24_950..=25_050).contains(&ratios[1].0), "{ratios:?}");
         assert_eq!(quality.startup_ms.count(), 2);
-        assert_eq!(quality.stall_ms.max(), Some(8_003), "three digits of 8,000");
+        assert!((8_000..8_008).contains(&quality.stall_ms.max().unwrap()));
         assert_eq!(quality.live_latency_ms.count(), 1);
     }
 }

@@ -47,7 +47,7 @@ mod tests {
     fn many_answers_find_the_difference_within_a_few_milliseconds() {
         for ahead in [-7_300, -40, 0, 250, 90_000] {
             let mut skew = Skew::default();
-            for step in 0..200 {
+            for step in 0..200_i64 {
                 let asked = 1_800_000_000_000 + step * 37;
                 let made = asked + 5 + ahead;
                 skew.see(made.div_euclid(1_000), None, asked, asked + 10);
