@@ -11,7 +11,7 @@ pub struct Histogram(hdrhistogram::Histogram<u64>);
 impl Histogram {
     /// Adds a value. Larger values than the largest count as the largest.
     pub fn record(&mut self, value: u64) {
-        self.0.saturating_record(value.min(VALUE_MAX));
+        self.record_many(value, 1);
     }
 
     /// Adds all values of another.
@@ -21,7 +21,8 @@ impl Histogram {
 
     /// Adds a value that came this often.
     pub fn record_many(&mut self, value: u64, count: u64) {
-        self.0.saturating_record_n(value.min(VALUE_MAX), count);
+        // Not the saturating call: that one never resizes, and counts everything as what there is room for.
+        self.0.record_n(value.min(VALUE_MAX), count).expect("it resizes itself up to the largest");
     }
 
     /// Of several histograms, one.
@@ -131,6 +132,9 @@ mod tests {
         merged.merge(&b);
         assert!(merged.counts().eq(all.counts()));
         assert_eq!(merged.count(), 2_005);
+        assert_eq!(a.quantile(0.5), Some(999));
+        assert!(a.max().unwrap() >= VALUE_MAX);
+        assert!((b.mean().unwrap() / 1_332_666.5 - 1.0).abs() < 1e-3);
         assert_eq!(Histogram::default().quantile(0.5), None);
         assert!(serde_json::from_str::<Histogram>("\"AAAA\"").is_err());
     }
