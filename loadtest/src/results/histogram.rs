@@ -1,11 +1,13 @@
 //! A histogram over a wide range of values with 3 digits (HdrHistogram), written in its V2 form in base64.
 
+use std::fmt;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize, de::Error as _, ser::Error as _};
 
 /// Counts of values from 0 to 2^62; the unit is in the name of the field that holds it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Histogram {
@@ -80,6 +82,14 @@ impl Default for Histogram {
         let mut inner = hdrhistogram::Histogram::new(DIGITS).expect("3 digits are allowed");
         inner.auto(true);
         Self(inner)
+    }
+}
+
+/// Short: the counts themselves are thousands of numbers.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, half, max) = (self.count(), self.quantile(0.5), self.max());
+        write!(formatter, "Histogram({count} values, half below {half:?}, max {max:?})")
     }
 }
 
