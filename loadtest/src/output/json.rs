@@ -22,8 +22,8 @@ pub enum JsonError {
     Schema { found: u64 },
     #[error("at {path}: {error}")]
     Field { path: String, error: serde_json::Error },
-    #[error("{0} are more than a run has")]
-    TooMany(&'static str),
+    #[error("{0} cannot be those of a run")]
+    OutOfRange(&'static str),
 }
 
 /// The document as text, with a line break at its end.
@@ -51,14 +51,21 @@ pub fn read(text: &[u8]) -> Result<Results, JsonError> {
     let results: Results = serde_path_to_error::deserialize(reader).map_err(|error| {
         JsonError::Field { path: error.path().to_string(), error: error.into_inner() }
     })?;
+    let is_time = |seconds: f64| (0.0..SECONDS_MAX).contains(&seconds);
+    let is_ascending = results.intervals.is_sorted_by(|a, b| a.at_s < b.at_s);
+    let are_times = results.intervals.iter().all(|interval| is_time(interval.at_s));
+    let mut others = results.faults.iter().map(|fault| fault.at_s);
     for (is_over, what) in [
+        (!is_ascending || !are_times, "the times of the intervals"),
+        (!is_time(results.duration_s), "the seconds it lasted"),
+        (!others.all(is_time), "the times of the faults"),
         (results.intervals.len() > INTERVALS_MAX, "the intervals"),
         (results.pops.len() > POPS_MAX, "the PoPs"),
         (results.fetches.len() > FETCHES_MAX, "the kinds of fetches"),
         (results.steps.len() > STEPS_MAX, "the steps"),
     ] {
         if is_over {
-            return Err(JsonError::TooMany(what));
+            return Err(JsonError::OutOfRange(what));
         }
     }
     Ok(results)
@@ -80,6 +87,8 @@ pub fn load(path: &Path) -> Result<Results, JsonError> {
 
 /// A day of seconds has some tens of megabytes.
 const BYTES_MAX: usize = 256 << 20;
+/// Thirty years.
+const SECONDS_MAX: f64 = 1e9;
 /// Kinds times protocols.
 const FETCHES_MAX: usize = 64;
 /// A search for the knee halves; it has some tens of steps.
@@ -114,6 +123,17 @@ mod tests {
         }
         let missing = load(Path::new("there-is-no-such-file.json")).unwrap_err();
         assert!(missing.to_string().contains("there-is-no-such-file.json"), "{missing}");
+    }
+
+    #[test]
+    fn times_that_no_run_has_are_refused() {
+        let mut results = fixture::results(7);
+        results.intervals.swap(3, 4);
+        let error = read(&write(&results)).unwrap_err().to_string();
+        assert!(error.contains("times of the intervals"), "{error}");
+        let results = Results { duration_s: 1e300, ..Results::new("steady", 1) };
+        let error = read(&write(&results)).unwrap_err().to_string();
+        assert!(error.contains("seconds it lasted"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Everything here is made from `Results` or one `Interval` of them. Invariant: what is shown was measured; a figure of
 //! which nothing was measured is shown as a dash, never as 0.
 
+pub mod dashboard;
 pub mod lines;
+pub mod html;
 pub mod junit;
 pub mod hgrm;
 pub mod prometheus;
