@@ -1,17 +1,19 @@
 //! A histogram over a wide range of values with 3 digits (HdrHistogram), written in its V2 form in base64.
 
+use std::fmt;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize, de::Error as _, ser::Error as _};
 
 /// Counts of values from 0 to 2^62; the unit is in the name of the field that holds it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Histogram {
     /// Adds a value. Larger values than the largest count as the largest.
     pub fn record(&mut self, value: u64) {
-        self.0.saturating_record(value.min(VALUE_MAX));
+        self.record_many(value, 1);
     }
 
     /// Adds all values of another.
@@ -21,7 +23,8 @@ impl Histogram {
 
     /// Adds a value that came this often.
     pub fn record_many(&mut self, value: u64, count: u64) {
-        self.0.saturating_record_n(value.min(VALUE_MAX), count);
+        // Not the saturating call: that one never resizes, and counts everything as what there is room for.
+        self.0.record_n(value.min(VALUE_MAX), count).expect("it resizes itself up to the largest");
     }
 
     /// Of several histograms, one.
@@ -82,6 +85,14 @@ impl Default for Histogram {
     }
 }
 
+/// Short: the counts themselves are thousands of numbers.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, half, max) = (self.count(), self.quantile(0.5), self.max());
+        write!(formatter, "Histogram({count} values, half below {half:?}, max {max:?})")
+    }
+}
+
 impl Serialize for Histogram {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
@@ -131,6 +142,9 @@ mod tests {
         merged.merge(&b);
         assert!(merged.counts().eq(all.counts()));
         assert_eq!(merged.count(), 2_005);
+        assert_eq!(a.quantile(0.5), Some(999));
+        assert!(a.max().unwrap() >= VALUE_MAX);
+        assert!((b.mean().unwrap() / 1_332_666.5 - 1.0).abs() < 1e-3);
         assert_eq!(Histogram::default().quantile(0.5), None);
         assert!(serde_json::from_str::<Histogram>("\"AAAA\"").is_err());
     }

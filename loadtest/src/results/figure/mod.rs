@@ -4,11 +4,18 @@
 
 mod table;
 mod values;
+mod name;
 
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
-use self::table::{KINDS, SCALARS, SHOWN, Scalar, VALUES, ValuesEntry};
-pub use self::{table::kind_name, values::Values};
+use self::{
+    name::KINDS,
+    table::{SCALARS, SHOWN, Scalar, VALUES, ValuesEntry},
+};
+pub use self::{
+    name::{class_name, kind_name, protocol_name},
+    values::Values,
+};
 use super::{
     document::{Interval, Results},
     histogram::Histogram,

@@ -4,7 +4,7 @@
 
 use super::{Better, Measure, Sums, Trace, Unit, Values};
 use crate::{
-    kind::{FailureClass, ObjectKind, Protocol},
+    kind::{FailureClass, Protocol},
     results::{Fetches, Results},
 };
 
@@ -27,12 +27,6 @@ pub(super) struct ValuesEntry {
     pub(super) unit: Unit,
     pub(super) better: Better,
     pub(super) meaning: &'static str,
-}
-
-/// The word of a kind in the names of figures.
-#[must_use]
-pub fn kind_name(kind: ObjectKind) -> &'static str {
-    KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| *name)
 }
 
 /// Sums over the fetches of a protocol, or of all.
@@ -386,15 +380,6 @@ pub(super) const VALUES: &[ValuesEntry] = &[
         Better::Lower,
         "how late a timer fired in the rig",
     ),
-];
-
-pub(super) const KINDS: &[(ObjectKind, &str)] = &[
-    (ObjectKind::Multivariant, "multivariant"),
-    (ObjectKind::Playlist, "playlist"),
-    (ObjectKind::Init, "init"),
-    (ObjectKind::Segment, "segment"),
-    (ObjectKind::Part, "part"),
-    (ObjectKind::Steering, "steering"),
 ];
 
 /// What a comparison shows.
