@@ -4,6 +4,9 @@
 
 mod behaviour;
 mod plan;
+mod playhead;
+mod timeline;
+mod buffer;
 mod event;
 
 pub use self::{
