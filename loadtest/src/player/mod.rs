@@ -2,11 +2,12 @@
 //!
 //! Invariant: the same plan, seed and events give the same actions.
 
-mod behaviour;
-mod plan;
+mod abr;
 mod playhead;
 mod timeline;
 mod buffer;
+mod plan;
+mod behaviour;
 mod event;
 
 pub use self::{
