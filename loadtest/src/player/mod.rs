@@ -2,6 +2,9 @@
 //!
 //! Invariant: the same plan, seed and events give the same actions.
 
+mod cmcd;
+mod reload;
+mod retry;
 mod abr;
 mod playhead;
 mod timeline;
