@@ -2,6 +2,9 @@
 //!
 //! Invariant: the same plan, seed and events give the same actions.
 
+mod world;
+mod steering;
+mod documents;
 mod cmcd;
 mod reload;
 mod retry;

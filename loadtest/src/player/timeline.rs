@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::manifest::{Object, Part, Segment, SegmentList, ServerControl};
+use crate::manifest::{Object, Part, Segment, SegmentList, ServerControl, Start};
 
 /// What a media playlist, or an MPD for one representation, says now.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,11 @@ pub(super) struct Timeline {
     pub(super) part_target: Option<Duration>,
     pub(super) server_control: ServerControl,
     pub(super) hint: Option<Part>,
+    /// Where the one who made it wants viewers to begin.
+    pub(super) begin: Option<Start>,
+    /// DASH: how long the MPD serves, and when a template's next segment comes (milliseconds since 1970).
     pub(super) minimum_update: Option<Duration>,
+    pub(super) next_unix_ms: Option<i64>,
     /// Milliseconds since 1970 at the list's beginning, by the last date that it names.
     pub(super) clock: Option<i64>,
 }
@@ -54,13 +58,14 @@ struct PartCell {
     rest: (u32, u32),
     range: u32,
     is_independent: bool,
+    is_gap: bool,
 }
 
 /// A segment or a part of one, by its place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spot {
     segment: usize,
-    part: Option<usize>,
+    pub(super) part: Option<usize>,
 }
 
 /// What is to be fetched for a place in time.
@@ -83,13 +88,18 @@ impl Timeline {
     pub(super) fn of(list: &SegmentList) -> Self {
         let mut timeline = Self {
             shared: shared_beginning(list),
-            first_number: list.segments.first().map_or(0, |segment| segment.number),
+            first_number: list
+                .segments
+                .first()
+                .map_or(list.media_sequence, |segment| segment.number),
             is_ended: list.is_ended,
             target_duration: list.target_duration,
             part_target: list.part_target,
             server_control: list.server_control,
             hint: list.preload_hint.clone(),
+            begin: list.start,
             minimum_update: list.minimum_update,
+            next_unix_ms: list.next_unix_ms,
             ..Self::default()
         };
         timeline.cells.reserve_exact(list.segments.len());
@@ -185,22 +195,27 @@ impl Timeline {
         let cell = self.cells.get(spot.segment)?;
         let init = self.inits.get(cell.init as usize).cloned();
         let number = self.number(cell);
-        let (start_us, end_us, rest, range, is_independent) = match spot.part {
-            None => (cell.start_us, self.cell_end_us(spot.segment), cell.rest, cell.range, true),
-            Some(part) => {
-                let part = self.parts.get(self.parts_of(spot.segment).0 + part)?;
-                (part.start_us, part.end_us, part.rest, part.range, part.is_independent)
-            }
+        let whole = PartCell {
+            start_us: cell.start_us,
+            end_us: self.cell_end_us(spot.segment),
+            rest: cell.rest,
+            range: cell.range,
+            is_independent: true,
+            is_gap: cell.is_gap,
+        };
+        let piece = match spot.part {
+            None => whole,
+            Some(part) => *self.parts.get(self.parts_of(spot.segment).0 + part)?,
         };
         Some(Item {
             number,
             part: spot.part.map(|part| part as u32),
-            object: self.object(rest, range)?,
+            object: self.object(piece.rest, piece.range)?,
             init,
-            start: Duration::from_micros(start_us),
-            duration: Duration::from_micros(end_us - start_us),
-            is_gap: cell.is_gap,
-            is_independent,
+            start: Duration::from_micros(piece.start_us),
+            duration: Duration::from_micros(piece.end_us - piece.start_us),
+            is_gap: cell.is_gap || piece.is_gap,
+            is_independent: piece.is_independent,
         })
     }
 
@@ -244,8 +259,8 @@ impl Timeline {
             let start_us = part_at.as_micros() as u64;
             part_at += part.duration;
             let end_us = part_at.as_micros() as u64;
-            let is_independent = part.is_independent;
-            self.parts.push(PartCell { start_us, end_us, rest, range, is_independent });
+            let (is_independent, is_gap) = (part.is_independent, part.is_gap);
+            self.parts.push(PartCell { start_us, end_us, rest, range, is_independent, is_gap });
         }
         self.cells.push(Cell {
             start_us,
@@ -447,6 +462,7 @@ mod tests {
                     },
                     duration: Duration::from_secs(1),
                     is_independent: independent[part],
+                    is_gap: false,
                 })
                 .collect();
         }
