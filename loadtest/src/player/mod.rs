@@ -2,8 +2,18 @@
 //!
 //! Invariant: the same plan, seed and events give the same actions.
 
-mod behaviour;
+mod world;
+mod steering;
+mod documents;
+mod cmcd;
+mod reload;
+mod retry;
+mod abr;
+mod playhead;
+mod timeline;
+mod buffer;
 mod plan;
+mod behaviour;
 mod event;
 
 pub use self::{
