@@ -13,6 +13,7 @@
 //! Players, arrivals, manifests and results know neither sockets nor clocks.
 
 pub mod output;
+pub mod run;
 pub mod scenario;
 pub mod gate;
 pub mod measure;

@@ -13,7 +13,7 @@ use crate::{
     kind::{FailureClass, ObjectKind, Protocol},
     net::Fetched,
     player::View,
-    results::{Histogram, Interval, POP_OTHER, POPS_MAX, Pop, Results},
+    results::{Interval, POP_OTHER, POPS_MAX, Pop, Results},
 };
 
 /// Takes samples, gives results. Times are since the beginning of the run, with its warm-up.
@@ -154,10 +154,10 @@ impl Recorder {
         self.current.take(at_s, gauges, health)
     }
 
-    /// Schedule error so far, for whoever judges the rig.
+    /// What was met so far.
     #[must_use]
-    pub fn schedule_error_us(&self) -> &Histogram {
-        &self.results.arrivals.schedule_error_us
+    pub fn so_far(&self) -> &Results {
+        &self.results
     }
 
     /// All that was met, without intervals.

@@ -28,7 +28,9 @@ pub(super) struct Stage {
     /// The end of the warm-up, and of arrivals.
     pub(super) start: Instant,
     pub(super) end: Instant,
+    /// Given by a person, and at the end of all sessions.
     pub(super) stop: Stop,
+    pub(super) over: Stop,
     pub(super) told: Rc<RefCell<Told>>,
 }
 
@@ -98,9 +100,21 @@ impl Stage {
             return false;
         }
         tokio::select! {
-            () = sleep_until(due) => !self.stop.is_given(),
-            () = self.stop.given() => false,
+            () = sleep_until(due) => !self.is_ending(),
+            () = self.ending() => false,
         }
+    }
+
+    /// Returns when the run ends, for whatever reason.
+    pub(super) async fn ending(&self) {
+        tokio::select! {
+            () = self.stop.given() => {}
+            () = self.over.given() => {}
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.stop.is_given() || self.over.is_given()
     }
 
     /// Seconds since the end of the warm-up.
@@ -132,7 +146,7 @@ pub(super) async fn inject(fault: Fault, stage: Stage) {
             let run = stage.run(step("run", count, &fault.run));
             tokio::select! {
                 _ = run => {}
-                () = stage.stop.given() => break,
+                () = stage.ending() => break,
             }
         }
         if let Some(after) = fault.undo_after {
@@ -147,11 +161,16 @@ pub(super) async fn inject(fault: Fault, stage: Stage) {
             None => break,
         }
     }
+    // The sessions have ended before its time.
+    if count == 0 && fault.at <= stage.end - stage.start && !stage.stop.is_given() && !fault.may_fail {
+        let reason = format!("the run ended before {:?} came", fault.name);
+        stage.told.borrow_mut().failed.push(reason);
+    }
     // Left broken on purpose, until the end.
     if is_broken && !fault.undo.is_empty() {
         tokio::select! {
             () = sleep_until(stage.end) => {}
-            () = stage.stop.given() => {}
+            () = stage.ending() => {}
         }
         stage.run(step("undo", count, &fault.undo)).await;
     }
@@ -176,6 +195,7 @@ pub(super) mod tests {
             start: Instant::now(),
             end: Instant::now() + lasts,
             stop: Stop::default(),
+            over: Stop::default(),
             told: Rc::default(),
         }
     }

@@ -7,6 +7,7 @@
 //! faults that were injected are run before they are handed out.
 
 mod execute;
+mod seconds;
 mod worker;
 mod session;
 mod shared;

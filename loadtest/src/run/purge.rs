@@ -71,7 +71,7 @@ async fn once(purge: &Purge, count: u64, sights: &[Sight], stage: &Stage) {
         let took = tokio::select! {
             took = until_fresh => Some(took),
             () = tokio::time::sleep(within) => Some(within),
-            () = stage.stop.given() => None,
+            () = stage.ending() => None,
         };
         (sight.pop.clone(), took)
     });
