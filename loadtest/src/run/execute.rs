@@ -3,7 +3,6 @@
 //! Invariant: what was measured is handed out even when the run was stopped or a worker failed; then the results say so.
 
 use std::{
-    rc::Rc,
     sync::Arc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,16 +11,14 @@ use std::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
     time::{Instant, sleep},
 };
 
 use super::{
-    fault::{Stage, inject},
+    fault::Faults,
     health::{memory_peak_bytes, process_cpu, raise_files_limit, saturation},
     knee::Search,
     plan::{RunError, RunPlan},
-    purge::purge,
     seconds::Seconds,
     stop::Stop,
     worker::{Heard, Start, Task, work},
@@ -44,6 +41,11 @@ pub trait Watch {
 
     /// Something that a person should know.
     fn note(&mut self, text: &str);
+
+    /// Whether whoever watches wants the run to end.
+    fn is_stop_asked(&mut self) -> bool {
+        false
+    }
 }
 
 /// Runs a plan: once, or as often as the search for a knee wants. Must run in a `LocalSet`.
@@ -177,8 +179,7 @@ async fn once(plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch) -> Result<Resu
     };
     let _ = say_start.send(Some(start));
     let cpu_before = process_cpu();
-    let mut faults = JoinSet::new();
-    let stage = stage(&plan, start, stop, &mut faults);
+    let faults = Faults::begin(&plan, start, stop);
     loop {
         tokio::select! {
             said = heard.recv() => match said {
@@ -189,7 +190,10 @@ async fn once(plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch) -> Result<Resu
             },
             () = sleep(NOTE_EVERY) => {}
         }
-        stage.told.borrow_mut().notes.drain(..).for_each(|note| watch.note(&note));
+        faults.pass_notes(watch);
+        if watch.is_stop_asked() {
+            stop.give();
+        }
     }
     let mut results = Results::new(scenario.name.clone(), scenario.seed);
     results.scenario_text.clone_from(&plan.scenario_text);
@@ -203,17 +207,7 @@ async fn once(plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch) -> Result<Resu
             Err(_) => results.failed.push(format!("worker {number} broke (a panic)")),
         }
     }
-    // Nobody is there any more for whom something should be broken.
-    stage.over.give();
-    while faults.join_next().await.is_some() {}
-    let mut told = stage.told.take();
-    told.notes.drain(..).for_each(|note| watch.note(&note));
-    results.faults.append(&mut told.faults);
-    results.faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    results.failed.append(&mut told.failed);
-    for (pop, ms) in told.first_fresh {
-        results.pops.entry(pop).or_default().first_fresh_ms.record(ms);
-    }
+    faults.end(&mut results, watch).await;
     results.intervals = seconds.into_kept(watch);
     results.rig.cpu_s = process_cpu().saturating_sub(cpu_before).as_secs_f64();
     results.rig.memory_peak_bytes = memory_peak_bytes();
@@ -229,30 +223,6 @@ async fn all_ready(workers: u32, heard: &mut mpsc::Receiver<Heard>) -> bool {
         }
     }
     true
-}
-
-/// Starts the faults and purges, which wait for their time.
-fn stage(plan: &RunPlan, start: Start, stop: &Stop, faults: &mut JoinSet<()>) -> Stage {
-    let scenario = &plan.scenario;
-    let begin = start.at + scenario.arrivals.warm_up;
-    let stage = Stage {
-        scenario: scenario.name.as_str().into(),
-        target: target_shown(plan).into(),
-        start: begin,
-        end: begin + scenario.arrivals.duration,
-        stop: stop.clone(),
-        over: Stop::default(),
-        told: Rc::default(),
-    };
-    if plan.has_faults {
-        for fault in &scenario.faults {
-            faults.spawn_local(inject(fault.clone(), stage.clone()));
-        }
-        for one in &scenario.purges {
-            faults.spawn_local(purge(one.clone(), scenario.net.clone(), stage.clone()));
-        }
-    }
-    stage
 }
 
 /// The beginning of the run on both clocks: soon, or when the plan says.
@@ -277,27 +247,23 @@ fn worker_count(scenario: &Scenario) -> u32 {
     }
 }
 
-/// The first URL of the catalogue, for hooks: without its query, which may hold a token.
-fn target_shown(plan: &RunPlan) -> String {
-    let Some(mut url) = plan.inputs.videos.first().cloned() else { return String::new() };
-    url.set_query(None);
-    // Both fail only for URLs without a host, which the catalogue has none of.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.into()
-}
-
-fn rig_version() -> String {
+/// Version and commit of the rig.
+#[must_use]
+pub fn rig_version() -> String {
     let commit = option_env!("TIDEGATE_COMMIT").unwrap_or("unknown");
     format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
 }
 
-fn unix_ms() -> i64 {
+/// The time of day, in milliseconds since 1970.
+#[must_use]
+pub fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn rfc3339(unix_ms: i64) -> String {
+/// A time of day as text.
+#[must_use]
+pub fn rfc3339(unix_ms: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

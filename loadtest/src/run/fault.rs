@@ -15,10 +15,72 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
-use super::{command::run_command, stop::Stop};
-use crate::{results, scenario::Fault};
+use super::{
+    command::run_command, execute::Watch, plan::RunPlan, purge::purge, stop::Stop, worker::Start,
+};
+use crate::{
+    results::{self, Results},
+    scenario::Fault,
+};
+
+/// All faults and purges of a run.
+pub struct Faults {
+    stage: Stage,
+    all: JoinSet<()>,
+}
+
+impl Faults {
+    /// Starts them; each waits for its time. Must run in a `LocalSet`.
+    #[must_use]
+    pub fn begin(plan: &RunPlan, start: Start, stop: &Stop) -> Self {
+        let scenario = &plan.scenario;
+        let begin = start.at + scenario.arrivals.warm_up;
+        let stage = Stage {
+            scenario: scenario.name.as_str().into(),
+            target: target_shown(plan).into(),
+            start: begin,
+            end: begin + scenario.arrivals.duration,
+            stop: stop.clone(),
+            over: Stop::default(),
+            told: Rc::default(),
+        };
+        let mut all = JoinSet::new();
+        if plan.has_faults {
+            for fault in &scenario.faults {
+                all.spawn_local(inject(fault.clone(), stage.clone()));
+            }
+            for one in &scenario.purges {
+                all.spawn_local(purge(one.clone(), scenario.net.clone(), stage.clone()));
+            }
+        }
+        Self { stage, all }
+    }
+
+    /// Passes on what people should know.
+    pub fn pass_notes(&self, watch: &mut dyn Watch) {
+        self.stage.told.borrow_mut().notes.drain(..).for_each(|note| watch.note(&note));
+    }
+
+    /// Ends them, as nobody is there any more for whom something should be broken: what is broken is put right. Adds
+    /// to the results what happened.
+    pub async fn end(mut self, results: &mut Results, watch: &mut dyn Watch) {
+        self.stage.over.give();
+        while self.all.join_next().await.is_some() {}
+        self.pass_notes(watch);
+        let mut told = self.stage.told.take();
+        results.faults.append(&mut told.faults);
+        results.faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+        results.failed.append(&mut told.failed);
+        for (pop, ms) in told.first_fresh {
+            results.pops.entry(pop).or_default().first_fresh_ms.record(ms);
+        }
+    }
+}
 
 /// What faults and purges need of the run, and where they tell what happened.
 #[derive(Debug, Clone)]
@@ -174,6 +236,16 @@ pub(super) async fn inject(fault: Fault, stage: Stage) {
         }
         stage.run(step("undo", count, &fault.undo)).await;
     }
+}
+
+/// The first URL of the catalogue, for hooks: without its query, which may hold a token.
+fn target_shown(plan: &RunPlan) -> String {
+    let Some(mut url) = plan.inputs.videos.first().cloned() else { return String::new() };
+    url.set_query(None);
+    // Both fail only for URLs without a host, which the catalogue has none of.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.into()
 }
 
 /// Where a fault does not say otherwise.

@@ -22,9 +22,12 @@ mod plan;
 mod stop;
 
 pub use self::{
-    execute::{Watch, execute, judge},
+    execute::{Watch, execute, judge, rfc3339, rig_version, unix_ms},
+    fault::Faults,
     health::{FilesLimit, raise_files_limit, saturation},
     plan::{Inputs, RunError, RunPlan},
     prepare::prepare,
+    seconds::Seconds,
     stop::Stop,
+    worker::{Start, Tick},
 };

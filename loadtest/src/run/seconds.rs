@@ -10,8 +10,8 @@ use crate::{
     scenario::Scenario,
 };
 
-/// Adds up.
-pub(super) struct Seconds {
+/// The seconds so far.
+pub struct Seconds {
     /// The last second that each worker told of; the largest number when it has ended.
     last: Vec<i64>,
     pending: BTreeMap<i64, Interval>,
@@ -23,7 +23,8 @@ pub(super) struct Seconds {
 }
 
 impl Seconds {
-    pub(super) fn new(workers: u32, scenario: &Scenario) -> Self {
+    #[must_use]
+    pub fn new(workers: u32, scenario: &Scenario) -> Self {
         let arrivals = &scenario.arrivals;
         let lasts = (arrivals.duration + arrivals.drain).as_secs_f64();
         Self {
@@ -36,7 +37,7 @@ impl Seconds {
     }
 
     /// Takes what a worker told.
-    pub(super) fn take(&mut self, tick: Tick, watch: &mut dyn Watch) {
+    pub fn take(&mut self, tick: Tick, watch: &mut dyn Watch) {
         let second = tick.interval.at_s.round() as i64;
         match self.pending.get_mut(&second) {
             Some(known) => known.merge(&tick.interval),
@@ -51,13 +52,13 @@ impl Seconds {
     }
 
     /// A worker tells nothing more.
-    pub(super) fn end(&mut self, worker: u32, watch: &mut dyn Watch) {
+    pub fn end(&mut self, worker: u32, watch: &mut dyn Watch) {
         self.last[worker as usize] = i64::MAX;
         self.tell(watch);
     }
 
     /// All of them, when no worker works any more.
-    pub(super) fn into_kept(mut self, watch: &mut dyn Watch) -> Vec<Interval> {
+    pub fn into_kept(mut self, watch: &mut dyn Watch) -> Vec<Interval> {
         self.last.fill(i64::MAX);
         self.tell(watch);
         self.kept

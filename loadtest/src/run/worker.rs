@@ -51,9 +51,9 @@ pub(super) struct Task {
 
 /// The beginning of the run, with its warm-up, on two clocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Start {
-    pub(super) at: Instant,
-    pub(super) unix_ms: i64,
+pub struct Start {
+    pub at: Instant,
+    pub unix_ms: i64,
 }
 
 /// What a worker says.
@@ -65,12 +65,12 @@ pub(super) enum Heard {
     Ended(u32),
 }
 
-/// What a worker tells each second.
+/// What a worker, or a machine, tells each second.
 #[derive(Debug)]
-pub(super) struct Tick {
-    pub(super) worker: u32,
-    pub(super) interval: Interval,
-    pub(super) totals: Option<Box<Results>>,
+pub struct Tick {
+    pub worker: u32,
+    pub interval: Interval,
+    pub totals: Option<Box<Results>>,
 }
 
 /// Works to the end of the run. Blocks its thread.
