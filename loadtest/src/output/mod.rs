@@ -5,6 +5,7 @@
 
 pub mod dashboard;
 pub mod lines;
+pub mod compare;
 pub mod html;
 pub mod junit;
 pub mod hgrm;

@@ -300,7 +300,7 @@ mod tests {
     use crate::output::fixture;
 
     fn drawn(width: u16, height: u16, totals: &Results) -> String {
-        let mut screen = Screen::new(Some(Duration::from_secs(600)));
+        let mut screen = Screen::new(Some(Duration::from_secs(300)));
         totals.intervals.iter().for_each(|interval| screen.push(interval));
         let last = totals.intervals.last().cloned().unwrap_or_default();
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -315,7 +315,7 @@ mod tests {
         let totals = fixture::results(7);
         let text = drawn(80, 24, &totals);
         for part in [
-            " flash-crowd   10 min of 10 min  seed 7   rig ok",
+            " flash-crowd   5 min of 5 min  seed 7   rig ok",
             "sessions",
             "playing",
             "stalled",

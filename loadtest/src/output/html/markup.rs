@@ -100,8 +100,9 @@ impl Table {
     }
 
     pub(in crate::output) fn markup(&self) -> String {
+        let class = if self.aligns.len() < WIDE { "scroll small" } else { "scroll" };
         format!(
-            "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table></div>",
+            "<div class=\"{class}\" tabindex=\"0\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table></div>",
             self.head, self.rows
         )
     }
@@ -128,6 +129,8 @@ impl From<&str> for Cell {
     }
 }
 
+/// Tables of fewer columns are not stretched over the page.
+const WIDE: usize = 6;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 

@@ -15,7 +15,7 @@ pub(super) fn page(results: &Results) -> String {
     let parts = [
         head(results),
         tiles::tiles(results),
-        time::plots(results),
+        time::section_of(results),
         tables::faults(results),
         tables::steps(results),
         spread::distributions(results),
@@ -23,7 +23,7 @@ pub(super) fn page(results: &Results) -> String {
         tables::connections(results),
         tables::failures(results),
         tables::pops(results),
-        tables::rig(results),
+        tables::rig(results, &time::of_rig(results)),
         again(results),
     ];
     let title = format!("{}: {}", results.scenario, Verdict::of(results).as_str());

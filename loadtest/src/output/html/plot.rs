@@ -35,6 +35,7 @@ pub(super) struct Mark {
     pub(super) name: String,
 }
 
+/// A plot, to be drawn.
 pub(super) struct Plot<'a> {
     pub(super) title: &'a str,
     pub(super) unit: Unit,
@@ -44,6 +45,16 @@ pub(super) struct Plot<'a> {
     pub(super) marks: &'a [Mark],
 }
 
+impl Series {
+    pub(super) fn line(name: &str, colour: usize, values: Vec<Option<f64>>) -> Self {
+        Self { name: name.to_owned(), values, colour, is_area: false }
+    }
+
+    pub(super) fn area(name: &str, colour: usize, values: Vec<Option<f64>>) -> Self {
+        Self { is_area: true, ..Self::line(name, colour, values) }
+    }
+}
+
 impl Plot<'_> {
     /// The plot with its heading and legend.
     pub(super) fn markup(&self) -> String {
@@ -51,7 +62,12 @@ impl Plot<'_> {
         let y = if self.is_log {
             Scale::log((low, high), (BOTTOM, TOP))
         } else {
-            Scale::linear((0.0, round_up(high, Y_TICKS)), (BOTTOM, TOP))
+            let end = match self.unit {
+                // A whole is all there is.
+                Unit::Share if (0.4..=1.0).contains(&high) => 1.0,
+                _ => round_up(high, Y_TICKS),
+            };
+            Scale::linear((0.0, end), (BOTTOM, TOP))
         };
         let x = self.x_scale();
         let mut svg = String::new();
@@ -91,7 +107,11 @@ impl Plot<'_> {
     fn range(&self) -> (f64, f64) {
         let high = self.values().fold(0.0, f64::max);
         let low = self.values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
-        if low.is_finite() { (low * 0.9, high * 1.1) } else { (0.1, 1.0) }
+        match low.is_finite() {
+            true if self.is_log => (low * 0.9, high * 1.1),
+            true => (low, high),
+            false => (0.1, 1.0),
+        }
     }
 
     fn x_scale(&self) -> Scale {

@@ -52,6 +52,7 @@ impl Scale {
     fn log_ticks(&self) -> Vec<f64> {
         let decades = (self.high / self.low).log10();
         let marks: &[f64] = match decades {
+            few if few < 0.7 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
             few if few < 1.5 => &[1.0, 2.0, 3.0, 5.0],
             some if some < 3.0 => &[1.0, 3.0],
             _ => &[1.0],

@@ -6,9 +6,8 @@ use super::{
     markup::section,
     plot::{Axis, Plot, Series, nines},
 };
-use crate::kind::ObjectKind;
 use crate::{
-    kind::Protocol,
+    kind::{ObjectKind, Protocol},
     results::{
         Histogram, Results,
         figure::{Unit, Values},
@@ -109,7 +108,7 @@ fn plot(title: &str, unit: Unit, scale: f64, named: Vec<(&str, Histogram)>) -> O
                 Some(value as f64 * scale)
             };
             let values = shares.iter().map(value).collect();
-            Series { name: (*name).to_owned(), values, colour, is_area: false }
+            Series::line(name, colour, values)
         })
         .collect();
     let axis = Axis::Percentiles(shares);

@@ -255,7 +255,8 @@ pub(super) fn gates(results: &Results) -> String {
     if table.is_empty() { String::new() } else { table.markup() }
 }
 
-pub(super) fn rig(results: &Results) -> String {
+/// `plots` is markup.
+pub(super) fn rig(results: &Results, plots: &str) -> String {
     let rig = &results.rig;
     let milli = |values: &Histogram, share| {
         let value = values.quantile(share).map(|us| us as f64 / 1e3);
@@ -319,7 +320,7 @@ pub(super) fn rig(results: &Results) -> String {
         "rig",
         "The rig itself",
         "A rig at its end measures itself. These must be small for the rest of the page to mean anything.",
-        &format!("{reasons}<dl class=\"facts\">{facts}</dl>"),
+        &format!("{reasons}<dl class=\"facts\">{facts}</dl>\n{plots}"),
     )
 }
 
@@ -337,7 +338,7 @@ fn bar(share: Option<f64>) -> Cell {
     let text = escape(&number::value(share, Unit::Share));
     match share {
         Some(share) => Cell::Markup(format!(
-            "<span class=\"bar\"><i style=\"width:{:.1}%\"></i></span>{text}",
+            "<span class=\"bar\"><i style=\"width:{:.1}%\"></i></span><span class=\"share\">{text}</span>",
             share.clamp(0.0, 1.0) * 100.0
         )),
         None => Cell::Markup(text),

@@ -81,7 +81,7 @@ const TILES: &[Tile] = &[
     Tile {
         title: "Rebuffering ratio",
         main: "rebuffer_ratio",
-        beside: &[("a minute", "stalls_per_minute"), ("views without", "views_without_stall")],
+        beside: &[("stalls", "stalls_per_minute"), ("views without", "views_without_stall")],
         words: "Of the time that viewers watched, the share in which the picture stood still.",
     },
     Tile {

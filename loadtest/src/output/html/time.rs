@@ -8,128 +8,145 @@ use super::{
     plot::{Axis, Mark, Plot, Series},
 };
 use crate::results::{
-    Interval, Results,
+    Histogram, Interval, Results,
     figure::{Unit, hit_ratio},
 };
 
-pub(super) fn plots(results: &Results) -> String {
-    let Some(length_s) = results.interval_s() else { return String::new() };
-    let each = results.intervals.len().div_ceil(POINTS_MAX).max(1);
-    let points: Vec<Point> =
-        results.intervals.chunks(each).map(|chunk| Point::of(chunk, length_s)).collect();
-    let axis = Axis::Time {
-        at_s: points.iter().map(|point| point.sum.at_s).collect(),
-        length_s: length_s * each as f64,
-    };
-    let marks = marks(results);
-    let plot = |title: &str, unit: Unit, series: Vec<Series>| {
-        let has_values = series.iter().any(|it| it.values.iter().any(Option::is_some));
-        let plot = Plot { title, unit, is_log: false, axis: &axis, series, marks: &marks };
-        has_values.then(|| plot.markup()).unwrap_or_default()
-    };
-    let line = |name: &str, colour: usize, of: &dyn Fn(&Point) -> Option<f64>| Series {
-        name: name.to_owned(),
-        values: points.iter().map(of).collect(),
-        colour,
-        is_area: false,
-    };
-    let area = |name: &str, colour, of: &dyn Fn(&Point) -> Option<f64>| Series {
-        is_area: true,
-        ..line(name, colour, of)
-    };
-    let startup = |share: f64| {
-        move |point: &Point| point.sum.startup_ms.quantile(share).map(|value| value as f64)
-    };
-    let first_byte = |share: f64| {
-        move |point: &Point| point.sum.first_byte_us.quantile(share).map(|us| us as f64 / 1e3)
-    };
-    let lag = |share: f64| {
-        move |point: &Point| point.sum.loop_lag_us.quantile(share).map(|us| us as f64 / 1e3)
-    };
-    let body = [
-        plot(
-            "Sessions",
-            Unit::Count,
-            vec![
-                area("sessions", 0, &|point| Some(point.mean(|it| it.sessions))),
-                line("playing", 2, &|point| Some(point.mean(|it| it.playing))),
-                area("stalled", 1, &|point| Some(point.mean(|it| it.stalled))),
-            ],
-        ),
-        plot(
-            "Arrivals",
-            Unit::PerSecond,
-            vec![
-                line("sessions to begin", 0, &|point| Some(point.rate(point.sum.arrivals))),
-                line("blocked", 1, &|point| Some(point.rate(point.sum.blocked))),
-            ],
-        ),
-        plot(
-            "Startup time",
-            Unit::Milliseconds,
-            vec![
-                line("p50", 0, &startup(0.5)),
-                line("p95", 3, &startup(0.95)),
-                line("p99", 1, &startup(0.99)),
-            ],
-        ),
-        plot(
-            "Time to first byte",
-            Unit::Milliseconds,
-            vec![
-                line("p50", 0, &first_byte(0.5)),
-                line("p95", 3, &first_byte(0.95)),
-                line("p99", 1, &first_byte(0.99)),
-            ],
-        ),
-        plot(
-            "Throughput",
-            Unit::BitsPerSecond,
-            vec![area("bodies", 0, &|point| Some(point.rate(point.sum.bytes) * 8.0))],
-        ),
-        plot(
-            "Requests",
-            Unit::PerSecond,
-            vec![line("requests", 0, &|point| Some(point.rate(point.sum.requests)))],
-        ),
-        plot(
-            "Failures",
-            Unit::PerSecond,
-            vec![area("failed fetches", 1, &|point| Some(point.rate(point.sum.failures)))],
-        ),
-        plot(
-            "Hit ratio",
-            Unit::Share,
-            vec![line("answers from a cache", 2, &|point| {
-                hit_ratio(point.sum.hits, point.sum.misses)
-            })],
-        ),
-        plot(
-            "The rig: busiest worker",
-            Unit::Share,
-            vec![area("share of one core", 4, &|point| Some(point.sum.rig_cpu))],
-        ),
-        plot(
-            "The rig: timers fired late",
-            Unit::Milliseconds,
-            vec![line("p50", 0, &lag(0.5)), line("p99", 1, &lag(0.99))],
-        ),
-    ]
-    .concat();
-    let words = if marks.is_empty() {
+/// How it was for viewers and servers.
+pub(super) fn section_of(results: &Results) -> String {
+    let Some(timeline) = Timeline::of(results) else { return String::new() };
+    let words = if timeline.marks.is_empty() {
         "What happened when. Under the pointer, or a finger, the values of a moment."
     } else {
         "What happened when. The numbers on top are the faults, listed below. Under the pointer, or a finger, the \
          values of a moment."
     };
-    section("time", "Over time", words, &format!("<div class=\"plots\">{body}</div>"))
+    section(
+        "time",
+        "Over time",
+        words,
+        &format!("<div class=\"plots\">{}</div>", timeline.system()),
+    )
 }
 
-/// One point of the plots: some intervals in one.
+/// How it was for the rig; markup without a section of its own.
+pub(super) fn of_rig(results: &Results) -> String {
+    let Some(timeline) = Timeline::of(results) else { return String::new() };
+    format!("<div class=\"plots\">{}</div>", timeline.rig())
+}
+
+/// The run, in points.
+struct Timeline {
+    points: Vec<Point>,
+    axis: Axis,
+    marks: Vec<Mark>,
+}
+
+/// Some intervals in one.
 struct Point {
     sum: Interval,
     count: f64,
     length_s: f64,
+}
+
+impl Timeline {
+    /// `None` without intervals.
+    fn of(results: &Results) -> Option<Self> {
+        let length_s = results.interval_s()?;
+        let each = results.intervals.len().div_ceil(POINTS_MAX).max(1);
+        let points: Vec<Point> =
+            results.intervals.chunks(each).map(|chunk| Point::of(chunk, length_s)).collect();
+        let at_s = points.iter().map(|point| point.sum.at_s).collect();
+        let axis = Axis::Time { at_s, length_s: length_s * each as f64 };
+        Some(Self { points, axis, marks: marks(results) })
+    }
+
+    fn system(&self) -> String {
+        let startup = |share| self.quantile(|it| &it.startup_ms, share, 1.0);
+        let first_byte = |share| self.quantile(|it| &it.first_byte_us, share, 1e-3);
+        let sessions = [
+            Series::area("sessions", 0, self.means(|it| it.sessions)),
+            Series::line("playing", 2, self.means(|it| it.playing)),
+            Series::area("stalled", 1, self.means(|it| it.stalled)),
+        ];
+        let stalled = |it: &Point| {
+            let watching = it.sum.playing + it.sum.stalled;
+            (watching > 0).then(|| it.sum.stalled as f64 / watching as f64)
+        };
+        let stalled = [Series::area("stalled", 1, self.points.iter().map(stalled).collect())];
+        let arrivals = [
+            Series::line("sessions to begin", 0, self.rates(|it| it.arrivals as f64)),
+            Series::line("blocked", 1, self.rates(|it| it.blocked as f64)),
+        ];
+        let startup = [
+            Series::line("p50", 0, startup(0.5)),
+            Series::line("p95", 3, startup(0.95)),
+            Series::line("p99", 1, startup(0.99)),
+        ];
+        let first_byte = [
+            Series::line("p50", 0, first_byte(0.5)),
+            Series::line("p95", 3, first_byte(0.95)),
+            Series::line("p99", 1, first_byte(0.99)),
+        ];
+        let bodies = [Series::area("bodies", 0, self.rates(|it| it.bytes as f64 * 8.0))];
+        let requests = [Series::line("requests", 0, self.rates(|it| it.requests as f64))];
+        let failures = [Series::area("failed fetches", 1, self.rates(|it| it.failures as f64))];
+        let hits = self.points.iter().map(|it| hit_ratio(it.sum.hits, it.sum.misses)).collect();
+        let hits = [Series::line("answers from a cache", 2, hits)];
+        [
+            self.plot("Sessions", Unit::Count, sessions.into()),
+            self.plot("Stalled, of those who watch", Unit::Share, stalled.into()),
+            self.plot("Arrivals", Unit::PerSecond, arrivals.into()),
+            self.plot("Startup time", Unit::Milliseconds, startup.into()),
+            self.plot("Time to first byte", Unit::Milliseconds, first_byte.into()),
+            self.plot("Throughput", Unit::BitsPerSecond, bodies.into()),
+            self.plot("Requests", Unit::PerSecond, requests.into()),
+            self.plot("Failures", Unit::PerSecond, failures.into()),
+            self.plot("Hit ratio", Unit::Share, hits.into()),
+        ]
+        .concat()
+    }
+
+    fn rig(&self) -> String {
+        let lag = |share| self.quantile(|it| &it.loop_lag_us, share, 1e-3);
+        let cpu = self.points.iter().map(|point| Some(point.sum.rig_cpu)).collect();
+        let cpu = [Series::area("share of one core", 4, cpu)];
+        let lag = [Series::line("p50", 0, lag(0.5)), Series::line("p99", 1, lag(0.99))];
+        [
+            self.plot("Busiest worker", Unit::Share, cpu.into()),
+            self.plot("Timers fired late", Unit::Milliseconds, lag.into()),
+        ]
+        .concat()
+    }
+
+    /// Empty where nothing was measured.
+    fn plot(&self, title: &str, unit: Unit, series: Vec<Series>) -> String {
+        if !series.iter().any(|it| it.values.iter().any(Option::is_some)) {
+            return String::new();
+        }
+        let (axis, marks) = (&self.axis, self.marks.as_slice());
+        Plot { title, unit, is_log: false, axis, series, marks }.markup()
+    }
+
+    fn quantile(
+        &self,
+        of: fn(&Interval) -> &Histogram,
+        share: f64,
+        scale: f64,
+    ) -> Vec<Option<f64>> {
+        let value = |point: &Point| Some(of(&point.sum).quantile(share)? as f64 * scale);
+        self.points.iter().map(value).collect()
+    }
+
+    /// Of what is counted in each second.
+    fn rates(&self, of: fn(&Interval) -> f64) -> Vec<Option<f64>> {
+        self.points.iter().map(|point| Some(of(&point.sum) / point.length_s)).collect()
+    }
+
+    /// Of what is there at a time.
+    fn means(&self, of: fn(&Interval) -> u64) -> Vec<Option<f64>> {
+        self.points.iter().map(|point| Some(of(&point.sum) as f64 / point.count)).collect()
+    }
 }
 
 impl Point {
@@ -138,16 +155,6 @@ impl Point {
         chunk[1..].iter().for_each(|interval| sum.merge(interval));
         let count = chunk.len() as f64;
         Self { sum, count, length_s: length_s * count }
-    }
-
-    /// Of what is counted in each second.
-    fn rate(&self, sum: u64) -> f64 {
-        sum as f64 / self.length_s
-    }
-
-    /// Of what is there at a time.
-    fn mean(&self, of: fn(&Interval) -> u64) -> f64 {
-        of(&self.sum) as f64 / self.count
     }
 }
 
@@ -166,4 +173,27 @@ fn marks(results: &Results) -> Vec<Mark> {
 /// Two pixels for each.
 const POINTS_MAX: usize = 200;
 /// More of them would hide the lines.
-pub(super) const MARKS_MAX: usize = 30;
+const MARKS_MAX: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_that_share_a_point_are_added_and_what_stands_is_not() {
+        let mut results = Results::new("steady", 1);
+        for second in 0..600 {
+            let mut interval = Interval { at_s: f64::from(second), ..Interval::default() };
+            (interval.sessions, interval.requests, interval.bytes) = (50, 10, 1_000);
+            interval.startup_ms.record(if second % 3 == 0 { 900 } else { 100 });
+            results.intervals.push(interval);
+        }
+        let timeline = Timeline::of(&results).unwrap();
+        assert_eq!(timeline.points.len(), 200);
+        assert!(timeline.means(|it| it.sessions).iter().all(|value| *value == Some(50.0)));
+        assert!(timeline.rates(|it| it.requests as f64).iter().all(|value| *value == Some(10.0)));
+        let slow = timeline.quantile(|it| &it.startup_ms, 0.99, 1.0);
+        assert!(slow.iter().all(|value| value.is_some_and(|ms| (ms / 900.0 - 1.0).abs() < 2e-3)));
+        assert!(Timeline::of(&Results::new("steady", 1)).is_none());
+    }
+}

@@ -63,7 +63,7 @@ pub enum Better {
 #[derive(Debug, Clone)]
 pub enum Sample<'a> {
     /// The value below which a share of the values lies.
-    Quantile { values: Cow<'a, Histogram>, share: f64, scale: f64 },
+    Quantile { of: Values, values: Cow<'a, Histogram>, share: f64, scale: f64 },
     /// The mean of the values.
     Mean { values: Cow<'a, Histogram>, scale: f64 },
     /// So many of so many, each for itself.
@@ -125,7 +125,8 @@ impl Figure {
     pub fn sample<'a>(&self, results: &'a Results) -> Sample<'a> {
         match self.measure {
             Measure::Quantile { values, share, scale } => {
-                Sample::Quantile { values: values.find(results, self.protocol), share, scale }
+                let of = values;
+                Sample::Quantile { of, values: of.find(results, self.protocol), share, scale }
             }
             Measure::Mean { values, scale } => {
                 Sample::Mean { values: values.find(results, self.protocol), scale }
@@ -183,7 +184,7 @@ impl Sample<'_> {
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         match self {
-            Self::Quantile { values, share, scale } => {
+            Self::Quantile { values, share, scale, .. } => {
                 Some(values.quantile(*share)? as f64 * scale)
             }
             Self::Mean { values, scale } => Some(values.mean()? * scale),
