@@ -25,3 +25,6 @@ pub use self::{
     plan::{Plan, SessionToken},
     session::Player,
 };
+
+#[cfg(test)]
+mod tests;
