@@ -4,6 +4,7 @@
 //! in a model or in an error that names the line.
 
 pub mod hls;
+pub mod dash;
 pub mod steering;
 mod reference; // URLs out of references
 mod text; // documents as lines
@@ -123,7 +124,8 @@ pub struct ServerControl {
 /// One media segment.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    /// Media sequence number; DASH: the segment number.
+    /// Media sequence number. DASH: counted in a static MPD; in a live one, whose numbers begin anew with periods and
+    /// windows, the milliseconds of presentation time: they grow, but not by one.
     pub number: u64,
     pub discontinuity_sequence: u64,
     /// `None` for a segment that is still being made, of which only parts are there.

@@ -18,7 +18,17 @@ impl<'a> References<'a> {
 
     /// `what` names the reference in an error.
     pub(super) fn resolve(&mut self, what: &'static str, reference: &str) -> Result<Url, Fault> {
-        let url = join(self.base, what, reference)?;
+        self.resolve_from(self.base, what, reference)
+    }
+
+    /// The same against another base.
+    pub(super) fn resolve_from(
+        &mut self,
+        base: &Url,
+        what: &'static str,
+        reference: &str,
+    ) -> Result<Url, Fault> {
+        let url = join(base, what, reference)?;
         self.take(&url)?;
         Ok(url)
     }

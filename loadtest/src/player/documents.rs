@@ -73,6 +73,13 @@ pub(super) fn media(
     Ok(Media { timeline, whole: None })
 }
 
+/// What relative references in an answer are against: the address that was meant, without what this player added to
+/// it, unless the answer came from elsewhere.
+pub(super) fn base(answered: &Url, meant: &Url) -> Url {
+    let is_same = answered.origin() == meant.origin() && answered.path() == meant.path();
+    if is_same { meant.clone() } else { answered.clone() }
+}
+
 /// BANDWIDTH of the first EXT-X-STREAM-INF.
 fn first_bandwidth(text: &[u8]) -> Option<u64> {
     let tag = b"#EXT-X-STREAM-INF:";

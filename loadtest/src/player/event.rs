@@ -82,6 +82,8 @@ pub struct View {
     pub pathway_switches: u32,
     /// Media bytes that came and were never played.
     pub wasted_bytes: u64,
+    /// Why it failed, for people: what is wrong with a manifest. Never a URL or a token.
+    pub reason: Option<String>,
 }
 
 /// A pause in playing.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: the same plan, seed and events give the same actions.
 
+mod session;
+mod video;
+mod track;
 mod world;
 mod steering;
 mod documents;
@@ -20,4 +23,8 @@ pub use self::{
     behaviour::{AbrRule, Behaviour, BehaviourError, CmcdMode, Watch},
     event::{Action, Event, FetchId, Request, Stall, Status, View, ViewEnd},
     plan::{Plan, SessionToken},
+    session::Player,
 };
+
+#[cfg(test)]
+mod tests;

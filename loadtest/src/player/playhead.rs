@@ -217,6 +217,7 @@ impl Playhead {
             }),
             pathway_switches: 0,
             wasted_bytes: 0,
+            reason: None,
         }
     }
 
@@ -228,6 +229,11 @@ impl Playhead {
             Some(audio) if !media.is_audio_complete => main.min(audio.ahead(self.position)),
             _ => main,
         }
+    }
+
+    /// Everything is accounted until then.
+    pub(super) fn at(&self) -> Duration {
+        self.at
     }
 
     pub(super) fn position(&self) -> Duration {

@@ -34,20 +34,20 @@ pub(super) fn is_blocking(list: &Timeline, low_latency: bool) -> bool {
     low_latency && list.server_control.can_block_reload && !list.is_ended
 }
 
-/// The URL of the next version: what it waits for, and that old segments may be left out when the version before is
-/// young enough for that.
-pub(super) fn url(playlist: &Url, list: &Timeline, loaded_at: Duration, now: Duration) -> Url {
+/// The URL of the next version: what it waits for, if the server holds answers back, and that old segments may be left
+/// out.
+pub(super) fn url(playlist: &Url, list: &Timeline, is_blocking: bool, is_delta: bool) -> Url {
     let mut url = playlist.clone();
-    let (number, part) = list.next_to_come();
-    {
+    if is_blocking {
+        let (number, part) = list.next_to_come();
         let mut query = url.query_pairs_mut();
         query.append_pair("_HLS_msn", &number.to_string());
         if let Some(part) = part {
             query.append_pair("_HLS_part", &part.to_string());
         }
-        if is_delta(list, loaded_at, now) {
-            query.append_pair("_HLS_skip", "YES");
-        }
+    }
+    if is_delta {
+        url.query_pairs_mut().append_pair("_HLS_skip", "YES");
     }
     url
 }
@@ -109,15 +109,21 @@ mod tests {
     fn a_blocking_reload_names_what_it_waits_for() {
         let mut list = list();
         let playlist = Url::parse("https://a.example/v/m.m3u8?t=1").unwrap();
-        let ask = |list: &Timeline, age: u64| url(&playlist, list, ms(0), ms(age)).to_string();
-        assert_eq!(ask(&list, 0), "https://a.example/v/m.m3u8?t=1&_HLS_msn=15&_HLS_part=0");
+        let ask = |list: &Timeline, is_blocking, age: u64| {
+            let is_delta = is_delta(list, ms(0), ms(age));
+            url(&playlist, list, is_blocking, is_delta).to_string()
+        };
+        let plain = playlist.as_str();
+        assert_eq!(ask(&list, true, 0), format!("{plain}&_HLS_msn=15&_HLS_part=0"));
+        assert_eq!(ask(&list, false, 0), plain);
         list.server_control.can_skip_until = Some(ms(12_000));
-        assert!(ask(&list, 5_999).ends_with("_HLS_part=0&_HLS_skip=YES"));
-        assert!(!ask(&list, 6_000).contains("_HLS_skip"), "the version before is too old");
+        assert!(ask(&list, true, 5_999).ends_with("_HLS_part=0&_HLS_skip=YES"));
+        assert_eq!(ask(&list, false, 5_999), format!("{plain}&_HLS_skip=YES"));
+        assert!(!ask(&list, true, 6_000).contains("_HLS_skip"), "the version before is too old");
         list.server_control.can_skip_until = Some(ms(24_000));
-        assert!(!ask(&list, 0).contains("_HLS_skip"), "nothing stands before the boundary");
+        assert!(!ask(&list, true, 0).contains("_HLS_skip"), "nothing stands before the boundary");
         list.part_target = None;
-        assert!(ask(&list, 0).ends_with("?t=1&_HLS_msn=15"));
+        assert!(ask(&list, true, 0).ends_with("?t=1&_HLS_msn=15"));
     }
 
     #[test]

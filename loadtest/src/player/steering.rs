@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::event::FetchId;
+use super::{documents, event::FetchId};
 use crate::manifest::{self, steering::SteeringManifest};
 
 /// What is known of the steering server.
@@ -53,11 +53,12 @@ impl Steering {
         url
     }
 
-    /// An answer came. `own` is the address it came from, without what the player added.
-    pub(super) fn answered(&mut self, manifest: &SteeringManifest, own: &Url, now: Duration) {
+    /// An answer came, from this address.
+    pub(super) fn answered(&mut self, manifest: &SteeringManifest, from: &Url, now: Duration) {
         self.pending = None;
         self.is_awaited = false;
-        if let Ok(server) = manifest.reload_url(own) {
+        // Without what was added for the question, or it would grow each time.
+        if let Ok(server) = manifest.reload_url(&documents::base(from, &self.server)) {
             self.server = server;
         }
         self.priority.clone_from(&manifest.pathway_priority);
@@ -144,6 +145,10 @@ mod tests {
         steering.answered(&manifest.unwrap(), &own, secs(10));
         assert_eq!(steering.due, Some(secs(30)));
         assert_eq!(steering.server.as_str(), "https://s.example/next");
+        let same = manifest::steering::parse(br#"{"VERSION":1,"PATHWAY-PRIORITY":["c","b"]}"#);
+        let asked = steering.url(Some("c"), 7, false);
+        steering.answered(&same.unwrap(), &asked, secs(10));
+        assert_eq!(steering.server.as_str(), "https://s.example/next", "the question is not kept");
         assert_eq!(ask(&steering, Some("a"), 10).as_deref(), Some("c"));
         steering.penalize("c", secs(20));
         assert_eq!(ask(&steering, Some("c"), 20).as_deref(), Some("b"));

@@ -86,10 +86,3 @@ impl World<'_> {
         self.session.wall_at_start_ms.saturating_add(self.now.as_millis() as i64)
     }
 }
-
-/// What relative references in an answer are against: the address that was meant, without what this player added to
-/// it, unless the answer came from elsewhere.
-pub(super) fn base(answered: &Url, meant: &Url) -> Url {
-    let is_same = answered.origin() == meant.origin() && answered.path() == meant.path();
-    if is_same { meant.clone() } else { answered.clone() }
-}

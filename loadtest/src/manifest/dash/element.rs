@@ -88,7 +88,8 @@ impl<'a> Cursor<'a> {
 
     fn event(&mut self) -> Result<Event<'a>, ManifestError> {
         let event = self.reader.read_event();
-        let event = event.map_err(|error| self.fault(Fault::Syntax(excerpt(&error.to_string()))))?;
+        let event =
+            event.map_err(|error| self.fault(Fault::Syntax(excerpt(&error.to_string()))))?;
         match &event {
             Event::Start(_) => {
                 self.elements += 1;

@@ -40,7 +40,10 @@ pub(in super::super) fn abandon(
     is_live: bool,
 ) -> Option<Abandon> {
     let rung = rungs.get(download.rung)?;
-    if !behaviour.abandon || download.rung == 0 || download.elapsed <= begins(download, estimate) {
+    if !behaviour.abandon
+        || download.rung == 0
+        || download.elapsed <= begins(download.media, estimate)
+    {
         return None;
     }
     let wait = estimate.first_byte().as_secs_f64();
@@ -74,8 +77,8 @@ pub(in super::super) fn abandon(
 }
 
 /// From when on it is worth to ask, since the download began.
-pub(in super::super) fn begins(download: &Download, estimate: &Estimate) -> Duration {
-    estimate.first_byte().max(download.media / 2)
+pub(in super::super) fn begins(media: Duration, estimate: &Estimate) -> Duration {
+    estimate.first_byte().max(media / 2)
 }
 
 /// Bytes per second since the first byte; `None` before.

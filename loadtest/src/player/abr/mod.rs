@@ -10,7 +10,7 @@ mod estimate;
 use std::time::Duration;
 
 pub(super) use self::{
-    abandon::{Abandon, Download, abandon},
+    abandon::{Abandon, Download, abandon, begins as abandon_begins},
     estimate::Estimate,
 };
 use super::behaviour::{AbrRule, Behaviour};
