@@ -22,7 +22,7 @@ impl Pace {
         Self { shape, began: Instant::now(), free_at: Cell::new(Duration::ZERO) }
     }
 
-    /// Waits for as many round trips as a step needs.
+    /// Waits for the round trip that a step needs.
     pub(super) async fn round_trip(&self) {
         if let Some(shape) = &self.shape
             && !shape.rtt.is_zero()
@@ -33,12 +33,10 @@ impl Pace {
 
     /// Takes note of bytes that were read, and waits when they are far ahead of the link.
     pub(super) async fn pass(&self, bytes: u64) {
-        let Some(shape) = &self.shape else { return };
-        let now = self.began.elapsed();
-        let free_at = shape.passed(self.free_at.get().max(now), bytes);
-        self.free_at.set(free_at);
-        if free_at > now + AHEAD_MAX {
-            tokio::time::sleep_until(self.began + free_at).await;
+        if self.shape.is_some()
+            && let Some(until) = self.passed(self.began.elapsed(), bytes)
+        {
+            tokio::time::sleep_until(self.began + until).await;
         }
     }
 
@@ -47,6 +45,13 @@ impl Pace {
         if self.shape.is_some() && self.free_at.get() > self.began.elapsed() {
             tokio::time::sleep_until(self.began + self.free_at.get()).await;
         }
+    }
+
+    /// Until when to wait after bytes were read at a time.
+    fn passed(&self, now: Duration, bytes: u64) -> Option<Duration> {
+        let free_at = self.shape.as_ref()?.passed(self.free_at.get().max(now), bytes);
+        self.free_at.set(free_at);
+        (free_at > now + AHEAD_MAX).then_some(free_at)
     }
 
     /// The most that is read at once.
@@ -88,57 +93,60 @@ mod tests {
         Pace::new(Some(Shape::constant(rate, Duration::from_millis(30)).unwrap()))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_megabyte_at_eight_megabits_takes_a_second() {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_megabyte_at_eight_megabits_takes_a_second() {
         let pace = pace(8_000_000);
-        let began = Instant::now();
+        let mut now = Duration::ZERO;
         for _ in 0..100 {
-            pace.pass(10_000).await;
-            assert!(pace.free_at.get() <= began.elapsed() + AHEAD_MAX);
-        }
-        pace.settle().await;
-        let took = began.elapsed();
-        assert!(took.abs_diff(Duration::from_secs(1)) < Duration::from_millis(2), "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn two_fetches_share_the_link_and_rest_is_not_saved() {
-        let pace = pace(8_000_000);
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        let began = Instant::now();
-        let one = async {
-            for _ in 0..50 {
-                pace.pass(10_000).await;
+            if let Some(until) = pace.passed(now, 10_000) {
+                now = until;
             }
-            pace.settle().await;
-        };
-        let other = async {
-            pace.pass(500_000).await;
-            pace.settle().await;
-        };
-        tokio::join!(one, other);
-        let took = began.elapsed();
-        assert!(took.abs_diff(Duration::from_secs(1)) < Duration::from_millis(2), "{took:?}");
+            assert!(pace.free_at.get() <= now + AHEAD_MAX);
+        }
+        assert_eq!(pace.free_at.get(), SECOND);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[test]
+    fn two_fetches_share_the_link_and_rest_is_not_saved() {
+        let pace = pace(8_000_000);
+        let after_rest = 10 * SECOND;
+        assert_eq!(pace.passed(after_rest, 500_000), Some(10 * SECOND + SECOND / 2));
+        assert_eq!(pace.passed(after_rest, 500_000), Some(11 * SECOND));
+        assert_eq!(pace.passed(11 * SECOND, 10_000), None, "within what may be ahead");
+        assert_eq!(pace.free_at.get(), 11 * SECOND + Duration::from_millis(10));
+    }
+
+    #[tokio::test]
+    async fn waits_are_at_least_as_long_as_the_link_needs() {
+        let pace = pace(8_000_000);
+        let began = Instant::now();
+        pace.pass(100_000).await;
+        pace.pass(20_000).await;
+        pace.settle().await;
+        assert!(began.elapsed() >= Duration::from_millis(119));
+        pace.round_trip().await;
+        assert!(began.elapsed() >= Duration::from_millis(149));
+    }
+
+    #[tokio::test]
     async fn a_link_without_shape_never_waits() {
         let pace = Pace::new(None);
-        let began = Instant::now();
-        pace.round_trip().await;
-        pace.pass(u64::MAX).await;
-        pace.settle().await;
-        assert_eq!(began.elapsed(), Duration::ZERO);
+        let all = async {
+            pace.round_trip().await;
+            pace.pass(u64::MAX).await;
+            pace.settle().await;
+        };
+        // Ready at once: not a single wait.
+        assert!(futures::FutureExt::now_or_never(all).is_some());
         assert_eq!((pace.window(1 << 24), pace.read_max()), (1 << 24, usize::MAX));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_link_has_a_small_window() {
+    #[test]
+    fn a_slow_link_has_a_small_window() {
         assert_eq!(pace(1_000_000).window(1 << 24), WINDOW_MIN);
         assert_eq!(pace(80_000_000).window(1 << 24), 2_300_000);
         assert_eq!(pace(80_000_000_000).window(1 << 24), 1 << 24);
-        let began = Instant::now();
-        pace(1_000_000).round_trip().await;
-        assert_eq!(began.elapsed(), Duration::from_millis(30));
     }
 }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn shapes() -> impl Strategy<Value = Shape> {
-        let step = (1u64..5_000, prop_oneof![Just(0u64), 1_000..1_000_000_000]);
+        let step = (1u64..5_000, prop_oneof![Just(0u64), 1_000u64..1_000_000_000]);
         prop::collection::vec(step, 1..20).prop_filter_map("dead", |steps| {
             let trace = steps.into_iter().map(|(time, rate)| (Duration::from_millis(time), rate));
             Shape::new(trace.collect(), Duration::ZERO).ok()

@@ -1,1 +1,3 @@
 //! The rig as its users meet it.
+
+mod net;
