@@ -12,6 +12,7 @@
 //!
 //! Players, arrivals, manifests and results know neither sockets nor clocks.
 
+pub mod command;
 pub mod fleet;
 pub mod output;
 pub mod run;
