@@ -26,9 +26,14 @@ use crate::{
     scenario::TokenPlace,
 };
 
-/// Plays one session to its end. `at` is its scheduled beginning, since that of the run.
-pub(super) async fn drive(shared: Rc<Shared>, at: Duration, drawn: Drawn) {
+/// Plays one session to its end. `at` is its scheduled beginning, since that of the run. It is present from when this is
+/// called, not only from when its task has its first turn.
+pub(super) fn drive(shared: Rc<Shared>, at: Duration, drawn: Drawn) -> impl Future<Output = ()> {
     let presence = Presence::new(shared.clone());
+    play(shared, at, drawn, presence)
+}
+
+async fn play(shared: Rc<Shared>, at: Duration, drawn: Drawn, presence: Presence) {
     let mut driver = Driver::new(shared, at, drawn, presence);
     let cut = driver.shared.cut.clone();
     let mut cut = pin!(cut.cancelled());

@@ -108,7 +108,8 @@ async fn run(task: &Task) -> Result<Results, RunError> {
     wind_up(&shared, task).await;
     own.abort();
     ticks.abort();
-    let _ = ticks.await;
+    // A task that was aborted holds what it shares until it is gone.
+    let _ = tokio::join!(own, ticks);
     // The rest of the last second.
     let elapsed = shared.elapsed();
     let at_s = next_second(elapsed, task.plan.scenario.arrivals.warm_up) - 1.0;
