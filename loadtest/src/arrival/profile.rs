@@ -260,7 +260,10 @@ mod tests {
     fn every_kind_has_the_rate_it_says() {
         let table: &[(&str, &[(f64, f64)])] = &[
             (r#"{ kind = "constant", rate = 5 }"#, &[(0.0, 5.0), (99.0, 5.0)]),
-            (r#"{ kind = "ramp", to = 10, over = "20s" }"#, &[(0.0, 0.0), (10.0, 5.0), (50.0, 10.0)]),
+            (
+                r#"{ kind = "ramp", to = 10, over = "20s" }"#,
+                &[(0.0, 0.0), (10.0, 5.0), (50.0, 10.0)],
+            ),
             (
                 r#"{ kind = "steps", steps = [{ rate = 1, for = "10s" }, { rate = 7, for = "5s" }] }"#,
                 &[(5.0, 1.0), (10.0, 7.0), (60.0, 7.0)],
@@ -294,7 +297,8 @@ mod tests {
             (r#"{ kind = "burst", count = 100, over = "2s" }"#, 0.0),
         ];
         for (text, rate) in table {
-            let curve = profile(text).curve(Duration::from_secs(5), Duration::from_secs(9)).unwrap();
+            let curve =
+                profile(text).curve(Duration::from_secs(5), Duration::from_secs(9)).unwrap();
             assert!((curve.at(2.5) - rate).abs() < 1e-9, "{text}: {}", curve.at(2.5));
         }
     }

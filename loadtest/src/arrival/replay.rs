@@ -146,7 +146,10 @@ not a line
         let table = [
             ("nonsense", "line 1: no time in brackets"),
             ("", "no line of the log matches"),
-            ("a [10/Oct/2026:13:55:38 +0200] \"GET /a HTTP/1.1\" 200", "no line of the log matches"),
+            (
+                "a [10/Oct/2026:13:55:38 +0200] \"GET /a HTTP/1.1\" 200",
+                "no line of the log matches",
+            ),
             ("a [yesterday] \"GET /a.m3u8 HTTP/1.1\" 200", "the time cannot be read"),
         ];
         for (log, expected) in table {

@@ -168,12 +168,18 @@ mod tests {
 
     #[test]
     fn a_log_is_replayed_with_its_paths() {
-        let entry = |at, path: &str| LogEntry { at: Duration::from_secs(at), path: path.to_owned() };
+        let entry =
+            |at, path: &str| LogEntry { at: Duration::from_secs(at), path: path.to_owned() };
         let entries: Arc<[LogEntry]> = Arc::new([entry(0, "/a"), entry(1, "/b"), entry(9, "/c")]);
         let profile =
             Profile::Replay { file: "x".into(), matching: String::new(), speed: 1.0, paths: true };
-        let schedule =
-            Schedule::new(&profile, Spacing::Poisson, (WARM_UP, Duration::from_secs(5)), 1, entries);
+        let schedule = Schedule::new(
+            &profile,
+            Spacing::Poisson,
+            (WARM_UP, Duration::from_secs(5)),
+            1,
+            entries,
+        );
         let all: Vec<(u64, String)> = schedule
             .map(|arrival| (arrival.at.as_secs(), arrival.path.unwrap_or_default().to_string()))
             .collect();

@@ -33,7 +33,9 @@ pub(super) struct AgentArgs {
 pub(super) fn agent(args: &AgentArgs) -> Result<Exit, Failure> {
     let token = read_token(&args.token_file)?;
     let identity = match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Identity::read(certificate, key).map_err(Failure::usage)?,
+        (Some(certificate), Some(key)) => {
+            Identity::read(certificate, key).map_err(Failure::usage)?
+        }
         _ => Identity::generate().map_err(Failure::failed)?,
     };
     in_runtime(async {

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::{exit::Exit, say::note};
+use self::say::note;
 
 /// Plays video as viewers do, by the thousand, and says how it was for them.
 ///

@@ -132,14 +132,19 @@ fn answer(fetched: &Fetched, protocol: Protocol) -> String {
         }
         Err(failure) => {
             let status = fetched.facts.status.map(|status| format!(", status {status}"));
-            line("failed", format!("{:?}{}: {}", failure.class, status.unwrap_or_default(), failure.detail));
+            line(
+                "failed",
+                format!("{:?}{}: {}", failure.class, status.unwrap_or_default(), failure.detail),
+            );
         }
     }
     line("protocol", format!("{protocol:?}"));
     if let Some(made) = &fetched.connection {
         let times = [("name", made.dns), ("connect", made.connect), ("handshake", made.handshake)];
-        let times: Vec<String> =
-            times.iter().filter_map(|(name, time)| Some(format!("{name} {}", ms((*time)?)))).collect();
+        let times: Vec<String> = times
+            .iter()
+            .filter_map(|(name, time)| Some(format!("{name} {}", ms((*time)?))))
+            .collect();
         line("connection", times.join(", "));
     }
     if let Some(first_byte) = fetched.first_byte {

@@ -66,7 +66,9 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (scenario, text) = read(&args.scenario, &args.changes)?;
     if !args.agents.is_empty() && scenario.knee.is_some() {
-        return Err(Failure::usage("a search for the knee runs on one machine: leave out --agents"));
+        return Err(Failure::usage(
+            "a search for the knee runs on one machine: leave out --agents",
+        ));
     }
     in_runtime(async {
         let inputs = prepare(&scenario).await.map_err(Failure::usage)?;
@@ -96,9 +98,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 }
 
 /// Runs a future on a runtime for one thread, with its `LocalSet`.
-pub(super) fn in_runtime<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::failed)?;
     let ended = LocalSet::new().block_on(&runtime, work);
@@ -161,7 +161,8 @@ pub(super) fn read_token(path: &std::path::Path) -> Result<Secret, Failure> {
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     let token = text.trim();
     if token.len() < TOKEN_BYTES_MIN {
-        let reason = format!("{}: a token has {TOKEN_BYTES_MIN} characters or more", path.display());
+        let reason =
+            format!("{}: a token has {TOKEN_BYTES_MIN} characters or more", path.display());
         return Err(Failure::usage(reason));
     }
     Ok(Secret::new(token))

@@ -38,7 +38,8 @@ impl Screen {
         } else if is_plain || !is_terminal {
             View::Lines
         } else {
-            Dashboard::open(planned).map_or(View::Lines, |dashboard| View::Dashboard(Box::new(dashboard)))
+            Dashboard::open(planned)
+                .map_or(View::Lines, |dashboard| View::Dashboard(Box::new(dashboard)))
         };
         Self { view, intervals: None, exporter: None, notes: Vec::new(), keys: 0 }
     }
@@ -75,15 +76,17 @@ impl Watch for Screen {
         if let Some((exporter, totals)) = self.exporter.as_mut().zip(totals) {
             exporter.observe(interval, totals);
         }
-        match (&mut self.view, totals) {
-            (View::Dashboard(dashboard), Some(totals)) => {
-                // A terminal that went away is no reason to end a run.
-                if dashboard.show(interval, totals).is_err() {
-                    self.view = View::Nothing;
-                }
+        let is_gone = match (&mut self.view, totals) {
+            (View::Dashboard(dashboard), Some(totals)) => dashboard.show(interval, totals).is_err(),
+            (View::Lines, _) => {
+                note(lines::line(interval, 1.0).trim_end());
+                false
             }
-            (View::Lines, _) => note(lines::line(interval, 1.0).trim_end()),
-            _ => {}
+            _ => false,
+        };
+        // A terminal that went away is no reason to end a run.
+        if is_gone {
+            self.view = View::Nothing;
         }
     }
 

@@ -83,11 +83,15 @@ pub(super) fn read(what: &str, changes: &Changes) -> Result<(Scenario, String), 
     } else {
         let text = fs::read_to_string(what).map_err(|error| {
             let names: Vec<&str> = builtins().iter().map(|builtin| builtin.name).collect();
-            Failure::usage(format!("{what}: no URL, no file ({error}), and none of: {}", names.join(" ")))
+            Failure::usage(format!(
+                "{what}: no URL, no file ({error}), and none of: {}",
+                names.join(" ")
+            ))
         })?;
         (text, what.to_owned())
     };
-    let scenario = load(&text, &origin, &variables, &changes.overrides()).map_err(Failure::usage)?;
+    let scenario =
+        load(&text, &origin, &variables, &changes.overrides()).map_err(Failure::usage)?;
     Ok((scenario, text))
 }
 
@@ -105,7 +109,8 @@ mod tests {
         assert_eq!(scenario.target.urls[0].as_str(), "http://a.test/a.m3u8");
         assert!(text.contains("${target}"));
 
-        let with = Changes { variables: vec!["target=http://a.test/a.m3u8".into()], ..changes.clone() };
+        let with =
+            Changes { variables: vec!["target=http://a.test/a.m3u8".into()], ..changes.clone() };
         assert_eq!(read("steady", &with).unwrap().0.name, "steady");
 
         let folder = tempfile::tempdir().unwrap();

@@ -39,7 +39,11 @@ pub struct Agent {
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub async fn serve(agent: Agent, stop: &Stop, note: impl Fn(&str) + 'static) -> Result<(), FleetError> {
+pub async fn serve(
+    agent: Agent,
+    stop: &Stop,
+    note: impl Fn(&str) + 'static,
+) -> Result<(), FleetError> {
     let acceptor = TlsAcceptor::from(Arc::new(agent.identity.server_config()?));
     let token = Rc::new(agent.token);
     let note: Rc<dyn Fn(&str)> = Rc::new(note);
@@ -100,7 +104,11 @@ async fn greet(
 }
 
 /// One controller that may.
-async fn attend(stream: TlsStream<TcpStream>, runs: &Semaphore, stop: &Stop) -> Result<(), FleetError> {
+async fn attend(
+    stream: TlsStream<TcpStream>,
+    runs: &Semaphore,
+    stop: &Stop,
+) -> Result<(), FleetError> {
     let (mut from, mut to) = split(stream);
     let Ok(_place) = runs.try_acquire() else {
         let reason = "another run is going on".to_owned();

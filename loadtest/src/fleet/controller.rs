@@ -41,8 +41,9 @@ impl FromStr for AgentAddress {
 
     /// `host:port=FINGERPRINT`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, fingerprint) =
-            text.split_once('=').ok_or("an agent is host:port=FINGERPRINT, as it prints at its start")?;
+        let (host, fingerprint) = text
+            .split_once('=')
+            .ok_or("an agent is host:port=FINGERPRINT, as it prints at its start")?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(fingerprint.trim(), &mut bytes)
             .map_err(|_| "a fingerprint is 64 hexadecimal digits".to_owned())?;
@@ -92,7 +93,10 @@ pub async fn run(
     });
     join_all(preparing).await.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-    let start = Start { at: Instant::now() + START_AFTER, unix_ms: (unix_ms() + START_AFTER.as_secs_f64() * 1_000.0) as i64 };
+    let start = Start {
+        at: Instant::now() + START_AFTER,
+        unix_ms: (unix_ms() + START_AFTER.as_secs_f64() * 1_000.0) as i64,
+    };
     let mut clock_error: f64 = 0.0;
     for (agent, address) in connected.iter_mut().zip(agents) {
         let theirs = start.unix_ms + agent.ahead_ms.round() as i64;
@@ -134,7 +138,8 @@ async fn attend(
         let tell = tell.clone();
         writers.push(agent.to);
         let arrivals = &scenario.arrivals;
-        let limit = START_AFTER + arrivals.warm_up + arrivals.duration + arrivals.drain + END_WITHIN;
+        let limit =
+            START_AFTER + arrivals.warm_up + arrivals.duration + arrivals.drain + END_WITHIN;
         tasks.spawn_local(hear(number, agent.from, tell, limit));
     }
     drop(tell);
@@ -232,7 +237,10 @@ impl Connected {
         let connector = TlsConnector::from(Arc::new(pinned(agent.fingerprint)?));
         let stream = TcpStream::connect(&agent.host).await?;
         stream.set_nodelay(true)?;
-        let stream = connector.connect(name(), stream).await.map_err(|error| FleetError::Tls(error.to_string()))?;
+        let stream = connector
+            .connect(name(), stream)
+            .await
+            .map_err(|error| FleetError::Tls(error.to_string()))?;
         let (mut from, mut to) = split(stream);
         let hello = Order::Hello { protocol: PROTOCOL, token: token.expose().to_owned() };
         write(&mut to, &hello).await?;

@@ -14,21 +14,32 @@ use crate::{
 /// From the controller.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Order {
-    Hello { protocol: u32, token: String },
+    Hello {
+        protocol: u32,
+        token: String,
+    },
     /// What time is it?
     Time,
     Plan(Box<RunPlan>),
     /// Begin at a time of the agent's own clock.
-    Start { unix_ms: i64 },
+    Start {
+        unix_ms: i64,
+    },
     Stop,
 }
 
 /// From an agent.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Report {
-    Welcome { version: String },
-    Refused { reason: String },
-    Time { unix_ms: f64 },
+    Welcome {
+        version: String,
+    },
+    Refused {
+        reason: String,
+    },
+    Time {
+        unix_ms: f64,
+    },
     /// The plan is understood.
     Ready,
     Second(Box<Interval>),
@@ -41,7 +52,8 @@ pub(super) async fn write<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &T,
 ) -> Result<(), FleetError> {
-    let body = serde_json::to_vec(message).map_err(|error| FleetError::Message(error.to_string()))?;
+    let body =
+        serde_json::to_vec(message).map_err(|error| FleetError::Message(error.to_string()))?;
     let length = u32::try_from(body.len()).map_err(|_| FleetError::TooLarge)?;
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(&body).await?;

@@ -34,7 +34,9 @@ enum Comparison {
 /// Why a text is no gate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum GateError {
-    #[error("{0:?} compares nothing: a gate is a figure, one of < <= > >= ==, and a value, like startup_p95<800ms")]
+    #[error(
+        "{0:?} compares nothing: a gate is a figure, one of < <= > >= ==, and a value, like startup_p95<800ms"
+    )]
     NoComparison(String),
     #[error("{0:?} is no figure; `tidegate-load scenarios explain gates` lists them")]
     NoFigure(String),

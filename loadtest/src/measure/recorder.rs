@@ -129,7 +129,13 @@ impl Recorder {
     }
 
     /// A fetch was given up by the player after so many bytes: no failure, but they came.
-    pub fn given_up(&mut self, kind: ObjectKind, protocol: Protocol, wanted_at: Duration, bytes: u64) {
+    pub fn given_up(
+        &mut self,
+        kind: ObjectKind,
+        protocol: Protocol,
+        wanted_at: Duration,
+        bytes: u64,
+    ) {
         if wanted_at >= self.warm_up {
             self.results.fetches_of(kind, protocol).bytes += bytes;
         }

@@ -106,7 +106,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_is_not_read_by_a_shell_unless_asked_for() {
-        assert!(run(&["test", "$TIDEGATE_LOAD_COUNT", "=", "$TIDEGATE_LOAD_COUNT"], false).await.is_good());
+        assert!(
+            run(&["test", "$TIDEGATE_LOAD_COUNT", "=", "$TIDEGATE_LOAD_COUNT"], false)
+                .await
+                .is_good()
+        );
         assert!(run(&["test $TIDEGATE_LOAD_COUNT = 7"], true).await.is_good());
         assert_eq!(run(&["test", "$TIDEGATE_LOAD_COUNT", "=", "7"], false).await.exit, Some(1));
     }

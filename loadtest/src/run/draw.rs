@@ -70,7 +70,12 @@ fn link(sessions: &Sessions, place: f64) -> Option<usize> {
     sessions.links.iter().rposition(|link| link.weight > 0.0)
 }
 
-fn videos(plan: &RunPlan, arrival: &Arrival, ranking: &mut Ranking, rng: &mut impl Rng) -> Vec<Url> {
+fn videos(
+    plan: &RunPlan,
+    arrival: &Arrival,
+    ranking: &mut Ranking,
+    rng: &mut impl Rng,
+) -> Vec<Url> {
     let target = &plan.scenario.target;
     let catalogue = &plan.inputs.videos;
     if let Some(path) = &arrival.path {
@@ -106,7 +111,8 @@ pub(super) mod tests {
     pub(in crate::run) fn plan(text: &str) -> RunPlan {
         let urls: Vec<String> = (0..5).map(|n| format!("\"https://a.test/{n}.m3u8\"")).collect();
         let head = format!("name = \"test\"\n[target]\nurls = [{}]\n", urls.join(","));
-        let arrivals = "[arrivals]\nprofile = { kind = \"constant\", rate = 10 }\nduration = \"60s\"\n";
+        let arrivals =
+            "[arrivals]\nprofile = { kind = \"constant\", rate = 10 }\nduration = \"60s\"\n";
         let text = format!("{head}{arrivals}{text}");
         let scenario = load(&text, "test", &Variables::default(), &Overrides::default()).unwrap();
         RunPlan {
@@ -165,12 +171,16 @@ pub(super) mod tests {
             assert_eq!(drawn.videos[0].as_str(), "https://a.test/0.m3u8");
         }
         let logged = Arrival { path: Some("/x/y.m3u8".into()), ..arrival(50, false) };
-        assert_eq!(draw(&plan, &logged, &mut ranking).videos[0].as_str(), "https://a.test/x/y.m3u8");
+        assert_eq!(
+            draw(&plan, &logged, &mut ranking).videos[0].as_str(),
+            "https://a.test/x/y.m3u8"
+        );
     }
 
     #[test]
     fn without_tls_it_is_h1_unless_h2_alone_is_asked_for() {
-        let mut sessions = Sessions { protocols: "h1=1,h2=9".parse().unwrap(), ..Sessions::default() };
+        let mut sessions =
+            Sessions { protocols: "h1=1,h2=9".parse().unwrap(), ..Sessions::default() };
         assert_eq!(protocol(&sessions, 0.9, true), Protocol::H1);
         assert_eq!(protocol(&sessions, 0.9, false), Protocol::H2);
         sessions.protocols = "h2".parse().unwrap();

@@ -96,14 +96,18 @@ async fn find_knee(
         judge(&mut results, &plan.scenario);
         let is_held = results.gates.iter().all(|gate| gate.is_held);
         let shifted = |at_s: f64| at_s + offset_s;
-        intervals.extend(results.intervals.drain(..).map(|interval| Interval {
-            at_s: shifted(interval.at_s),
-            ..interval
-        }));
-        faults.extend(results.faults.drain(..).map(|fault| crate::results::Fault {
-            at_s: shifted(fault.at_s),
-            ..fault
-        }));
+        intervals.extend(
+            results
+                .intervals
+                .drain(..)
+                .map(|interval| Interval { at_s: shifted(interval.at_s), ..interval }),
+        );
+        faults.extend(
+            results
+                .faults
+                .drain(..)
+                .map(|fault| crate::results::Fault { at_s: shifted(fault.at_s), ..fault }),
+        );
         let at_s = offset_s;
         // The next step's intervals begin on the grid.
         offset_s += results.duration_s.ceil();
@@ -160,7 +164,10 @@ async fn once(plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch) -> Result<Resu
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
         let thread = thread.spawn(move || work(&task));
-        threads.push(thread.map_err(|error| RunError::Worker { worker: number, reason: error.to_string() })?);
+        threads.push(
+            thread
+                .map_err(|error| RunError::Worker { worker: number, reason: error.to_string() })?,
+        );
     }
     drop((tell, start));
     let mut seconds = Seconds::new(workers, scenario);
@@ -183,7 +190,7 @@ async fn once(plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch) -> Result<Resu
     loop {
         tokio::select! {
             said = heard.recv() => match said {
-                Some(Heard::Tick(tick)) => seconds.take(tick, watch),
+                Some(Heard::Tick(tick)) => seconds.take(*tick, watch),
                 Some(Heard::Ended(worker)) => seconds.end(worker, watch),
                 Some(Heard::Ready) => {}
                 None => break,

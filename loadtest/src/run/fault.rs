@@ -224,7 +224,11 @@ pub(super) async fn inject(fault: Fault, stage: Stage) {
         }
     }
     // The sessions have ended before its time.
-    if count == 0 && fault.at <= stage.end - stage.start && !stage.stop.is_given() && !fault.may_fail {
+    if count == 0
+        && fault.at <= stage.end - stage.start
+        && !stage.stop.is_given()
+        && !fault.may_fail
+    {
         let reason = format!("the run ended before {:?} came", fault.name);
         stage.told.borrow_mut().failed.push(reason);
     }
@@ -323,7 +327,8 @@ pub(super) mod tests {
     async fn a_fault_that_did_not_happen_fails_the_run_unless_it_may() {
         for may_fail in [false, true] {
             let stage = stage(Duration::from_millis(50));
-            inject(Fault { may_fail, ..fault("echo no >&2; exit 4", "exit 0") }, stage.clone()).await;
+            inject(Fault { may_fail, ..fault("echo no >&2; exit 4", "exit 0") }, stage.clone())
+                .await;
             let told = stage.told.borrow();
             assert_eq!(told.failed.is_empty(), may_fail);
             assert!(told.notes[0].contains("no"), "{:?}", told.notes);

@@ -106,7 +106,8 @@ mod tests {
         }
         results.rig.socket_errors = 2;
         let reasons = saturation(&results, &limits);
-        for (reason, words) in reasons.iter().zip(["97 %", "timers", "sessions began", "2 of 1000"]) {
+        for (reason, words) in reasons.iter().zip(["97 %", "timers", "sessions began", "2 of 1000"])
+        {
             assert!(reason.contains(words), "{reason}");
         }
         assert_eq!(reasons.len(), 4);

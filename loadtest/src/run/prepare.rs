@@ -35,7 +35,8 @@ pub async fn prepare(scenario: &Scenario) -> Result<Inputs, RunError> {
     }
     if let Profile::Replay { file: path, matching, speed, .. } = &scenario.arrivals.profile {
         let text = read("log", path)?;
-        let entries = parse_log(&text, matching, *speed).map_err(|error| file("log", path, error))?;
+        let entries =
+            parse_log(&text, matching, *speed).map_err(|error| file("log", path, error))?;
         inputs.log = entries.into_iter().map(|entry| (entry.at, entry.path)).collect();
     }
     for (index, link) in scenario.sessions.links.iter().enumerate() {
@@ -82,7 +83,12 @@ async fn fetch_feed(scenario: &Scenario, feed: &Url) -> Result<String, RunError>
     let fetched = session.fetch(ask, &mut |_| {}).await;
     let answer = fetched.outcome.map_err(|failure| {
         let status = fetched.facts.status.map(|status| format!(", status {status}"));
-        RunError::Feed(format!("{:?}{}: {}", failure.class, status.unwrap_or_default(), failure.detail))
+        RunError::Feed(format!(
+            "{:?}{}: {}",
+            failure.class,
+            status.unwrap_or_default(),
+            failure.detail
+        ))
     })?;
     let body = answer.body.unwrap_or_default();
     String::from_utf8(body.to_vec()).map_err(|_| RunError::Feed("not UTF-8".to_owned()))

@@ -162,7 +162,7 @@ fn is_fresh(by: Freshness, before: &Seen, now: &Seen, since_call: Duration) -> b
             Freshness::Changed => now.identity.is_some() && now.identity != before.identity,
             // `Age` is whole seconds, rounded down: an age of 1 may be almost 2.
             Freshness::Age => {
-                let is_stored_after = now.age.is_some_and(|age| age + 1 <= since_call.as_secs());
+                let is_stored_after = now.age.is_some_and(|age| age < since_call.as_secs());
                 now.is_hit == Some(false) || is_stored_after
             }
         }

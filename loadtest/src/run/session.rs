@@ -160,7 +160,9 @@ impl Driver {
 
     fn act(&mut self, now: Duration, wanted: Duration) {
         let mut actions = 0;
-        while !self.is_over && let Some(action) = self.player.next_action(now) {
+        while !self.is_over
+            && let Some(action) = self.player.next_action(now)
+        {
             actions += 1;
             if actions > ACTIONS_MAX {
                 self.is_over = true;
@@ -220,7 +222,9 @@ impl Driver {
     }
 
     fn cancel(&mut self, id: FetchId) {
-        let Some(place) = self.fetches.iter().position(|fetching| fetching.id == id) else { return };
+        let Some(place) = self.fetches.iter().position(|fetching| fetching.id == id) else {
+            return;
+        };
         let mut fetching = self.fetches.swap_remove(place);
         self.count_bytes(&mut fetching);
         let wanted_at = self.at + fetching.wanted;

@@ -60,7 +60,7 @@ pub struct Start {
 #[derive(Debug)]
 pub(super) enum Heard {
     Ready,
-    Tick(Tick),
+    Tick(Box<Tick>),
     /// Its last word.
     Ended(u32),
 }
@@ -95,7 +95,8 @@ pub(super) fn work(task: &Task) -> Result<Results, RunError> {
 
 async fn run(task: &Task) -> Result<Results, RunError> {
     let mut shared = shared(task)?;
-    let gone = || RunError::Worker { worker: task.number, reason: "the run was given up".to_owned() };
+    let gone =
+        || RunError::Worker { worker: task.number, reason: "the run was given up".to_owned() };
     task.tell.send(Heard::Ready).await.map_err(|_| gone())?;
     let start = *task.start.clone().wait_for(Option::is_some).await.map_err(|_| gone())?;
     let start = start.ok_or_else(gone)?;
@@ -138,8 +139,13 @@ async fn run(task: &Task) -> Result<Results, RunError> {
 async fn begin_all(shared: &Rc<Shared>, task: &Task) {
     let scenario = &task.plan.scenario;
     let arrivals = &scenario.arrivals;
-    let entries: Vec<LogEntry> =
-        task.plan.inputs.log.iter().map(|(at, path)| LogEntry { at: *at, path: path.clone() }).collect();
+    let entries: Vec<LogEntry> = task
+        .plan
+        .inputs
+        .log
+        .iter()
+        .map(|(at, path)| LogEntry { at: *at, path: path.clone() })
+        .collect();
     let mut ranking =
         Ranking::new(&scenario.popularity, task.plan.inputs.videos.len(), scenario.seed);
     let part = task.plan.part + task.plan.of * u64::from(task.number);
@@ -157,7 +163,8 @@ async fn begin_all(shared: &Rc<Shared>, task: &Task) {
         }
         let drawn = draw(&task.plan, &arrival, &mut ranking);
         let error = due.elapsed();
-        if error > arrivals.start_within || shared.sessions.get() >= most || drawn.videos.is_empty() {
+        if error > arrivals.start_within || shared.sessions.get() >= most || drawn.videos.is_empty()
+        {
             shared.recorder.borrow_mut().blocked(arrival.at);
         } else {
             shared.recorder.borrow_mut().arrival(arrival.at, error);
@@ -237,7 +244,7 @@ async fn send(shared: &Shared, task: &Task, at_s: f64, cpu: f64) {
         Tick { worker: task.number, interval, totals }
     };
     // The coordinator is gone only when the run is given up.
-    let _ = task.tell.send(Heard::Tick(tick)).await;
+    let _ = task.tell.send(Heard::Tick(Box::new(tick))).await;
 }
 
 fn shared(task: &Task) -> Result<Shared, RunError> {
@@ -307,10 +314,10 @@ mod tests {
 
     #[test]
     fn intervals_lie_on_a_grid_from_the_end_of_the_warm_up() {
-        let table = [(0, 0, 1.0), (999, 0, 1.0), (1_000, 0, 2.0), (0, 2_500, -2.0), (600, 2_500, -1.0)];
+        let table =
+            [(0, 0, 1.0), (999, 0, 1.0), (1_000, 0, 2.0), (0, 2_500, -2.0), (600, 2_500, -1.0)];
         for (elapsed, warm_up, expected) in table {
-            let next =
-                next_second(Duration::from_millis(elapsed), Duration::from_millis(warm_up));
+            let next = next_second(Duration::from_millis(elapsed), Duration::from_millis(warm_up));
             assert!((next - expected).abs() < 1e-9, "{elapsed} {warm_up}: {next}");
         }
     }

@@ -19,7 +19,10 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), (String, String)> {
         return wrong("target", "no urls, no list and no feed: nothing to watch".to_owned());
     }
     if target.feed.is_some() && !target.pointer.starts_with('/') {
-        return wrong("target.pointer", "a feed needs a JSON pointer, which begins with /".to_owned());
+        return wrong(
+            "target.pointer",
+            "a feed needs a JSON pointer, which begins with /".to_owned(),
+        );
     }
     if has_paths && target.base.is_none() && target.urls.is_empty() {
         return wrong("target.base", "the paths of a log need it".to_owned());

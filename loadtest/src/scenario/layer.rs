@@ -65,10 +65,9 @@ pub fn load(
         set(&mut table, setting)?;
     }
     let mut value = Value::Table(table);
-    variables.put_into(&mut value).map_err(|reason| ScenarioError::File {
-        origin: origin.to_owned(),
-        reason,
-    })?;
+    variables
+        .put_into(&mut value)
+        .map_err(|reason| ScenarioError::File { origin: origin.to_owned(), reason })?;
     let refused = |key: &[Segment], reason: String| ScenarioError::Key {
         origin: origin.to_owned(),
         line: line_of(text, key),
@@ -109,7 +108,8 @@ impl std::str::FromStr for Mix {
         let mut mix = Self { h1: 0.0, h2: 0.0, h3: 0.0 };
         for part in text.split(',') {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let weight: f64 = weight.trim().parse().map_err(|_| format!("{weight:?} is no weight"))?;
+            let weight: f64 =
+                weight.trim().parse().map_err(|_| format!("{weight:?} is no weight"))?;
             match name.trim() {
                 "h1" => mix.h1 = weight,
                 "h2" => mix.h2 = weight,
@@ -136,7 +136,8 @@ impl Mix {
 }
 
 fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<(), ScenarioError> {
-    let flag = |name: &str, error: &dyn std::fmt::Display| ScenarioError::Flag(format!("{name}: {error}"));
+    let flag =
+        |name: &str, error: &dyn std::fmt::Display| ScenarioError::Flag(format!("{name}: {error}"));
     if let Some(rate) = overrides.rate {
         let changed: Result<_, ProfileError> = scenario.arrivals.profile.with_rate(rate);
         scenario.arrivals.profile = changed.map_err(|error| flag("--rate", &error))?;
@@ -158,14 +159,21 @@ fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<(), ScenarioE
 
 /// Puts `a.b.c=value` in; the value is TOML where it is, else text.
 fn set(table: &mut Table, setting: &str) -> Result<(), ScenarioError> {
-    let wrong = || ScenarioError::Flag(format!("--set {}: not key=value", setting.split('=').next().unwrap_or("")));
+    let wrong = || {
+        ScenarioError::Flag(format!(
+            "--set {}: not key=value",
+            setting.split('=').next().unwrap_or("")
+        ))
+    };
     let (key, raw) = setting.split_once('=').ok_or_else(wrong)?;
     let mut parts: Vec<&str> = key.trim().split('.').collect();
     let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(wrong)?;
     let mut here = table;
     for part in parts {
         let next = here.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        here = next.as_table_mut().ok_or_else(|| ScenarioError::Flag(format!("--set {key}: {part} is no table")))?;
+        here = next
+            .as_table_mut()
+            .ok_or_else(|| ScenarioError::Flag(format!("--set {key}: {part} is no table")))?;
     }
     let value = raw.parse().unwrap_or_else(|_| Value::String(raw.to_owned()));
     here.insert(last.to_owned(), value);
@@ -194,7 +202,7 @@ fn line_of(text: &str, key: &[Segment]) -> Option<usize> {
             }
             Segment::Seq { index } => {
                 let Some(DeValue::Array(items)) = here else { break };
-                let Some(item) = items.iter().nth(*index) else { break };
+                let Some(item) = items.get(*index) else { break };
                 at = Some(Spanned::span(item).start);
                 here = Some(item.get_ref());
             }
@@ -281,7 +289,11 @@ run = [\"${stop:-true}\"]
     fn an_error_names_key_and_line() {
         let table = [
             ("at = \"3s\"", "at = \"soon\"", "test.toml, line 11: fault.0.at"),
-            ("duration = \"10s\"", "durations = \"10s\"", "line 7: arrivals.durations: unknown field"),
+            (
+                "duration = \"10s\"",
+                "durations = \"10s\"",
+                "line 7: arrivals.durations: unknown field",
+            ),
             ("rate = 5", "rates = 5", "line 6: arrivals.profile"),
             ("rate = 5", "rate = -5", "line 6: arrivals.profile: rate is -5"),
             ("error_rate<1%", "error<1%", "line 2: gates.0: \"error\" is no figure"),

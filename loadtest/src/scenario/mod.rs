@@ -15,8 +15,8 @@ pub use self::{
     builtin::{Builtin, builtins},
     layer::{Overrides, ScenarioError, load},
     model::{
-        Arrivals, Fault, Freshness, Knee, Link, LinkStep, Mix, Probe, Purge, RigLimits, Scenario, Sessions, Target,
-        Token, TokenPlace,
+        Arrivals, Fault, Freshness, Knee, Link, LinkStep, Mix, Probe, Purge, RigLimits, Scenario,
+        Sessions, Target, Token, TokenPlace,
     },
     variable::Variables,
 };

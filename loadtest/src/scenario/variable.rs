@@ -20,7 +20,8 @@ impl Variables {
     /// # Errors
     /// What is wrong with it.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not name=value"))?;
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| format!("{text:?} is not name=value"))?;
         if !is_name(name) {
             return Err(format!("{name:?} is no name of a variable: a-z, 0-9 and _"));
         }
@@ -49,7 +50,8 @@ impl Variables {
         match value {
             Value::String(text) => {
                 let expanded = self.expand(text)?;
-                *value = if is_one_variable(text) { scalar(expanded) } else { Value::String(expanded) };
+                *value =
+                    if is_one_variable(text) { scalar(expanded) } else { Value::String(expanded) };
             }
             Value::Array(items) => {
                 let mut all = Vec::with_capacity(items.len());
@@ -86,12 +88,15 @@ impl Variables {
                 expanded.push('$');
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
-                let (inside, after) =
-                    after.split_once('}').ok_or_else(|| format!("{text:?} has no }} to its ${{"))?;
+                let (inside, after) = after
+                    .split_once('}')
+                    .ok_or_else(|| format!("{text:?} has no }} to its ${{"))?;
                 expanded.push_str(self.value(inside)?);
                 rest = after;
             } else {
-                return Err(format!("{text:?} has a $ that begins no variable; $$ is a dollar sign"));
+                return Err(format!(
+                    "{text:?} has a $ that begins no variable; $$ is a dollar sign"
+                ));
             }
             if expanded.len() > TEXT_MAX {
                 return Err(format!("{text:?} becomes longer than {TEXT_MAX} bytes"));

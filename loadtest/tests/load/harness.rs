@@ -22,17 +22,17 @@ use tokio::{
 
 /// What the server does with one path.
 #[derive(Clone, Default)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
     /// Before the head of the answer.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// A file whose content is the ETag.
-    pub etag_file: Option<std::path::PathBuf>,
+    pub(crate) etag_file: Option<std::path::PathBuf>,
 }
 
 /// A request as the server saw it: path, and the session that sent it (`sid` of CMCD).
-pub type Seen = (String, String);
+pub(crate) type Seen = (String, String);
 
 #[derive(Default)]
 struct Script {
@@ -45,18 +45,19 @@ struct Script {
 
 /// A server that does what it is told.
 #[derive(Clone)]
-pub struct FakeMedia {
+pub(crate) struct FakeMedia {
     addr: SocketAddr,
     script: Arc<Mutex<Script>>,
 }
 
 impl FakeMedia {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let script = Arc::new(Mutex::new(Script::default()));
         let (say, hear) = std::sync::mpsc::channel();
         let shared = script.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 say.send(listener.local_addr().unwrap()).unwrap();
@@ -68,17 +69,17 @@ impl FakeMedia {
         Self { addr: hear.recv().unwrap(), script }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn answer(&self, path: &str, answer: Answer) -> &Self {
+    pub(crate) fn answer(&self, path: &str, answer: Answer) -> &Self {
         self.script.lock().unwrap().answers.insert(path.to_owned(), answer);
         self
     }
 
     /// A video on demand of one rendition below a folder: so many segments of so many seconds. Its bitrate is exact.
-    pub fn video(&self, folder: &str, segments: usize, seconds: f64, bitrate: u64) -> &Self {
+    pub(crate) fn video(&self, folder: &str, segments: usize, seconds: f64, bitrate: u64) -> &Self {
         let ok = |body: Vec<u8>| Answer { status: 200, body, ..Answer::default() };
         let master = format!(
             "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH={bitrate},CODECS=\"avc1.64001f,mp4a.40.2\"\nmedia.m3u8\n"
@@ -98,19 +99,19 @@ impl FakeMedia {
     }
 
     /// Delays what is there already.
-    pub fn delay(&self, path: &str, delay: Duration) -> &Self {
+    pub(crate) fn delay(&self, path: &str, delay: Duration) -> &Self {
         self.script.lock().unwrap().answers.get_mut(path).unwrap().delay = delay;
         self
     }
 
     /// Answers nothing from one time to another after the first request.
-    pub fn freeze(&self, from: Duration, to: Duration) -> &Self {
+    pub(crate) fn freeze(&self, from: Duration, to: Duration) -> &Self {
         self.script.lock().unwrap().freeze = Some((from, to));
         self
     }
 
     /// What was asked for, sorted; and forgets it.
-    pub fn take_seen(&self) -> Vec<Seen> {
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
         let mut seen = std::mem::take(&mut self.script.lock().unwrap().seen);
         seen.sort();
         seen
@@ -159,7 +160,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>) -> Option<()> 
 }
 
 /// A scenario's text with arrivals and limits that a busy machine does not break; `more` is added to its tables.
-pub fn scenario(urls: &[String], profile: &str, duration: &str, more: &str) -> String {
+pub(crate) fn scenario(urls: &[String], profile: &str, duration: &str, more: &str) -> String {
     let urls: Vec<String> = urls.iter().map(|url| format!("{url:?}")).collect();
     format!(
         "name = \"story\"\n[target]\nurls = [{}]\n[arrivals]\nprofile = {profile}\nspacing = \"even\"\n\
@@ -170,7 +171,7 @@ pub fn scenario(urls: &[String], profile: &str, duration: &str, more: &str) -> S
 }
 
 /// The plan of a scenario.
-pub async fn plan(text: &str) -> RunPlan {
+pub(crate) async fn plan(text: &str) -> RunPlan {
     let scenario = load(text, "story", &Variables::default(), &Overrides::default()).unwrap();
     RunPlan {
         inputs: prepare(&scenario).await.unwrap(),
@@ -184,24 +185,24 @@ pub async fn plan(text: &str) -> RunPlan {
 }
 
 /// Runs a scenario on this machine.
-pub fn run(text: &str) -> Results {
+pub(crate) fn run(text: &str) -> Results {
     in_local_set(async { run_plan(&plan(text).await).await.unwrap() })
 }
 
-pub async fn run_plan(plan: &RunPlan) -> Result<Results, RunError> {
+pub(crate) async fn run_plan(plan: &RunPlan) -> Result<Results, RunError> {
     let mut results = execute(plan, &Stop::default(), &mut Nobody).await?;
     judge(&mut results, &plan.scenario);
     Ok(results)
 }
 
-pub fn in_local_set<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn in_local_set<T>(work: impl Future<Output = T>) -> T {
     tidegate_chassis::init_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
 /// Watches nothing.
-pub struct Nobody;
+pub(crate) struct Nobody;
 
 impl Watch for Nobody {
     fn second(&mut self, _: &Interval, _: Option<&Results>) {}
@@ -210,4 +211,4 @@ impl Watch for Nobody {
 }
 
 /// One viewer, at once.
-pub const ONE: &str = "{ kind = \"burst\", count = 1, over = \"1ms\" }";
+pub(crate) const ONE: &str = "{ kind = \"burst\", count = 1, over = \"1ms\" }";

@@ -8,8 +8,21 @@ use tidegate_load::{
     results::figure::Figure,
     run::Stop,
 };
+use tokio::{net::TcpListener, task::spawn_local};
 
 use crate::harness::{FakeMedia, Nobody, in_local_set, plan, run, run_plan, scenario};
+
+/// An agent in this process.
+async fn start_agent(token: &Secret, stop: &Stop) -> AgentAddress {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let identity = Identity::generate().unwrap();
+    let host = listener.local_addr().unwrap();
+    let address = format!("{host}={}", identity.fingerprint()).parse().unwrap();
+    let agent = Agent { listener, identity, token: token.clone() };
+    let stop = stop.clone();
+    spawn_local(async move { serve(agent, &stop, |_| {}).await.unwrap() });
+    address
+}
 
 const PLAYLISTS: &str = "[player]\nmanifest_only = true\nwatch = \"fixed\"\nwatch_time = \"1s\"\n";
 
@@ -51,8 +64,10 @@ fn many(media: &FakeMedia) -> String {
     for folder in ["/a", "/b", "/c"] {
         media.video(folder, 2, 0.5, 80_000);
     }
-    let urls: Vec<String> =
-        ["/a", "/b", "/c"].iter().map(|folder| media.url(&format!("{folder}/master.m3u8"))).collect();
+    let urls: Vec<String> = ["/a", "/b", "/c"]
+        .iter()
+        .map(|folder| media.url(&format!("{folder}/master.m3u8")))
+        .collect();
     let profile = "{ kind = \"ramp\", from = 10, to = 30, over = \"2s\" }";
     scenario(&urls, profile, "2s", PLAYLISTS).replace("\"even\"", "\"poisson\"")
 }
@@ -105,7 +120,8 @@ fn an_agent_takes_no_other_token_and_a_controller_no_other_certificate() {
         let agent = start_agent(&token, &stop).await;
         let plan = plan(&text).await;
         let other = Secret::new("a token of somebody else");
-        let refused = fleet::run(&plan, &[agent.clone()], &other, &stop, &mut Nobody).await;
+        let refused =
+            fleet::run(&plan, std::slice::from_ref(&agent), &other, &stop, &mut Nobody).await;
         assert!(refused.unwrap_err().to_string().contains("the token is another one"));
 
         let wrong = AgentAddress { fingerprint: [7; 32], ..agent };
@@ -122,18 +138,18 @@ fn the_highest_rate_that_holds_is_found() {
     // Six sessions at one time, each of a second or a little more: from some rate on, some are blocked.
     media.delay("/v/media.m3u8", Duration::from_secs(1));
     let more = format!("{PLAYLISTS}[knee]\nfrom = 2\nto = 64\nprecision = 0.5\n");
-    let text = scenario(
-        &[media.url("/v/master.m3u8")],
-        "{ kind = \"constant\", rate = 1 }",
-        "3s",
-        &more,
-    );
+    let text =
+        scenario(&[media.url("/v/master.m3u8")], "{ kind = \"constant\", rate = 1 }", "2s", &more);
     let text = text
         .replace("start_within", "sessions_max = 6\nstart_within")
         .replace("name = \"story\"", "name = \"story\"\ngates = [\"blocked<=0\"]");
     let results = in_local_set(async { run_plan(&plan(&text).await).await.unwrap() });
-    let held: Vec<f64> = results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
+    let held: Vec<f64> =
+        results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
     assert!(results.steps.len() >= 2 && results.steps.iter().any(|step| !step.is_held));
     assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 8.0), "{held:?}");
-    assert!(results.gates.iter().all(|gate| gate.is_held), "the results are those of a rate that held");
+    assert!(
+        results.gates.iter().all(|gate| gate.is_held),
+        "the results are those of a rate that held"
+    );
 }

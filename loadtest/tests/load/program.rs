@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use tidegate_load::output::json;
@@ -48,7 +48,10 @@ fn the_exit_code_says_how_it_ended() {
     let (exit, said) = exit_of(folder.path(), &good, &["--check-config"]);
     assert_eq!((exit, said.trim()), (Some(0), "story: fine, 1 videos"));
     assert_eq!(program(&["run"]).output().unwrap().status.code(), Some(2));
-    assert_eq!(program(&["scenarios", "explain", "nothing"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(
+        program(&["scenarios", "explain", "nothing"]).output().unwrap().status.code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -63,7 +66,8 @@ fn an_interrupted_run_undoes_its_faults_and_writes_a_part() {
     );
     let profile = "{ kind = \"constant\", rate = 20 }";
     let text = scenario(&[media.url("/v/master.m3u8")], profile, "10m", &fault);
-    let (path, json_path) = (folder.path().join("scenario.toml"), folder.path().join("results.json"));
+    let (path, json_path) =
+        (folder.path().join("scenario.toml"), folder.path().join("results.json"));
     std::fs::write(&path, text).unwrap();
     let flags = ["run", path.to_str().unwrap(), "--plain", "--json", json_path.to_str().unwrap()];
     let mut child = program(&flags).spawn().unwrap();
@@ -84,6 +88,61 @@ fn an_interrupted_run_undoes_its_faults_and_writes_a_part() {
     assert!(undone.exists());
     let names: Vec<&str> = results.faults.iter().map(|fault| fault.name.as_str()).collect();
     assert_eq!(names, ["break it", "break it: undo"]);
+}
+
+/// An agent, and how a controller names it.
+fn start_agent(token: &Path) -> (Child, String) {
+    let flags = ["agent", "--listen", "127.0.0.1:0", "--token-file", token.to_str().unwrap()];
+    let mut child = program(&flags).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().to_owned())
+}
+
+#[test]
+fn an_agent_that_dies_fails_the_run_but_not_what_the_others_measured() {
+    let media = FakeMedia::start();
+    media.video("/v", 2, 0.5, 80_000);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (token, path, json_path) = (at("token"), at("scenario.toml"), at("results.json"));
+    std::fs::write(&token, "a token of two machines").unwrap();
+    let profile = "{ kind = \"constant\", rate = 20 }";
+    std::fs::write(&path, scenario(&[media.url("/v/master.m3u8")], profile, "4s", "")).unwrap();
+    let (mut dies, first) = start_agent(Path::new(&token));
+    let (mut lives, second) = start_agent(Path::new(&token));
+    let agents = format!("{first},{second}");
+    let flags = [
+        "run",
+        &path,
+        "--plain",
+        "--json",
+        &json_path,
+        "--agents",
+        &agents,
+        "--token-file",
+        &token,
+    ];
+    let mut child = program(&flags).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("sessions"), "{line}");
+    dies.kill().unwrap();
+    let _ = std::io::copy(&mut said, &mut std::io::sink());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    lives.kill().unwrap();
+    dies.wait().unwrap();
+    lives.wait().unwrap();
+
+    let results = json::load(Path::new(&json_path)).unwrap();
+    assert!(
+        results.failed.iter().any(|reason| reason.contains("was lost")),
+        "{:?}",
+        results.failed
+    );
+    // The other one had every second arrival.
+    assert_eq!(results.arrivals.begun, 40);
 }
 
 #[test]
@@ -111,7 +170,8 @@ fn files_of_every_form_are_written_and_a_report_is_made_of_them_later() {
 fn a_probe_shows_what_a_player_would_see() {
     let media = FakeMedia::start();
     media.video("/v", 3, 0.5, 80_000);
-    let output = program(&["probe", &media.url("/v/master.m3u8"), "--for", "10s"]).output().unwrap();
+    let output =
+        program(&["probe", &media.url("/v/master.m3u8"), "--for", "10s"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     for words in ["200 from http", "HLS", "0.08 Mbit/s", "on demand; 3 segments", "startup_p50"] {
@@ -128,7 +188,12 @@ fn the_time_from_a_purge_to_a_fresh_answer_is_measured() {
     let folder = tempfile::tempdir().unwrap();
     let etag = folder.path().join("etag");
     std::fs::write(&etag, "old").unwrap();
-    let answer = Answer { status: 200, body: b"x".to_vec(), etag_file: Some(etag.clone()), ..Answer::default() };
+    let answer = Answer {
+        status: 200,
+        body: b"x".to_vec(),
+        etag_file: Some(etag.clone()),
+        ..Answer::default()
+    };
     media.answer("/probed", answer);
     // The new content is there 300 ms after the purge was called.
     let purge = format!(

@@ -12,7 +12,10 @@ const MS: Duration = Duration::from_millis(1);
 fn startup_stall_and_bitrate_are_those_of_the_script() {
     let media = FakeMedia::start();
     media.video("/v", 6, 0.5, 800_000);
-    media.delay("/v/master.m3u8", 100 * MS).delay("/v/media.m3u8", 100 * MS).delay("/v/0.ts", 200 * MS);
+    media
+        .delay("/v/master.m3u8", 100 * MS)
+        .delay("/v/media.m3u8", 100 * MS)
+        .delay("/v/0.ts", 200 * MS);
     // The first three segments last until 0.4 + 1.5 s; the fourth is asked for at 0.4 s.
     media.delay("/v/3.ts", 2_500 * MS);
     let results = run(&scenario(&[media.url("/v/master.m3u8")], ONE, "20s", ""));
@@ -26,10 +29,14 @@ fn startup_stall_and_bitrate_are_those_of_the_script() {
     let bitrate = quality.bitrate_bps.max().unwrap();
     assert!((799_000..802_000).contains(&bitrate), "{bitrate}");
 
-    let segments = results.fetches.iter().find(|fetches| fetches.kind == ObjectKind::Segment).unwrap();
+    let segments =
+        results.fetches.iter().find(|fetches| fetches.kind == ObjectKind::Segment).unwrap();
     assert_eq!((segments.count, segments.bytes, segments.failed()), (6, 300_000, 0));
     assert!(segments.first_byte_us.max().unwrap() >= 2_500_000);
-    assert_eq!((results.arrivals.scheduled, results.arrivals.begun, results.arrivals.blocked), (1, 1, 0));
+    assert_eq!(
+        (results.arrivals.scheduled, results.arrivals.begun, results.arrivals.blocked),
+        (1, 1, 0)
+    );
     let bytes: u64 = results.intervals.iter().map(|interval| interval.bytes).sum();
     assert_eq!(bytes, results.fetches.iter().map(|fetches| fetches.bytes).sum::<u64>());
 }
@@ -55,9 +62,11 @@ fn content_that_is_not_what_the_hashes_say_is_corrupt() {
     std::fs::write(&hashes, format!("{hash}  v/0.ts\n{hash}  v/1.ts\n")).unwrap();
     let more = "[player]\nretries_segment = 0\n";
     let text = scenario(&[media.url("/v/master.m3u8")], ONE, "10s", more);
-    let text = text.replace("[arrivals]", &format!("hashes = {:?}\n[arrivals]", hashes.to_str().unwrap()));
+    let text =
+        text.replace("[arrivals]", &format!("hashes = {:?}\n[arrivals]", hashes.to_str().unwrap()));
     let results = run(&text);
-    let segments = results.fetches.iter().find(|fetches| fetches.kind == ObjectKind::Segment).unwrap();
+    let segments =
+        results.fetches.iter().find(|fetches| fetches.kind == ObjectKind::Segment).unwrap();
     assert_eq!(segments.failures.get(&FailureClass::Corrupt), Some(&1));
     assert_eq!(segments.count, 2);
 }
