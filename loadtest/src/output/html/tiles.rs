@@ -82,7 +82,7 @@ const TILES: &[Tile] = &[
         title: "Rebuffering ratio",
         main: "rebuffer_ratio",
         beside: &[("stalls", "stalls_per_minute"), ("views without", "views_without_stall")],
-        words: "Of the time that viewers watched, the share in which the picture stood still.",
+        words: "Of the time after the first frame, the share in which the picture stood still.",
     },
     Tile {
         title: "Failed starts",
