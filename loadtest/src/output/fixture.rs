@@ -168,7 +168,7 @@ fn rest(results: &mut Results, rng: &mut StdRng, factor: f64) {
     results.rig.clock_skew_ms = Some(-40);
     for (name, bound, is_held) in [
         ("startup_p95", "<3s", true),
-        ("rebuffer_ratio", "<2%", false),
+        ("rebuffer_ratio", "<1%", false),
         ("error_rate@h3", "<1%", true),
         ("hit_ratio", ">=70%", true),
     ] {

@@ -112,7 +112,7 @@ mod tests {
     fn the_summary_says_the_verdict_first_and_no_figure_of_nothing() {
         let text = summary(&fixture::results(7));
         assert!(text.starts_with("flash-crowd: 1 of 4 gates breached."), "{text}");
-        assert!(text.contains("  BREACHED  rebuffer_ratio<2%"), "{text}");
+        assert!(text.contains("  BREACHED  rebuffer_ratio<1%"), "{text}");
         assert!(text.contains("startup_p95") && text.contains("failures timeout"), "{text}");
         assert!(!summary(&Results::new("smoke", 1)).contains("startup_p95"));
     }

@@ -15,7 +15,7 @@
 
 use std::cell::OnceCell;
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Beta, Distribution as _, Poisson};
 
 use crate::results::{
@@ -42,7 +42,7 @@ impl<'a> Bootstrap<'a> {
 
     /// What the figure might have been, `DRAWS` times; `None` where nothing tells how it varies.
     pub(super) fn draws(&self, sample: &Sample<'_>, seed: u64) -> Option<Vec<f64>> {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         match sample {
             Sample::Quantile { of, values, share, scale } => {
                 let ranks = Ranks::of(values);
@@ -82,7 +82,7 @@ impl<'a> Bootstrap<'a> {
 
     /// How much more the share below a percentile varies between blocks of intervals than independent values would
     /// make it; 1 for values that no interval holds.
-    fn design_effect(&self, of: Values, share: f64, rng: &mut StdRng) -> f64 {
+    fn design_effect(&self, of: Values, share: f64, rng: &mut Xoshiro256PlusPlus) -> f64 {
         let read = |of: fn(&Interval) -> &Histogram| {
             move || self.results.intervals.iter().map(|it| Ranks::of(of(it))).collect()
         };
@@ -148,7 +148,7 @@ impl Ranks {
 
 /// The sum over as many intervals as there are, drawn in blocks of neighbours; within a tenth of the run, after its
 /// last comes its first.
-fn again(traces: &[Sums], rng: &mut StdRng) -> Sums {
+fn again(traces: &[Sums], rng: &mut Xoshiro256PlusPlus) -> Sums {
     let length = (traces.len() as f64).cbrt().ceil() as usize;
     let mut drawn = Sums::default();
     for stretch in traces.chunks(traces.len().div_ceil(STRETCHES).max(length)) {
@@ -165,7 +165,7 @@ fn again(traces: &[Sums], rng: &mut StdRng) -> Sums {
 }
 
 /// The mean with every count drawn again.
-fn mean(groups: &[(f64, f64)], rng: &mut StdRng) -> Option<f64> {
+fn mean(groups: &[(f64, f64)], rng: &mut Xoshiro256PlusPlus) -> Option<f64> {
     let mut sums = Sums::default();
     for (value, count) in groups {
         let count = Poisson::new(*count).ok()?.sample(rng);
@@ -290,7 +290,7 @@ mod tests {
 
         let effect = |is_together, of| {
             let results = run(is_together);
-            let rng = &mut StdRng::seed_from_u64(1);
+            let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
             Bootstrap::new(&results).design_effect(of, 0.7, rng)
         };
         assert!(effect(true, Values::Startup) > 20.0);
@@ -303,7 +303,7 @@ mod tests {
     fn what_the_scenario_does_over_time_is_no_chance() {
         let traces: Vec<Sums> =
             (0..100).map(|at| Sums { over: f64::from(at / 10), under: 1.0 }).collect();
-        let rng = &mut StdRng::seed_from_u64(1);
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
         for _ in 0..20 {
             assert_eq!(again(&traces, rng), Sums { over: 450.0, under: 100.0 });
         }

@@ -111,7 +111,7 @@ impl Finding {
             Self::More => "more",
             Self::Less => "less",
             Self::Same => "no difference",
-            Self::Unsure => "unsure",
+            Self::Unsure => "not judged",
             Self::Missing => "missing",
         }
     }

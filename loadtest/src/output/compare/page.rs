@@ -87,7 +87,8 @@ fn difference(row: &Row) -> String {
         Some((a, b)) if a == b => "0".to_owned(),
         Some((a, b)) => {
             let sign = if b > a { "+" } else { "−" };
-            format!("{sign}{}", number::value(Some((b - a).abs()), row.of.unit))
+            let text = number::value(Some((b - a).abs()), row.of.unit);
+            format!("{sign}{}", text.trim_start_matches(['<', '×']))
         }
     }
 }

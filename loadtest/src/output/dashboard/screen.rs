@@ -131,7 +131,7 @@ impl Screen {
     }
 
     fn curves(&self, frame: &mut Frame<'_>, area: Rect) {
-        let curves: [(&str, fn(&Point) -> u64, Color, fn(u64) -> String); 3] = [
+        let curves: [Curve; 3] = [
             ("Sessions", |point| point.sessions, Color::Blue, number::count),
             (
                 "Traffic",
@@ -159,6 +159,9 @@ impl Screen {
         }
     }
 }
+
+/// A name, what it draws, its colour, and how its largest value is said.
+type Curve = (&'static str, fn(&Point) -> u64, Color, fn(u64) -> String);
 
 /// A name and a value, each at its edge.
 struct Row {

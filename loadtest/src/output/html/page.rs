@@ -84,7 +84,7 @@ fn again(results: &Results) -> String {
         "again",
         "Run it again",
         "The same scenario and seed give the same schedule of requests. Save the scenario as scenario.toml where one \
-         is shown.",
+         is shown, and give the variables and flags again that it was given.",
         &format!("<pre>{}</pre>\n{text}", escape(&command)),
     )
 }

@@ -82,7 +82,7 @@ const TILES: &[Tile] = &[
         title: "Rebuffering ratio",
         main: "rebuffer_ratio",
         beside: &[("stalls", "stalls_per_minute"), ("views without", "views_without_stall")],
-        words: "Of the time that viewers watched, the share in which the picture stood still.",
+        words: "Of the time after the first frame, the share in which the picture stood still.",
     },
     Tile {
         title: "Failed starts",
@@ -141,7 +141,7 @@ mod tests {
     fn a_breached_gate_is_said_on_its_tile() {
         let text = tiles(&fixture::results(7));
         assert_eq!(text.matches("tile breached").count(), 1);
-        assert!(text.contains("✕ breached: rebuffer_ratio&lt;2%"), "{text}");
+        assert!(text.contains("✕ breached: rebuffer_ratio&lt;1%"), "{text}");
         assert_eq!(tiles(&Results::new("smoke", 1)).matches("<article").count(), 0);
     }
 }

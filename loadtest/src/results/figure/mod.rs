@@ -282,6 +282,7 @@ mod tests {
             stalls: 19,
             ..Quality::default()
         };
+        results.quality.startup_ms.record_many(200, 40);
         results.quality.rebuffer_ratio.record(5_000);
         results.quality.bitrate_bps.record(1_000_000);
         results.quality.bitrate_bps.record(3_000_000);
@@ -300,7 +301,7 @@ mod tests {
         for (name, wanted) in [
             ("rebuffer_ratio", Some(0.05)),
             ("rebuffer_ratio_p50", Some(0.05)),
-            ("stalls_per_minute", Some(2.0)),
+            ("stalls_per_minute", Some(1.9)),
             ("failed_starts", Some(0.1)),
             ("views_without_stall", Some(0.75)),
             ("blocked", Some(0.1)),
@@ -319,7 +320,8 @@ mod tests {
             ("first_fresh_p99", Some(120.0)),
             ("mean_bitrate", Some(2e6)),
             ("bitrate_mean", Some(2e6)),
-            ("startup_p95", None),
+            ("startup_p95", Some(200.0)),
+            ("live_latency_p95", None),
             ("views", Some(40.0)),
         ] {
             let value = Figure::of(name).unwrap_or_else(|| panic!("{name}")).value(&results);

@@ -103,18 +103,22 @@ pub(super) const SCALARS: &[Scalar] = &[
         "stalls_per_minute",
         Unit::PerMinute,
         Better::Lower,
-        "rebuffering events in each minute played, all views together; those that a seek explains are not counted",
+        "rebuffering events in each minute stalled and played, all views together; those that a seek explains are not \
+         counted",
         |results, _| Sums {
             over: results.quality.stalls as f64,
-            under: results.quality.played_s / 60.0,
+            under: (results.quality.stalled_s + results.quality.played_s) / 60.0,
         },
-        Some(|interval, _| Sums { over: interval.stalled as f64, under: interval.playing as f64 }),
+        Some(|interval, _| Sums {
+            over: interval.stalled as f64,
+            under: (interval.stalled + interval.playing) as f64,
+        }),
     ),
     share(
         "views_without_stall",
         Better::Higher,
-        "views that were never interrupted, of all views",
-        |results| (results.quality.views_without_stall, results.quality.views),
+        "views that were never interrupted, of those that had a first frame",
+        |results| (results.quality.views_without_stall, results.quality.startup_ms.count()),
     ),
     share(
         "failed_starts",
