@@ -13,12 +13,14 @@ use std::{
 use url::Url;
 
 use super::timeline::Timeline;
-use crate::manifest::{self, Format, ManifestError, Presentation, SegmentList, hls};
+use crate::manifest::{self, Format, ManifestError, Presentation, SegmentList, dash::Mpd, hls};
 
 /// What a first document says.
 #[derive(Debug, Clone)]
 pub(super) struct Opened {
     pub(super) presentation: Arc<Presentation>,
+    /// The first document is an MPD.
+    pub(super) mpd: Option<Arc<Mpd>>,
     /// The first document was a media playlist already.
     pub(super) list: Option<Media>,
     /// BANDWIDTH of the variant that stands first: players begin with it.
@@ -36,13 +38,19 @@ pub(super) struct Media {
 /// Reads what the first address of a video gave.
 pub(super) fn open(text: &[u8], base: &Url) -> Result<Opened, ManifestError> {
     match manifest::sniff(text)? {
-        Format::Dash => Err(manifest::Fault::Unsupported("DASH").into()),
+        Format::Dash => {
+            let mpd = remembered(&key("mpd", text, base), || Mpd::parse(text, base))?;
+            let presentation =
+                remembered(&key("presentation", text, base), || Ok(mpd.presentation()))?;
+            Ok(Opened { presentation, mpd: Some(mpd), list: None, first_bandwidth: None })
+        }
         Format::Hls => {
             let presentation =
                 remembered(&key("multivariant", text, base), || hls::multivariant(text, base))?;
             let is_media = matches!(&presentation.variants[..], [only] if only.url == *base);
             let list = is_media.then(|| media(text, base, &presentation, None)).transpose()?;
-            Ok(Opened { presentation, list, first_bandwidth: first_bandwidth(text) })
+            let first_bandwidth = first_bandwidth(text);
+            Ok(Opened { presentation, mpd: None, list, first_bandwidth })
         }
     }
 }

@@ -133,12 +133,6 @@ impl Timeline {
         (whole > 0).then(|| Duration::from_micros(end_us / whole as u64))
     }
 
-    /// The length of the last segment.
-    pub(super) fn last_segment(&self) -> Option<Duration> {
-        let last = self.cells.last()?;
-        Some(Duration::from_micros(self.end_us - last.start_us))
-    }
-
     /// Where a segment with this number begins.
     pub(super) fn start_of(&self, number: u64) -> Option<Duration> {
         let index = self.cells.partition_point(|cell| self.number(cell) < number);

@@ -78,7 +78,8 @@ pub(super) struct Document {
     pub(super) url: Option<Url>,
     pub(super) asked_at: Duration,
     pub(super) loaded_at: Duration,
-    pub(super) is_blocking: bool,
+    /// DASH: what is asked for is this segment index.
+    pub(super) index: Option<Object>,
     pub(super) due: Option<Duration>,
     pub(super) failures: u32,
 }

@@ -24,6 +24,18 @@ impl Video {
         timeout: Duration,
         world: &mut World<'_>,
     ) -> FetchId {
+        self.ask_part_of(kind, url, None, timeout, world)
+    }
+
+    /// Asks for a manifest, or for some bytes of a file that say as much.
+    pub(super) fn ask_part_of(
+        &self,
+        kind: ObjectKind,
+        url: &Url,
+        range: Option<(u64, Option<u64>)>,
+        timeout: Duration,
+        world: &mut World<'_>,
+    ) -> FetchId {
         let is_steering = kind == ObjectKind::Steering;
         let object = if is_steering { ObjectType::Other } else { ObjectType::Manifest };
         let session = world.session.id;
@@ -33,7 +45,7 @@ impl Video {
             ObjectKind::Steering => URGENCY_STEERING,
             _ => URGENCY_MANIFEST,
         };
-        world.ask(Ask { kind, url, range: None, media: None, urgency, timeout, cmcd: &cmcd })
+        world.ask(Ask { kind, url, range, media: None, urgency, timeout, cmcd: &cmcd })
     }
 
     /// Asks for an init segment, a segment or a part.

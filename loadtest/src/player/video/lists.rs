@@ -31,18 +31,21 @@ impl Video {
         if document.pending.is_some() || document.due.is_none_or(|due| due > world.now) {
             return;
         }
+        if self.mpd.is_some() {
+            return self.make_list(role, world);
+        }
         let url = match role {
             Role::Main => show.variants.get(track.source).map(|variant| &variant.url),
             Role::Audio => show.audio.get(track.source).map(|audio| &audio.url),
         };
         let Some(url) = url else { return };
         let mut timeout = world.behaviour.timeout_manifest;
-        let (mut asked, mut is_blocking) = (url.clone(), false);
+        let mut asked = url.clone();
         if let Some(list) = &track.list {
             let timeline = &list.timeline;
             let is_young = reload::is_delta(timeline, document.loaded_at, world.now);
             let is_delta = world.behaviour.low_latency && list.whole.is_some() && is_young;
-            is_blocking = reload::is_blocking(timeline, world.behaviour.low_latency);
+            let is_blocking = reload::is_blocking(timeline, world.behaviour.low_latency);
             asked = reload::url(url, timeline, is_blocking, is_delta);
             if is_blocking {
                 // A server may hold the answer back for three target durations.
@@ -56,7 +59,6 @@ impl Video {
             document.pending = Some(id);
             document.url = Some(url);
             document.asked_at = world.now;
-            document.is_blocking = is_blocking;
             document.due = None;
         }
     }
@@ -96,11 +98,18 @@ impl Video {
         let document = &mut track.document;
         document.pending = None;
         document.failures = 0;
-        let (asked_at, is_blocking) = (document.asked_at, document.is_blocking);
+        let asked_at = document.asked_at;
+        let is_blocking = reload::is_blocking(&timeline, world.behaviour.low_latency);
         let before = track.list.as_ref().map(|list| &list.timeline);
         let has_changed = before.is_none_or(|before| !before.ends_like(&timeline));
-        document.due = reload::due(&timeline, has_changed, is_blocking, asked_at, world.now);
         document.loaded_at = world.now;
+        let due = match self.mpd {
+            None => reload::due(&timeline, has_changed, is_blocking, asked_at, world.now),
+            Some(_) => self.list_due(&timeline, world),
+        };
+        if let Some(track) = self.track_mut(role) {
+            track.document.due = due;
+        }
         if timeline.is_empty() {
             if timeline.is_ended {
                 let reason = Some("the playlist has no segments".to_owned());

@@ -6,6 +6,7 @@
 mod play;
 mod feed;
 mod lists;
+mod dash;
 mod open;
 mod failing;
 mod asking;
@@ -32,6 +33,10 @@ impl Video {
                     self.opened(&url, &text, world);
                 } else if self.steering_is(fetch) {
                     self.steered(&url, &text, world);
+                } else if self.mpd_document.pending == Some(fetch) {
+                    self.mpd_came(&url, &text, world);
+                } else if let Some(role) = self.index_role(fetch) {
+                    self.index_came(role, &text, world);
                 } else if let Some(role) = self.list_role(fetch) {
                     self.listed(role, &url, &text, first_byte, world);
                 } else if let Some(role) = self.media_role(fetch) {
@@ -43,6 +48,8 @@ impl Video {
                     self.entry_failed(class, world);
                 } else if self.steering_is(fetch) {
                     self.steering_failed(status, world);
+                } else if self.mpd_document.pending == Some(fetch) {
+                    self.mpd_failed(class, world);
                 } else if let Some(role) = self.list_role(fetch) {
                     self.list_failed(role, class, world);
                 } else if let Some(role) = self.media_role(fetch) {
@@ -60,10 +67,15 @@ impl Video {
             self.ask_steering(world);
         }
         if !self.is_waiting_for_steering() {
+            if self.broken.is_none() {
+                self.ask_mpd(world);
+            }
             for role in [Role::Main, Role::Audio] {
                 if self.broken.is_none() {
                     self.feed(role, world);
                     self.ask_list(role, world);
+                    // A list out of an MPD is there at once.
+                    self.feed(role, world);
                 }
             }
         }
@@ -75,6 +87,7 @@ impl Video {
         let mut times = Vec::with_capacity(12);
         if self.broken.is_none() {
             times.push(self.entry.due.filter(|_| self.entry.pending.is_none()));
+            times.push(self.mpd_document.due.filter(|_| self.mpd_document.pending.is_none()));
             let steering = self.steering.as_ref().filter(|steering| steering.pending.is_none());
             times.push(steering.and_then(|steering| steering.due));
             for role in [Role::Main, Role::Audio] {
@@ -103,7 +116,8 @@ impl Video {
         let tracks = tracks.flat_map(|track| {
             [track.document.pending, track.loading.as_ref().map(|loading| loading.id)]
         });
-        [self.entry.pending, steering].into_iter().chain(tracks).flatten()
+        let documents = [self.entry.pending, self.mpd_document.pending, steering];
+        documents.into_iter().chain(tracks).flatten()
     }
 
     /// Whether this fetch is one of its own.

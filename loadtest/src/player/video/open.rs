@@ -52,6 +52,8 @@ impl Video {
             self.steering = Some(Steering::new(steering, world.now));
         }
         self.presentation = Some(show);
+        self.mpd = opened.mpd;
+        self.mpd_document.loaded_at = world.now;
         self.build_ladder(world.behaviour);
         let first = self.choose(world);
         self.main.source = first;
@@ -188,7 +190,7 @@ impl Video {
             let mut cloned = Presentation::clone(show);
             // Clones that cannot be made are as if they had not been named.
             if manifest.extend(&mut cloned).is_ok() {
-                self.renumber(cloned);
+                self.renumber(Arc::new(cloned));
                 self.build_ladder(world.behaviour);
             }
         }
@@ -236,7 +238,7 @@ impl Video {
     }
 
     /// The presentation got variants: all that is known by place finds its new one.
-    fn renumber(&mut self, show: Presentation) {
+    pub(super) fn renumber(&mut self, show: Arc<Presentation>) {
         let Some(before) = self.presentation.clone() else { return };
         let variant = |index: usize| {
             let old = before.variants.get(index)?;
@@ -258,7 +260,7 @@ impl Video {
         for rung in &mut self.ladder {
             rung.variant = variant(rung.variant).unwrap_or(rung.variant);
         }
-        self.presentation = Some(Arc::new(show));
+        self.presentation = Some(show);
     }
 }
 

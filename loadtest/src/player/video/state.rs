@@ -12,7 +12,10 @@ use super::super::{
     steering::Steering,
     track::{Document, Role, Track},
 };
-use crate::{kind::FailureClass, manifest::Presentation};
+use crate::{
+    kind::FailureClass,
+    manifest::{Presentation, dash::Mpd},
+};
 
 /// One video of a session.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub(in super::super) struct Video {
     pub(super) address: Url,
     pub(super) entry: Document,
     pub(super) presentation: Option<Arc<Presentation>>,
+    /// DASH, and the fetches of it after the first.
+    pub(super) mpd: Option<Arc<Mpd>>,
+    pub(super) mpd_document: Document,
     /// Ascending; empty until the presentation is there.
     pub(super) ladder: Vec<Rung>,
     pub(super) first_bandwidth: Option<u64>,
@@ -61,6 +67,8 @@ impl Video {
             address,
             entry: Document { due: Some(now), ..Document::default() },
             presentation: None,
+            mpd: None,
+            mpd_document: Document::default(),
             ladder: Vec::new(),
             first_bandwidth: None,
             refused: Vec::new(),
@@ -103,6 +111,12 @@ impl Video {
         [Role::Main, Role::Audio].into_iter().find(|role| {
             self.track(*role).is_some_and(|track| track.document.pending == Some(fetch))
         })
+    }
+
+    /// Whose segment index this fetch is.
+    pub(super) fn index_role(&self, fetch: FetchId) -> Option<Role> {
+        let role = self.list_role(fetch)?;
+        self.track(role)?.document.index.as_ref().map(|_| role)
     }
 
     /// Whose media this fetch is.
