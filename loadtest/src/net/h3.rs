@@ -50,6 +50,8 @@ pub(super) struct Slot {
 pub(super) struct Home {
     /// Whether it has a socket of its own.
     pub(super) is_own: bool,
+    /// A connection must not move before its handshake is confirmed (RFC 9000 section 9): not before an answer.
+    pub(super) may_move: Cell<bool>,
     pub(super) endpoints: RefCell<Vec<(IpAddr, Endpoint)>>,
 }
 
@@ -116,11 +118,13 @@ impl Slot {
         course.pace.round_trip().await;
         let was_early = wire.early.get() == Early::Open;
         let mut result = wire.exchange(origin, headers, course).await;
-        if was_early && result.is_err() && !course.has_begun() && wire.is_refused().await {
+        // Whoever sent its request early also says whether that was taken.
+        if was_early && wire.is_refused().await && result.is_err() && !course.has_begun() {
             course.again();
             course.stage = Stage::Answer;
             result = wire.exchange(origin, headers, course).await;
         }
+        home.may_move.set(home.may_move.get() || result.is_ok());
         if let Err(fault) = &result {
             let mut slot = self.wire.borrow_mut();
             if !fault.is_stream && slot.as_ref().is_some_and(|kept| Rc::ptr_eq(kept, &wire)) {
@@ -157,6 +161,7 @@ impl Slot {
         let (addresses, dns) = shared.names.find(&shared.config, &origin.host, origin.port).await?;
 
         course.stage = Stage::Handshake;
+        home.may_move.set(false);
         let window = course.pace.window(shared.config.h3_window.as_u64());
         let tls = shared.trust.of(Protocol::H3, resume);
         let config = quic::config(tls, window, shared.config.quic_idle)?;

@@ -232,6 +232,9 @@ async fn keep_moving(home: Weak<h3::Home>, shared: Weak<Shared>, every: Duration
     loop {
         tokio::time::sleep(every).await;
         let (Some(home), Some(shared)) = (home.upgrade(), shared.upgrade()) else { return };
+        if !home.may_move.get() {
+            continue;
+        }
         for (_, endpoint) in home.endpoints.borrow().iter() {
             if endpoint.open_connections() == 0 {
                 continue;
@@ -278,4 +281,4 @@ const REDIRECTS_MAX: usize = 5;
 /// Servers that a session keeps connections to.
 const HOSTS_MAX: usize = 6;
 /// Moving more often than a path can be validated is no test of anything.
-const MOVE_MIN: Duration = Duration::from_millis(10);
+const MOVE_MIN: Duration = Duration::from_millis(50);
