@@ -15,8 +15,17 @@ use http::{
 use tokio::task::AbortHandle;
 
 use super::{
-    Answer, Ask, Failure, Fetched, counters::add, course::Course, endpoints, failure::Fault, h1,
-    h2, h3, link::Origin, pace::Pace, shape::Shape, shared::Shared, trust::Resume,
+    Answer, Ask, Failure, Fetched,
+    counters::add,
+    course::Course,
+    endpoints,
+    failure::Fault,
+    h1, h2, h3,
+    link::{Call, Origin},
+    pace::Pace,
+    shape::Shape,
+    shared::Shared,
+    trust::Resume,
     verdict::Verdict,
 };
 use crate::kind::{FailureClass, Protocol};
@@ -176,13 +185,11 @@ impl Session {
         course: &mut Course<'_>,
     ) -> Result<(), Fault> {
         let (shared, origin, resume) = (&*self.shared, &host.origin, self.resume);
+        let call = Call { shared, origin, resume, headers, is_new };
         match &host.links {
-            Links::H1(pool) => pool.exchange(shared, origin, resume, headers, is_new, course).await,
-            Links::H2(slot) => slot.exchange(shared, origin, resume, headers, is_new, course).await,
-            Links::H3(slot) => {
-                let home = &*self.home;
-                slot.exchange(shared, home, origin, resume, headers, is_new, course).await
-            }
+            Links::H1(pool) => pool.exchange(&call, course).await,
+            Links::H2(slot) => slot.exchange(&call, course).await,
+            Links::H3(slot) => slot.exchange(&call, &self.home, course).await,
         }
     }
 
