@@ -9,16 +9,14 @@ use h2::{
     Reason,
     client::{Builder, SendRequest},
 };
-use http::{HeaderMap, Request, Version};
+use http::{Request, Version};
 use tokio::sync::Mutex;
 
 use super::{
     Failure,
     course::{Course, Stage},
     failure::Fault,
-    link::{self, Origin},
-    shared::Shared,
-    trust::Resume,
+    link::{self, Call},
 };
 use crate::kind::{FailureClass, Protocol};
 
@@ -36,24 +34,19 @@ struct Wire {
 }
 
 impl Slot {
-    /// One exchange; `is_new` wants a connection that has not served yet.
     pub(super) async fn exchange(
         &self,
-        shared: &Shared,
-        origin: &Origin,
-        resume: Resume,
-        headers: &HeaderMap,
-        is_new: bool,
+        call: &Call<'_>,
         course: &mut Course<'_>,
     ) -> Result<(), Fault> {
         let before = self.wire.borrow().clone();
         let (wire, is_reused) = match before {
-            Some(wire) if !is_new => (wire, true),
-            before => self.make(shared, origin, resume, before.as_ref(), course).await?,
+            Some(wire) if !call.is_new => (wire, true),
+            before => self.make(call, before.as_ref(), course).await?,
         };
         course.stage = Stage::Answer;
         course.pace.round_trip().await;
-        let result = wire.exchange(origin, headers, course).await;
+        let result = wire.exchange(call, course).await;
         if let Err(fault) = &result {
             let is_stream = fault.is_stream;
             let mut slot = self.wire.borrow_mut();
@@ -71,9 +64,7 @@ impl Slot {
     /// A connection that is another than `before`: made here, or meanwhile by someone else.
     async fn make(
         &self,
-        shared: &Shared,
-        origin: &Origin,
-        resume: Resume,
+        call: &Call<'_>,
         before: Option<&Rc<Wire>>,
         course: &mut Course<'_>,
     ) -> Result<(Rc<Wire>, bool), Failure> {
@@ -84,8 +75,8 @@ impl Slot {
         {
             return Ok((now, true));
         }
-        let (transport, address) = link::tcp(shared, origin, Protocol::H2, resume, course).await?;
-        let window = course.pace.window(shared.config.h2_window.as_u64());
+        let (transport, address) = link::tcp(call, Protocol::H2, course).await?;
+        let window = course.pace.window(call.shared.config.h2_window.as_u64());
         let window = u32::try_from(window).unwrap_or(u32::MAX >> 1);
         let handshake = Builder::new()
             .initial_window_size(window)
@@ -106,14 +97,9 @@ impl Slot {
 }
 
 impl Wire {
-    async fn exchange(
-        &self,
-        origin: &Origin,
-        headers: &HeaderMap,
-        course: &mut Course<'_>,
-    ) -> Result<(), Broken> {
+    async fn exchange(&self, call: &Call<'_>, course: &mut Course<'_>) -> Result<(), Broken> {
         let pace = course.pace;
-        let request = request(origin, headers, course, Version::HTTP_2)?;
+        let request = request(call, course, Version::HTTP_2)?;
         let sender = self.sender.clone().ready().await;
         let mut sender = sender.map_err(|error| Broken::of(&error, course))?;
         let sent = sender.send_request(request, true);
@@ -147,23 +133,22 @@ impl Wire {
 
 /// The request of an exchange.
 pub(super) fn request(
-    origin: &Origin,
-    headers: &HeaderMap,
+    call: &Call<'_>,
     course: &Course<'_>,
     version: Version,
 ) -> Result<Request<()>, Failure> {
-    let scheme = if origin.is_tls { "https" } else { "http" };
+    let scheme = if call.origin.is_tls { "https" } else { "http" };
     let target = &course.url[url::Position::BeforePath..url::Position::AfterQuery];
     let uri = http::Uri::builder()
         .scheme(scheme)
-        .authority(origin.authority())
+        .authority(call.origin.authority())
         .path_and_query(target)
         .build();
     let uri = uri.map_err(|_| Failure::new(FailureClass::Protocol, "a URL that is no target"))?;
     let mut request = Request::new(());
     *request.uri_mut() = uri;
     *request.version_mut() = version;
-    *request.headers_mut() = headers.clone();
+    *request.headers_mut() = call.headers.clone();
     Ok(request)
 }
 

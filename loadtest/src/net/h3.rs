@@ -14,7 +14,7 @@ use h3::{
     error::{Code, ConnectionError, LocalError, StreamError},
 };
 use h3_quinn::OpenStreams;
-use http::{HeaderMap, Version};
+use http::Version;
 use quinn::Endpoint;
 use tokio::{
     sync::{Mutex, Notify, watch},
@@ -30,10 +30,9 @@ use super::{
     failure::{Fault, Step},
     greeting::Greeting,
     h2::{Broken, HEADERS_MAX, request},
-    link::Origin,
+    link::{Call, Origin},
     quic,
     shared::Shared,
-    trust::Resume,
 };
 use crate::kind::{FailureClass, Protocol};
 
@@ -50,6 +49,8 @@ pub(super) struct Slot {
 pub(super) struct Home {
     /// Whether it has a socket of its own.
     pub(super) is_own: bool,
+    /// A connection must not move before its handshake is confirmed (RFC 9000 section 9): not before an answer.
+    pub(super) may_move: Cell<bool>,
     pub(super) endpoints: RefCell<Vec<(IpAddr, Endpoint)>>,
 }
 
@@ -95,32 +96,29 @@ enum Early {
 }
 
 impl Slot {
-    /// One exchange; `is_new` wants a connection that has not served yet.
     pub(super) async fn exchange(
         &self,
-        shared: &Shared,
+        call: &Call<'_>,
         home: &Home,
-        origin: &Origin,
-        resume: Resume,
-        headers: &HeaderMap,
-        is_new: bool,
         course: &mut Course<'_>,
     ) -> Result<(), Fault> {
         let before = self.wire.borrow().clone();
         let is_alive = |wire: &Rc<Wire>| wire.quic.close_reason().is_none();
         let (wire, is_reused) = match before {
-            Some(wire) if !is_new && is_alive(&wire) => (wire, true),
-            before => self.make(shared, home, origin, resume, before.as_ref(), course).await?,
+            Some(wire) if !call.is_new && is_alive(&wire) => (wire, true),
+            before => self.make(call, home, before.as_ref(), course).await?,
         };
         course.stage = Stage::Answer;
         course.pace.round_trip().await;
         let was_early = wire.early.get() == Early::Open;
-        let mut result = wire.exchange(origin, headers, course).await;
-        if was_early && result.is_err() && !course.has_begun() && wire.is_refused().await {
+        let mut result = wire.exchange(call, course).await;
+        // Whoever sent its request early also says whether that was taken.
+        if was_early && wire.is_refused().await && result.is_err() && !course.has_begun() {
             course.again();
             course.stage = Stage::Answer;
-            result = wire.exchange(origin, headers, course).await;
+            result = wire.exchange(call, course).await;
         }
+        home.may_move.set(home.may_move.get() || result.is_ok());
         if let Err(fault) = &result {
             let mut slot = self.wire.borrow_mut();
             if !fault.is_stream && slot.as_ref().is_some_and(|kept| Rc::ptr_eq(kept, &wire)) {
@@ -136,13 +134,12 @@ impl Slot {
     /// A connection that is another than `before`: made here, or meanwhile by someone else.
     async fn make(
         &self,
-        shared: &Shared,
+        call: &Call<'_>,
         home: &Home,
-        origin: &Origin,
-        resume: Resume,
         before: Option<&Rc<Wire>>,
         course: &mut Course<'_>,
     ) -> Result<(Rc<Wire>, bool), Failure> {
+        let Call { shared, origin, resume, .. } = *call;
         let _making = self.making.lock().await;
         let now = self.wire.borrow().clone();
         if let Some(now) = now
@@ -157,6 +154,7 @@ impl Slot {
         let (addresses, dns) = shared.names.find(&shared.config, &origin.host, origin.port).await?;
 
         course.stage = Stage::Handshake;
+        home.may_move.set(false);
         let window = course.pace.window(shared.config.h3_window.as_u64());
         let tls = shared.trust.of(Protocol::H3, resume);
         let config = quic::config(tls, window, shared.config.quic_idle)?;
@@ -293,14 +291,9 @@ impl Wire {
         }
     }
 
-    async fn exchange(
-        &self,
-        origin: &Origin,
-        headers: &HeaderMap,
-        course: &mut Course<'_>,
-    ) -> Result<(), Broken> {
+    async fn exchange(&self, call: &Call<'_>, course: &mut Course<'_>) -> Result<(), Broken> {
         let pace = course.pace;
-        let request = request(origin, headers, course, Version::HTTP_3)?;
+        let request = request(call, course, Version::HTTP_3)?;
         let mut sender = self.http.borrow().sender.clone();
         let mut stream = match sender.send_request(request).await {
             Ok(stream) => stream,

@@ -4,6 +4,7 @@
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
+use http::HeaderMap;
 use rustls::ClientConnection;
 use rustls_pki_types::ServerName;
 use tokio::time::Instant;
@@ -61,14 +62,24 @@ impl Origin {
     }
 }
 
+/// One exchange that is wanted: with whom and what.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) origin: &'a Origin,
+    pub(super) resume: Resume,
+    pub(super) headers: &'a HeaderMap,
+    /// On a connection that has not served yet.
+    pub(super) is_new: bool,
+}
+
 /// A TCP connection to a server, with TLS when its scheme says so; and whom it reached.
 pub(super) async fn tcp(
-    shared: &Shared,
-    origin: &Origin,
+    call: &Call<'_>,
     protocol: Protocol,
-    resume: Resume,
     course: &mut Course<'_>,
 ) -> Result<(Transport, IpAddr), Failure> {
+    let Call { shared, origin, resume, .. } = *call;
     course.stage = Stage::Dns;
     let (addresses, dns) = shared.names.find(&shared.config, &origin.host, origin.port).await?;
 

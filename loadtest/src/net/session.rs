@@ -15,8 +15,17 @@ use http::{
 use tokio::task::AbortHandle;
 
 use super::{
-    Answer, Ask, Failure, Fetched, counters::add, course::Course, endpoints, failure::Fault, h1,
-    h2, h3, link::Origin, pace::Pace, shape::Shape, shared::Shared, trust::Resume,
+    Answer, Ask, Failure, Fetched,
+    counters::add,
+    course::Course,
+    endpoints,
+    failure::Fault,
+    h1, h2, h3,
+    link::{Call, Origin},
+    pace::Pace,
+    shape::Shape,
+    shared::Shared,
+    trust::Resume,
     verdict::Verdict,
 };
 use crate::kind::{FailureClass, Protocol};
@@ -176,13 +185,11 @@ impl Session {
         course: &mut Course<'_>,
     ) -> Result<(), Fault> {
         let (shared, origin, resume) = (&*self.shared, &host.origin, self.resume);
+        let call = Call { shared, origin, resume, headers, is_new };
         match &host.links {
-            Links::H1(pool) => pool.exchange(shared, origin, resume, headers, is_new, course).await,
-            Links::H2(slot) => slot.exchange(shared, origin, resume, headers, is_new, course).await,
-            Links::H3(slot) => {
-                let home = &*self.home;
-                slot.exchange(shared, home, origin, resume, headers, is_new, course).await
-            }
+            Links::H1(pool) => pool.exchange(&call, course).await,
+            Links::H2(slot) => slot.exchange(&call, course).await,
+            Links::H3(slot) => slot.exchange(&call, &self.home, course).await,
         }
     }
 
@@ -232,6 +239,9 @@ async fn keep_moving(home: Weak<h3::Home>, shared: Weak<Shared>, every: Duration
     loop {
         tokio::time::sleep(every).await;
         let (Some(home), Some(shared)) = (home.upgrade(), shared.upgrade()) else { return };
+        if !home.may_move.get() {
+            continue;
+        }
         for (_, endpoint) in home.endpoints.borrow().iter() {
             if endpoint.open_connections() == 0 {
                 continue;
@@ -278,4 +288,4 @@ const REDIRECTS_MAX: usize = 5;
 /// Servers that a session keeps connections to.
 const HOSTS_MAX: usize = 6;
 /// Moving more often than a path can be validated is no test of anything.
-const MOVE_MIN: Duration = Duration::from_millis(10);
+const MOVE_MIN: Duration = Duration::from_millis(50);

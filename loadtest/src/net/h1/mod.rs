@@ -8,7 +8,6 @@ mod head;
 
 use std::{cell::RefCell, io, net::IpAddr};
 
-use http::HeaderMap;
 use tokio::{io::AsyncWriteExt, sync::Semaphore};
 
 use self::head::Framing;
@@ -16,10 +15,8 @@ use super::{
     Failure,
     course::{Course, Stage},
     failure::{Fault, Step},
-    link::{self, Origin},
-    shared::Shared,
+    link::{self, Call},
     transport::Transport,
-    trust::Resume,
 };
 use crate::kind::{FailureClass, Protocol};
 
@@ -40,31 +37,25 @@ impl Pool {
         Self { places: Semaphore::new(connections_max), idle: RefCell::default() }
     }
 
-    /// One exchange; `is_new` wants a connection that has not served yet.
     pub(super) async fn exchange(
         &self,
-        shared: &Shared,
-        origin: &Origin,
-        resume: Resume,
-        headers: &HeaderMap,
-        is_new: bool,
+        call: &Call<'_>,
         course: &mut Course<'_>,
     ) -> Result<(), Fault> {
         let closed = |_| Failure::new(FailureClass::Rig, "the pool is closed");
         let _place = self.places.acquire().await.map_err(closed)?;
-        let idle = if is_new { None } else { self.take_idle() };
+        let idle = if call.is_new { None } else { self.take_idle() };
         let is_reused = idle.is_some();
         let mut wire = match idle {
             Some(wire) => wire,
             None => {
-                let (transport, address) =
-                    link::tcp(shared, origin, Protocol::H1, resume, course).await?;
+                let (transport, address) = link::tcp(call, Protocol::H1, course).await?;
                 Wire { transport, address }
             }
         };
         course.stage = Stage::Answer;
         let target = &course.url[url::Position::BeforePath..url::Position::AfterQuery];
-        let request = head::write(target, &origin.authority(), headers);
+        let request = head::write(target, &call.origin.authority(), call.headers);
         course.pace.round_trip().await;
         match wire.exchange(&request, course).await {
             Ok(true) => self.idle.borrow_mut().push(wire),

@@ -1,5 +1,7 @@
 //! Connections against real servers on loopback: whole answers, broken ones, tickets, moves, limits.
 
+#![allow(clippy::unwrap_used)] // a story that cannot go on should stop right there
+
 mod app;
 mod cancel;
 mod early;
@@ -26,8 +28,8 @@ const NAME: &str = "rig.test";
 /// Runs a story on one thread, as a worker does.
 fn story(story: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let story = tokio::time::timeout(2 * LONG, story);
-    tokio::task::LocalSet::new().block_on(&runtime, story).expect("the story ends");
+    let story = async { tokio::time::timeout(2 * LONG, story).await.expect("the story ends") };
+    tokio::task::LocalSet::new().block_on(&runtime, story);
 }
 
 /// A network that trusts the test server, and finds it under [`NAME`].

@@ -20,6 +20,8 @@ fn a_download_goes_on_while_its_session_moves() {
             shape: Some(Shape::constant(16_000_000, Duration::ZERO).unwrap()),
             ..plan(Protocol::H3)
         });
+        // It does not move before its first answer.
+        assert!(get(&session, "/bytes/10").await.outcome.is_ok());
         let fetched = get(&session, "/bytes/2000000").await;
         assert_eq!(
             fetched.outcome.as_ref().map(|_| fetched.bytes).ok(),
@@ -45,14 +47,15 @@ fn others_stay_where_they_are() {
         let server = Server::start(false).await;
         let net = net(server.address);
         let mover = net.session(SessionPlan {
-            migrate_every: Some(Duration::from_millis(10)),
+            migrate_every: Some(Duration::from_millis(50)),
             ..plan(Protocol::H3)
         });
         let stayer = net.session(plan(Protocol::H3));
         assert!(get(&stayer, "/bytes/10").await.outcome.is_ok());
         let before = server.seen.ports.borrow()[0];
         while net.counters().migrated < 3 {
-            assert!(get(&mover, "/bytes/10").await.outcome.is_ok());
+            let fetched = get(&mover, "/bytes/10").await;
+            assert!(fetched.outcome.is_ok(), "{:?}", fetched.outcome);
         }
         server.seen.ports.borrow_mut().clear();
         assert!(get(&stayer, "/bytes/10").await.outcome.is_ok());

@@ -167,10 +167,7 @@ async fn pipe(client: TcpStream, behind: SocketAddr, mut tls: ServerConnection) 
     let mut space = vec![0; 65_536];
     let mut is_marked = false;
     loop {
-        while tls.wants_write() {
-            client.writable().await?;
-            let _ = tls.write_tls(&mut Try(&client));
-        }
+        send(&client, &mut tls).await?;
         // The protocol that TLS agreed on is told to the server behind by its first byte.
         if !is_marked && let Some(protocol) = tls.alpn_protocol() {
             is_marked = true;
@@ -216,16 +213,23 @@ async fn pipe(client: TcpStream, behind: SocketAddr, mut tls: ServerConnection) 
                 };
                 if count == 0 {
                     tls.send_close_notify();
-                    while tls.wants_write() {
-                        client.writable().await?;
-                        let _ = tls.write_tls(&mut Try(&client));
-                    }
-                    return Ok(());
+                    return send(&client, &mut tls).await;
                 }
                 tls.writer().write_all(&space[..count])?;
             }
         }
     }
+}
+
+async fn send(client: &TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
+    while tls.wants_write() {
+        client.writable().await?;
+        match tls.write_tls(&mut Try(client)) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 struct Try<'a>(&'a TcpStream);
