@@ -12,6 +12,15 @@
 //!
 //! Players, arrivals, manifests and results know neither sockets nor clocks.
 
+pub mod command;
+pub mod fleet;
+pub mod output;
+pub mod run;
+pub mod scenario;
+pub mod gate;
+pub mod measure;
+pub mod arrival;
+pub mod catalogue;
 pub mod player;
 pub mod manifest;
 pub mod net;

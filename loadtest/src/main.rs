@@ -1,3 +1,7 @@
 //! `tidegate-load`: see `lib.rs`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_load::command::main()
+}

@@ -3,11 +3,43 @@
 //!
 //! Invariant: a fetch ends in an answer whose framing was complete, or in a failure that has a class.
 
+mod worker;
+mod session;
+mod h3;
+mod h2;
+mod h1;
+mod link;
+mod shared;
+mod quic;
+mod endpoints;
+mod dial;
+mod resolve;
+mod transport;
+mod course;
+mod verdict;
+mod facts;
+mod greeting;
+mod counters;
+mod trust;
+mod tickets;
+mod pace;
+mod shape;
+mod failure;
+mod config;
+
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use url::Url;
 
+pub use self::{
+    config::{ConfigError, NetConfig},
+    counters::Counters,
+    session::{Session, SessionPlan},
+    shape::{Shape, ShapeError},
+    trust::TrustError,
+    worker::{Net, NetError},
+};
 use crate::kind::{FailureClass, Protocol};
 
 /// What is asked.

@@ -1,22 +1,45 @@
 //! A histogram over a wide range of values with 3 digits (HdrHistogram), written in its V2 form in base64.
 
+use std::fmt;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize, de::Error as _, ser::Error as _};
 
 /// Counts of values from 0 to 2^62; the unit is in the name of the field that holds it.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Histogram {
     /// Adds a value. Larger values than the largest count as the largest.
     pub fn record(&mut self, value: u64) {
-        self.0.saturating_record(value.min(VALUE_MAX));
+        self.record_many(value, 1);
     }
 
     /// Adds all values of another.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both take the same range and resize themselves");
+    }
+
+    /// Adds a value that came this often.
+    pub fn record_many(&mut self, value: u64, count: u64) {
+        // Not the saturating call: that one never resizes, and counts everything as what there is room for.
+        self.0.record_n(value.min(VALUE_MAX), count).expect("it resizes itself up to the largest");
+    }
+
+    /// Of several histograms, one.
+    #[must_use]
+    pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::default();
+        for one in all {
+            sum.merge(one);
+        }
+        sum
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     #[must_use]
@@ -62,6 +85,14 @@ impl Default for Histogram {
     }
 }
 
+/// Short: the counts themselves are thousands of numbers.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, half, max) = (self.count(), self.quantile(0.5), self.max());
+        write!(formatter, "Histogram({count} values, half below {half:?}, max {max:?})")
+    }
+}
+
 impl Serialize for Histogram {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
@@ -76,6 +107,10 @@ impl<'de> Deserialize<'de> for Histogram {
         let bytes = BASE64_STANDARD.decode(text).map_err(D::Error::custom)?;
         let mut inner: hdrhistogram::Histogram<u64> =
             Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(D::Error::custom)?;
+        // Another precision would not merge, and a high one takes memory by the megabyte.
+        if inner.sigfig() != DIGITS || inner.low() != 1 || inner.max() > VALUE_MAX_EQUIVALENT {
+            return Err(D::Error::custom("a histogram of another precision or range"));
+        }
         inner.auto(true);
         Ok(Self(inner))
     }
@@ -83,6 +118,8 @@ impl<'de> Deserialize<'de> for Histogram {
 
 const DIGITS: u8 = 3;
 const VALUE_MAX: u64 = 1 << 62;
+/// The largest value of the step in which the largest value lies.
+const VALUE_MAX_EQUIVALENT: u64 = VALUE_MAX + (VALUE_MAX >> 10) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +142,9 @@ mod tests {
         merged.merge(&b);
         assert!(merged.counts().eq(all.counts()));
         assert_eq!(merged.count(), 2_005);
+        assert_eq!(a.quantile(0.5), Some(999));
+        assert!(a.max().unwrap() >= VALUE_MAX);
+        assert!((b.mean().unwrap() / 1_332_666.5 - 1.0).abs() < 1e-3);
         assert_eq!(Histogram::default().quantile(0.5), None);
         assert!(serde_json::from_str::<Histogram>("\"AAAA\"").is_err());
     }

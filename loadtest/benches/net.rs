@@ -1,0 +1,135 @@
+//! Bytes that one client CPU-second reads, against a server that runs already; and what idle sessions hold in memory.
+//!
+//! ```text
+//! cargo bench -p tidegate-load --bench net -- https://127.0.0.1:8443/1m.bin h1,h2,h3 50 5
+//! ```
+//! The URL, protocols, sessions and seconds; beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
+//! is taken. One thread reads, so its CPU time is the client's.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tidegate_load::{
+    kind::Protocol,
+    net::{Ask, Net, NetConfig, Session, SessionPlan},
+};
+use tokio::task::LocalSet;
+use url::Url;
+
+/// One measurement.
+struct Run {
+    url: Url,
+    protocol: Protocol,
+    sessions: usize,
+    time: Duration,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|one| one != "--bench").collect();
+    let [url, protocols, sessions, seconds] = &arguments[..] else {
+        return say("usage: net URL h1,h2,h3 SESSIONS SECONDS");
+    };
+    let url = Url::parse(url).expect("a URL");
+    for protocol in protocols.split(',') {
+        let protocol = match protocol {
+            "h1" => Protocol::H1,
+            "h2" => Protocol::H2,
+            "h3" => Protocol::H3,
+            other => return say(&format!("{other} is not h1, h2 or h3")),
+        };
+        let run = Run {
+            url: url.clone(),
+            protocol,
+            sessions: sessions.parse().expect("a number of sessions"),
+            time: Duration::from_secs(seconds.parse().expect("a number of seconds")),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        LocalSet::new().block_on(&runtime, run.measure());
+    }
+}
+
+impl Run {
+    async fn measure(&self) {
+        let net = Net::new(NetConfig { insecure: true, ..NetConfig::default() });
+        let net = net.expect("a network");
+        let before = resident();
+        let sessions: Vec<Rc<Session>> = (0..self.sessions)
+            .map(|_| Rc::new(net.session(SessionPlan::new(self.protocol))))
+            .collect();
+        for session in &sessions {
+            let fetched = session.fetch(self.ask(), &mut |_| {}).await;
+            if let Err(failure) = fetched.outcome {
+                return say(&format!("{:?}: {failure}", self.protocol));
+            }
+        }
+        let held = resident().saturating_sub(before) / self.sessions.max(1);
+
+        let (bytes, fetches, failures) = <(Rc<Cell<u64>>, Rc<Cell<u64>>, Rc<Cell<u64>>)>::default();
+        let (began, cpu) = (Instant::now(), cpu());
+        let mut tasks = tokio::task::JoinSet::new();
+        for session in sessions {
+            let (ask, end) = (self.ask(), began + self.time);
+            let (bytes, fetches, failures) = (bytes.clone(), fetches.clone(), failures.clone());
+            tasks.spawn_local(async move {
+                while Instant::now() < end {
+                    let fetched = session.fetch(ask.clone(), &mut |_| {}).await;
+                    bytes.set(bytes.get() + fetched.bytes);
+                    fetches.set(fetches.get() + 1);
+                    failures.set(failures.get() + u64::from(fetched.outcome.is_err()));
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+        let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_since(cpu));
+        let gbit = bytes.get() as f64 * 8.0 / 1e9;
+        say(&format!(
+            "{:?}: {:.2} Gbit/s, {:.2} Gbit per CPU-second, {:.0} requests per CPU-second, CPU {:.0} %, \
+             {} of {} failed, {held} bytes held per idle session",
+            self.protocol,
+            gbit / took,
+            gbit / cpu,
+            fetches.get() as f64 / cpu,
+            100.0 * cpu / took,
+            failures.get(),
+            fetches.get(),
+        ));
+    }
+
+    fn ask(&self) -> Ask {
+        Ask {
+            url: self.url.clone(),
+            range: None,
+            headers: Vec::new(),
+            urgency: 3,
+            keep: None,
+            hash: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Nanoseconds that this thread has run.
+fn cpu() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+fn cpu_since(before: u64) -> f64 {
+    (cpu() - before) as f64 / 1e9
+}
+
+/// Bytes of memory that are ours.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * 4096
+}
+
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,331 @@
+//! A TCP connection, with TLS or without, as fast as it can be read by one who keeps nothing.
+//!
+//! Socket reads go into one buffer of the worker, not of the connection, and are large: rustls asked alone reads 4 KiB
+//! at a time. An idle connection so holds no buffer of ours.
+//! Invariant: no byte of an answer is handed out before the handshake is over.
+
+use std::{
+    cell::RefCell,
+    io::{self, BufRead, Write},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use rustls::{ClientConnection, HandshakeKind};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{Failure, greeting::Greeting};
+use crate::kind::FailureClass;
+
+/// Where a worker's sockets are read into.
+pub(super) type Buffer = Rc<RefCell<Box<[u8]>>>;
+
+pub(super) fn buffer() -> Buffer {
+    Rc::new(RefCell::new(vec![0; BUFFER].into_boxed_slice()))
+}
+
+/// A connection.
+pub(super) struct Transport {
+    tcp: TcpStream,
+    tls: Option<Box<Tls>>,
+    buffer: Buffer,
+    /// The most that one read of the socket takes.
+    read_max: usize,
+}
+
+struct Tls {
+    connection: ClientConnection,
+    greeting: Rc<Greeting>,
+    alpn: &'static [u8],
+    /// What was sent with the handshake, until the server has said that it took it.
+    early: Option<Vec<u8>>,
+    /// What was read and not decrypted yet.
+    ahead: Vec<u8>,
+    /// The server has said that it sends no more.
+    is_over: bool,
+}
+
+impl Transport {
+    pub(super) fn plain(tcp: TcpStream, buffer: Buffer, read_max: usize) -> Self {
+        Self { tcp, tls: None, buffer, read_max: read_max.clamp(1, BUFFER) }
+    }
+
+    pub(super) fn with_tls(
+        self,
+        mut connection: ClientConnection,
+        alpn: &'static [u8],
+        greeting: Rc<Greeting>,
+    ) -> Self {
+        let early = connection.early_data().map(|_| Vec::new());
+        let tls = Tls { connection, greeting, alpn, early, ahead: Vec::new(), is_over: false };
+        Self { tls: Some(Box::new(tls)), ..self }
+    }
+
+    /// Whether a request may go out before the handshake is over.
+    pub(super) fn may_be_early(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.early.is_some())
+    }
+
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        while tls.greeting.done().is_none() {
+            while tls.connection.wants_write() {
+                ready!(tls.poll_send(&mut self.tcp, cx))?;
+            }
+            if !tls.connection.is_handshaking() {
+                tls.greet()?;
+                break;
+            }
+            let ahead = std::mem::take(&mut tls.ahead);
+            if !ahead.is_empty() {
+                tls.greeted_with(&ahead)?;
+                continue;
+            }
+            let mut space = self.buffer.borrow_mut();
+            let mut space = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+            if space.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if let Err(error) = tls.greeted_with(space.filled()) {
+                // The alert tells the server why; whether it goes out changes nothing.
+                let _ = tls.poll_send(&mut self.tcp, cx);
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands out what has come: at least one byte, or none at the end. `take` says how much it took; it is asked again
+    /// only in the next call when that was not all.
+    pub(super) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_handshake(cx))?;
+        let mut space = self.buffer.borrow_mut();
+        let Some(tls) = &mut self.tls else {
+            let mut space = ReadBuf::new(&mut space[..self.read_max]);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+            take(space.filled());
+            return Poll::Ready(Ok(space.filled().len()));
+        };
+        loop {
+            let (count, _) = tls.drain(take)?;
+            if count > 0 || tls.is_over {
+                return Poll::Ready(Ok(count));
+            }
+            let ahead = std::mem::take(&mut tls.ahead);
+            let count = if ahead.is_empty() {
+                let mut space = ReadBuf::new(&mut space[..self.read_max]);
+                ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+                match space.filled().is_empty() {
+                    true => tls.end()?,
+                    false => tls.decrypt(space.filled(), take)?,
+                }
+            } else {
+                tls.decrypt(&ahead, take)?
+            };
+            if tls.connection.wants_write() {
+                // An answer to a key update; it can wait for the socket.
+                let _ = tls.poll_send(&mut self.tcp, cx)?;
+            }
+            if count > 0 {
+                return Poll::Ready(Ok(count));
+            }
+        }
+    }
+
+    /// Whether an idle connection can still serve: nothing has come on it, not even its end.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let is_pending = self.poll_take(&mut cx, &mut |piece| piece.len()).is_pending();
+        is_pending && self.tls.as_ref().is_none_or(|tls| !tls.is_over)
+    }
+}
+
+impl Tls {
+    /// Feeds the handshake; what comes after it is kept.
+    fn greeted_with(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        while !rest.is_empty() && self.connection.is_handshaking() {
+            self.connection.read_tls(&mut rest)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+        }
+        self.ahead = rest.to_vec();
+        Ok(())
+    }
+
+    /// The handshake is over.
+    fn greet(&mut self) -> io::Result<()> {
+        let agreed = self.connection.alpn_protocol();
+        let is_agreed = agreed == Some(self.alpn) || (agreed.is_none() && self.alpn == b"http/1.1");
+        if !is_agreed {
+            let detail = "the server does not speak this version of HTTP";
+            return Err(Failure::new(FailureClass::Handshake, detail).into_io());
+        }
+        let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let is_early = self.connection.is_early_data_accepted();
+        if let Some(early) = self.early.take()
+            && !is_early
+        {
+            self.connection.writer().write_all(&early)?;
+        }
+        self.greeting.finish(is_resumed, is_early);
+        Ok(())
+    }
+
+    fn decrypt(
+        &mut self,
+        mut rest: &[u8],
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        while !rest.is_empty() && !self.is_over {
+            self.connection.read_tls(&mut rest)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+            let (count, is_all) = self.drain(take)?;
+            total += count;
+            if !is_all {
+                break;
+            }
+        }
+        if !rest.is_empty() {
+            self.ahead = rest.to_vec();
+        }
+        Ok(total)
+    }
+
+    /// Hands out what is decrypted; whether that was all of it.
+    fn drain(&mut self, take: &mut dyn FnMut(&[u8]) -> usize) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        let mut reader = self.connection.reader();
+        loop {
+            let piece = match reader.fill_buf() {
+                Ok(piece) => piece,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((total, true));
+                }
+                Err(error) => return Err(error),
+            };
+            if piece.is_empty() {
+                self.is_over = true;
+                return Ok((total, true));
+            }
+            let count = take(piece);
+            let is_all = count == piece.len();
+            reader.consume(count);
+            total += count;
+            if !is_all {
+                return Ok((total, false));
+            }
+        }
+    }
+
+    /// The socket is at its end; an error when TLS was not.
+    fn end(&mut self) -> io::Result<usize> {
+        self.connection.read_tls(&mut io::empty())?;
+        self.connection.process_new_packets().map_err(io::Error::other)?;
+        self.is_over = true;
+        let (_, _) = self.drain(&mut |piece| piece.len())?;
+        Ok(0)
+    }
+
+    fn poll_send(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        struct Socket<'s, 'c, 'w>(&'s mut TcpStream, &'c mut Context<'w>);
+        impl Write for Socket<'_, '_, '_> {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                match Pin::new(&mut *self.0).poll_write(self.1, data) {
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Socket(tcp, cx)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.tls.is_none() {
+            return Pin::new(&mut self.tcp).poll_read(cx, space);
+        }
+        let taken = self.poll_take(cx, &mut |piece| {
+            let count = piece.len().min(space.remaining());
+            space.put_slice(&piece[..count]);
+            count
+        });
+        taken.map_ok(|_| ())
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let Some(tls) = &mut this.tls else { return Pin::new(&mut this.tcp).poll_write(cx, data) };
+        if tls.greeting.done().is_none() {
+            if let (Some(sent), Some(mut early)) = (&mut tls.early, tls.connection.early_data()) {
+                let count = early.write(data)?;
+                if count > 0 {
+                    sent.extend_from_slice(&data[..count]);
+                    let _ = tls.poll_send(&mut this.tcp, cx)?;
+                    return Poll::Ready(Ok(count));
+                }
+            }
+            ready!(this.poll_handshake(cx))?;
+        }
+        let Some(tls) = &mut this.tls else { return Poll::Ready(Ok(0)) };
+        loop {
+            let count = tls.connection.writer().write(data)?;
+            let sent = tls.poll_send(&mut this.tcp, cx)?;
+            match (count, sent) {
+                (0, Poll::Pending) if !data.is_empty() => return Poll::Pending,
+                (0, Poll::Ready(())) if !data.is_empty() => {}
+                (count, _) => return Poll::Ready(Ok(count)),
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        match &mut this.tls {
+            Some(tls) => tls.poll_send(&mut this.tcp, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some(tls) = &mut this.tls {
+            tls.connection.send_close_notify();
+            ready!(tls.poll_send(&mut this.tcp, cx))?;
+        }
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
+    }
+}
+
+/// One read of a socket: eight TLS records, which stay in the second-level cache.
+const BUFFER: usize = 128 * 1024;

@@ -1,0 +1,54 @@
+//! The connections of one worker: made once per thread, and asked for sessions.
+//!
+//! Invariant: it stays on its thread; sessions of one worker share names, tickets, sockets and a read buffer.
+
+use std::rc::Rc;
+
+use super::{
+    config::{ConfigError, NetConfig},
+    counters::Counters,
+    endpoints::Endpoints,
+    resolve::Names,
+    session::{Session, SessionPlan},
+    shared::Shared,
+    transport,
+    trust::{Trust, TrustError},
+};
+
+/// The network of one worker. It lives in a `LocalSet` on a current-thread runtime.
+pub struct Net(Rc<Shared>);
+
+impl Net {
+    pub fn new(config: NetConfig) -> Result<Self, NetError> {
+        config.check()?;
+        let trust = Trust::new(&config)?;
+        Ok(Self(Rc::new(Shared {
+            config,
+            trust,
+            names: Names::default(),
+            endpoints: Endpoints::default(),
+            buffer: transport::buffer(),
+            tally: Rc::default(),
+            sources: std::cell::Cell::new(0),
+        })))
+    }
+
+    /// A session without connections yet; they are made as its fetches need them.
+    pub fn session(&self, plan: SessionPlan) -> Session {
+        Session::new(Rc::clone(&self.0), plan)
+    }
+
+    /// What its connections have come to so far.
+    pub fn counters(&self) -> Counters {
+        self.0.tally.read()
+    }
+}
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}

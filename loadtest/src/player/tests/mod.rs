@@ -1,0 +1,9 @@
+//! A player on a simulated link, with servers that are scripted: nothing here waits, and every figure is computed.
+
+mod simulation;
+mod content;
+mod viewing;
+mod failing;
+mod live;
+mod session;
+mod properties;

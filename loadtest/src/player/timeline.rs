@@ -1,0 +1,491 @@
+//! The segments of one rendition with their times, small enough to keep one for each of thousands of players.
+//!
+//! A parsed list has whole URLs; here the part that they share is kept once, so that a segment takes some tens of bytes.
+//! Times are from the beginning of the list. Invariant: starts never fall, and every object that is handed out is one
+//! that the list named.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::manifest::{Object, Part, Segment, SegmentList, ServerControl, Start};
+
+/// What a media playlist, or an MPD for one representation, says now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Timeline {
+    /// What the URLs of all segments and parts begin with.
+    shared: String,
+    /// What they go on with, one after the other.
+    rests: String,
+    cells: Vec<Cell>,
+    parts: Vec<PartCell>,
+    ranges: Vec<(u64, Option<u64>)>,
+    inits: Vec<Object>,
+    first_number: u64,
+    end_us: u64,
+    pub(super) is_ended: bool,
+    pub(super) target_duration: Duration,
+    pub(super) part_target: Option<Duration>,
+    pub(super) server_control: ServerControl,
+    pub(super) hint: Option<Part>,
+    /// Where the one who made it wants viewers to begin.
+    pub(super) begin: Option<Start>,
+    /// DASH: how long the MPD serves, and when a template's next segment comes (milliseconds since 1970).
+    pub(super) minimum_update: Option<Duration>,
+    pub(super) next_unix_ms: Option<i64>,
+    /// Milliseconds since 1970 at the list's beginning, by the last date that it names.
+    pub(super) clock: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    start_us: u64,
+    number: u32,
+    /// Where its URL's rest lies.
+    rest: (u32, u32),
+    range: u32,
+    init: u32,
+    /// Where its parts begin; they end where those of the next cell begin.
+    parts: u32,
+    has_object: bool,
+    is_gap: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PartCell {
+    start_us: u64,
+    end_us: u64,
+    rest: (u32, u32),
+    range: u32,
+    is_independent: bool,
+    is_gap: bool,
+}
+
+/// A segment or a part of one, by its place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    segment: usize,
+    pub(super) part: Option<usize>,
+}
+
+/// What is to be fetched for a place in time.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Item {
+    pub(super) number: u64,
+    pub(super) part: Option<u32>,
+    pub(super) object: Object,
+    pub(super) init: Option<Object>,
+    /// From the beginning of the list.
+    pub(super) start: Duration,
+    pub(super) duration: Duration,
+    pub(super) is_gap: bool,
+    /// Playing can begin with it.
+    pub(super) is_independent: bool,
+}
+
+impl Timeline {
+    /// The same as the list says, smaller. URLs that do not read back, which no parser makes, leave a gap.
+    pub(super) fn of(list: &SegmentList) -> Self {
+        let mut timeline = Self {
+            shared: shared_beginning(list),
+            first_number: list
+                .segments
+                .first()
+                .map_or(list.media_sequence, |segment| segment.number),
+            is_ended: list.is_ended,
+            target_duration: list.target_duration,
+            part_target: list.part_target,
+            server_control: list.server_control,
+            hint: list.preload_hint.clone(),
+            begin: list.start,
+            minimum_update: list.minimum_update,
+            next_unix_ms: list.next_unix_ms,
+            ..Self::default()
+        };
+        timeline.cells.reserve_exact(list.segments.len());
+        let mut at = Duration::ZERO;
+        for segment in &list.segments {
+            if let Some(date) = segment.program_date_time {
+                timeline.clock = Some(date - at.as_millis() as i64);
+            }
+            timeline.add(segment, at);
+            at += length(segment);
+        }
+        timeline.end_us = at.as_micros() as u64;
+        timeline.rests.shrink_to_fit();
+        timeline
+    }
+
+    /// The length of all of it.
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_micros(self.end_us)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The mean length of a whole segment; `None` without segments.
+    pub(super) fn mean_segment(&self) -> Option<Duration> {
+        let whole = self.cells.iter().filter(|cell| cell.has_object).count();
+        let end = self.cells.iter().position(|cell| !cell.has_object);
+        let end_us = end.map_or(self.end_us, |at| self.cells[at].start_us);
+        (whole > 0).then(|| Duration::from_micros(end_us / whole as u64))
+    }
+
+    /// Where a segment with this number begins.
+    pub(super) fn start_of(&self, number: u64) -> Option<Duration> {
+        let index = self.cells.partition_point(|cell| self.number(cell) < number);
+        let cell = self.cells.get(index).filter(|cell| self.number(cell) == number)?;
+        Some(Duration::from_micros(cell.start_us))
+    }
+
+    /// The numbers of the first segment and of the one after the last.
+    pub(super) fn numbers(&self) -> (u64, u64) {
+        let last = self.cells.last().map_or(self.first_number, |cell| self.number(cell) + 1);
+        (self.first_number, last)
+    }
+
+    /// What is to be fetched to play from this time on: a whole segment at its beginning, parts in the middle of one
+    /// and where there is no whole one yet. A time that is almost the end of one means the next. `None` when that is
+    /// not there yet.
+    pub(super) fn find(&self, at: Duration, takes_parts: bool) -> Option<Spot> {
+        let at_us = at.as_micros() as u64;
+        let mut index = self.cells.partition_point(|cell| cell.start_us <= at_us).checked_sub(1)?;
+        if at_us >= near_end(self.cells[index].start_us, self.cell_end_us(index)) {
+            index += 1;
+        }
+        let cell = self.cells.get(index)?;
+        let whole = cell.has_object.then_some(Spot { segment: index, part: None });
+        if !takes_parts || (at_us <= cell.start_us && whole.is_some()) {
+            return whole;
+        }
+        let (from, to) = self.parts_of(index);
+        let inside = self.parts[from..to]
+            .iter()
+            .position(|part| at_us < near_end(part.start_us, part.end_us));
+        inside.map(|part| Spot { segment: index, part: Some(part) }).or(whole)
+    }
+
+    /// The independent part or segment at or before this time where playing at the live edge may begin.
+    pub(super) fn find_start(&self, at: Duration) -> Option<Spot> {
+        let at_us = at.as_micros() as u64;
+        let segment = self.cells.partition_point(|cell| cell.start_us <= at_us).checked_sub(1)?;
+        let (from, to) = self.parts_of(segment);
+        let parts = &self.parts[from..to];
+        let before = parts.partition_point(|part| part.start_us <= at_us);
+        let part = (0..before).rev().find(|part| parts[*part].is_independent);
+        let whole = self.cells[segment].has_object;
+        // The first part of a segment begins it; the whole one is as good then.
+        match part {
+            Some(0) | None if whole => Some(Spot { segment, part: None }),
+            None => None,
+            part => Some(Spot { segment, part }),
+        }
+    }
+
+    /// What is at this place; `None` if its URL does not read back.
+    pub(super) fn item(&self, spot: Spot) -> Option<Item> {
+        let cell = self.cells.get(spot.segment)?;
+        let init = self.inits.get(cell.init as usize).cloned();
+        let number = self.number(cell);
+        let whole = PartCell {
+            start_us: cell.start_us,
+            end_us: self.cell_end_us(spot.segment),
+            rest: cell.rest,
+            range: cell.range,
+            is_independent: true,
+            is_gap: cell.is_gap,
+        };
+        let piece = match spot.part {
+            None => whole,
+            Some(part) => *self.parts.get(self.parts_of(spot.segment).0 + part)?,
+        };
+        Some(Item {
+            number,
+            part: spot.part.map(|part| part as u32),
+            object: self.object(piece.rest, piece.range)?,
+            init,
+            start: Duration::from_micros(piece.start_us),
+            duration: Duration::from_micros(piece.end_us - piece.start_us),
+            is_gap: cell.is_gap || piece.is_gap,
+            is_independent: piece.is_independent,
+        })
+    }
+
+    /// Media sequence number and part that a blocking reload waits for: the next that is not there.
+    pub(super) fn next_to_come(&self) -> (u64, Option<u32>) {
+        let Some(last) = self.cells.last() else { return (self.first_number, None) };
+        let number = self.number(last);
+        let (from, to) = self.parts_of(self.cells.len() - 1);
+        match (self.part_target, last.has_object) {
+            (None, _) => (number + 1, None),
+            (Some(_), true) => (number + 1, Some(0)),
+            (Some(_), false) => (number, Some((to - from) as u32)),
+        }
+    }
+
+    /// Whether both lists end with the same segment and part.
+    pub(super) fn ends_like(&self, other: &Self) -> bool {
+        self.is_ended == other.is_ended
+            && self.numbers() == other.numbers()
+            && self.next_to_come() == other.next_to_come()
+    }
+
+    fn add(&mut self, segment: &Segment, at: Duration) {
+        let start_us = at.as_micros() as u64;
+        let init = match &segment.init {
+            None => NONE,
+            Some(init) if self.inits.last() == Some(init) => self.inits.len() as u32 - 1,
+            Some(init) => {
+                self.inits.push(init.clone());
+                self.inits.len() as u32 - 1
+            }
+        };
+        let (rest, range) = match &segment.object {
+            Some(object) => self.keep(object),
+            None => ((0, 0), NONE),
+        };
+        let parts = self.parts.len() as u32;
+        let mut part_at = at;
+        for part in &segment.parts {
+            let (rest, range) = self.keep(&part.object);
+            let start_us = part_at.as_micros() as u64;
+            part_at += part.duration;
+            let end_us = part_at.as_micros() as u64;
+            let (is_independent, is_gap) = (part.is_independent, part.is_gap);
+            self.parts.push(PartCell { start_us, end_us, rest, range, is_independent, is_gap });
+        }
+        self.cells.push(Cell {
+            start_us,
+            number: u32::try_from(segment.number.saturating_sub(self.first_number))
+                .unwrap_or(u32::MAX),
+            rest,
+            range,
+            init,
+            parts,
+            has_object: segment.object.is_some(),
+            is_gap: segment.is_gap,
+        });
+    }
+
+    /// Keeps where an object is; the answer is for `object()`.
+    fn keep(&mut self, object: &Object) -> ((u32, u32), u32) {
+        let rest = object.url.as_str().strip_prefix(self.shared.as_str()).unwrap_or_default();
+        let from = self.rests.len() as u32;
+        self.rests.push_str(rest);
+        let range = match object.range {
+            None => NONE,
+            Some(range) => {
+                self.ranges.push(range);
+                self.ranges.len() as u32 - 1
+            }
+        };
+        ((from, self.rests.len() as u32), range)
+    }
+
+    fn object(&self, (from, to): (u32, u32), range: u32) -> Option<Object> {
+        let rest = self.rests.get(from as usize..to as usize)?;
+        let url = Url::parse(&[self.shared.as_str(), rest].concat()).ok()?;
+        Some(Object { url, range: self.ranges.get(range as usize).copied() })
+    }
+
+    fn number(&self, cell: &Cell) -> u64 {
+        self.first_number + u64::from(cell.number)
+    }
+
+    fn cell_end_us(&self, index: usize) -> u64 {
+        self.cells.get(index + 1).map_or(self.end_us, |next| next.start_us)
+    }
+
+    fn parts_of(&self, index: usize) -> (usize, usize) {
+        let from = self.cells[index].parts as usize;
+        let to = self.cells.get(index + 1).map_or(self.parts.len(), |next| next.parts as usize);
+        (from, to)
+    }
+}
+
+/// How long a segment is; one that is still being made is as long as its parts.
+fn length(segment: &Segment) -> Duration {
+    match segment.object {
+        Some(_) => segment.duration,
+        None => segment.parts.iter().map(|part| part.duration).sum(),
+    }
+}
+
+/// From here on a time means the next segment: players look a quarter second ahead, because renditions of one
+/// content end a few milliseconds apart.
+fn near_end(start_us: u64, end_us: u64) -> u64 {
+    end_us - ((end_us - start_us) / 4).min(LOOK_AHEAD_US)
+}
+
+/// What all URLs of the list begin with.
+fn shared_beginning(list: &SegmentList) -> String {
+    let objects = list.segments.iter().flat_map(|segment| {
+        segment.object.iter().chain(segment.parts.iter().map(|part| &part.object))
+    });
+    let mut urls = objects.map(|object| object.url.as_str());
+    let mut shared = urls.next().unwrap_or_default();
+    for url in urls {
+        let same = shared.bytes().zip(url.bytes()).take_while(|(a, b)| a == b).count();
+        // A serialised URL is ASCII, so every byte ends a character.
+        shared = &shared[..same];
+    }
+    shared.to_owned()
+}
+
+const NONE: u32 = u32::MAX;
+const LOOK_AHEAD_US: u64 = 250_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_read_back_as_the_list_had_them() {
+        let list = list(3, 4.0);
+        let timeline = Timeline::of(&list);
+        assert_eq!(timeline.duration(), Duration::from_secs(12));
+        assert_eq!(timeline.mean_segment(), Some(Duration::from_secs(4)));
+        for (index, segment) in list.segments.iter().enumerate() {
+            let item = timeline.item(Spot { segment: index, part: None }).unwrap();
+            assert_eq!(Some(item.object), segment.object);
+            assert_eq!(item.init, segment.init);
+            assert_eq!(item.number, segment.number);
+            assert_eq!(item.start, Duration::from_secs(4 * index as u64));
+            assert_eq!(item.duration, segment.duration);
+        }
+        assert_eq!(timeline.inits.len(), 1, "the init segment is kept once");
+        assert_eq!(timeline.start_of(11), Some(Duration::from_secs(4)));
+        assert_eq!(timeline.start_of(13), None);
+        assert_eq!(timeline.numbers(), (10, 13));
+        assert_eq!(timeline.next_to_come(), (13, None));
+    }
+
+    #[test]
+    fn a_time_finds_its_segment_and_almost_the_end_the_next() {
+        let timeline = Timeline::of(&list(3, 4.0));
+        let table = [
+            (0, Some(0)),
+            (3_700, Some(0)),
+            (3_750, Some(1)),
+            (3_999, Some(1)),
+            (4_000, Some(1)),
+            (11_700, Some(2)),
+            (11_800, None),
+            (12_000, None),
+            (99_000, None),
+        ];
+        for (ms, segment) in table {
+            let found = timeline.find(Duration::from_millis(ms), true);
+            assert_eq!(found.map(|spot| spot.segment), segment, "{ms}");
+        }
+    }
+
+    #[test]
+    fn parts_are_taken_in_a_segment_and_at_the_edge() {
+        let timeline = Timeline::of(&low_latency());
+        let table = [
+            // The segment is whole: no need of parts at its beginning.
+            (4_000, Some((1, None))),
+            (5_000, Some((1, Some(1)))),
+            (5_900, Some((1, Some(2)))),
+            // The one in the making has parts only.
+            (8_000, Some((2, Some(0)))),
+            (9_000, Some((2, Some(1)))),
+            (10_000, None),
+        ];
+        for (ms, want) in table {
+            let found = timeline.find(Duration::from_millis(ms), true);
+            assert_eq!(found.map(|spot| (spot.segment, spot.part)), want, "{ms}");
+        }
+        let spot = timeline.find(Duration::from_millis(9_000), true).unwrap();
+        let item = timeline.item(spot).unwrap();
+        assert_eq!((item.number, item.part), (12, Some(1)));
+        assert_eq!(item.start, Duration::from_secs(9));
+        assert_eq!(item.object.range, Some((7, Some(9))));
+        assert_eq!(timeline.next_to_come(), (12, Some(2)));
+        let whole = timeline.find(Duration::from_millis(5_000), false).unwrap();
+        assert_eq!(whole.part, None, "a player without low latency takes whole segments");
+        assert_eq!(timeline.find(Duration::from_millis(8_000), false), None);
+    }
+
+    #[test]
+    fn a_live_start_is_where_a_decoder_can_begin() {
+        let timeline = Timeline::of(&low_latency());
+        let table = [
+            (9_500, Some((2, Some(0)))), // part 1 is not independent
+            (7_500, Some((1, Some(2)))),
+            (5_500, Some((1, None))),
+            (1_000, Some((0, None))),
+        ];
+        for (ms, want) in table {
+            let found = timeline.find_start(Duration::from_millis(ms));
+            assert_eq!(found.map(|spot| (spot.segment, spot.part)), want, "{ms}");
+        }
+    }
+
+    #[test]
+    fn dates_count_from_the_beginning() {
+        let mut list = list(3, 4.0);
+        assert_eq!(Timeline::of(&list).clock, None);
+        list.segments[1].program_date_time = Some(100_000);
+        assert_eq!(Timeline::of(&list).clock, Some(96_000));
+    }
+
+    #[test]
+    fn a_segment_takes_little_memory() {
+        assert!(size_of::<Cell>() <= 40);
+        let timeline = Timeline::of(&list(600, 4.0));
+        assert!(timeline.rests.len() <= 600 * 8, "only what differs is kept");
+    }
+
+    /// Two whole segments of 4 s, the second with parts of 1 s, and 2 parts of the third.
+    fn low_latency() -> SegmentList {
+        let mut list = list(3, 4.0);
+        list.is_ended = false;
+        list.part_target = Some(Duration::from_secs(1));
+        for (number, count, independent) in
+            [(1, 4, [true, false, true, false]), (2, 2, [true, false, false, false])]
+        {
+            list.segments[number].parts = (0..count)
+                .map(|part| Part {
+                    object: Object {
+                        url: Url::parse(&format!("https://a.example/v/p{number}.m4s")).unwrap(),
+                        range: Some((7 * part as u64, Some(9))),
+                    },
+                    duration: Duration::from_secs(1),
+                    is_independent: independent[part],
+                    is_gap: false,
+                })
+                .collect();
+        }
+        list.segments[2].object = None;
+        list
+    }
+
+    fn list(count: u64, seconds: f64) -> SegmentList {
+        let object = |name: String| Object {
+            url: Url::parse("https://a.example/v/").unwrap().join(&name).unwrap(),
+            range: None,
+        };
+        let segments = (0..count)
+            .map(|index| Segment {
+                number: 10 + index,
+                discontinuity_sequence: 0,
+                object: Some(object(format!("s{index}.m4s"))),
+                duration: Duration::from_secs_f64(seconds),
+                init: Some(object("init.mp4".into())),
+                parts: Vec::new(),
+                program_date_time: None,
+                is_gap: false,
+            })
+            .collect();
+        SegmentList {
+            segments,
+            is_ended: true,
+            target_duration: Duration::from_secs_f64(seconds),
+            ..SegmentList::default()
+        }
+    }
+}
