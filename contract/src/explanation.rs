@@ -52,6 +52,12 @@ pub struct StoredResponse {
     pub verdict: String,
     /// By how many names it can be purged: its URL, its folders, its property and its surrogate keys.
     pub names: usize,
+    /// Its surrogate keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surrogate_keys: Vec<String>,
+    /// Whether it came with a purge instead of from upstream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub came_with_purge: bool,
     /// The request headers by which it varies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vary: Vec<String>,
