@@ -107,7 +107,7 @@ async fn many_large_bodies_are_replayed_in_messages_that_a_node_takes() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_and_nothing_is_purged() {
-    let control = TestControl::start_with(|config| config.api.replace_rate.burst = 9.0).await;
+    let control = TestControl::start().await;
     control.property("demo", "a.org").await.expect(201);
     let changed = |change: fn(&mut Value)| {
         let mut order = order("/v.m3u8", b"x");

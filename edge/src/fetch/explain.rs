@@ -5,7 +5,10 @@
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use tidegate_contract::explanation::{Explanation, StoredResponse};
+use tidegate_contract::{
+    explanation::{Explanation, StoredResponse},
+    header::SURROGATE_KEY,
+};
 
 use super::{
     look::{Asked, question},
@@ -56,7 +59,10 @@ pub(super) async fn explain(
         .to_owned(),
         reason: pass.or(unstorable).map(str::to_owned),
         is_being_asked_for: shared.collapse.is_asked_for(&route.key),
-        stored: found.map(|found| stored(shared, &found, now)),
+        stored: found.map(|found| StoredResponse {
+            came_with_purge: shared.replaced.get(&route.key) == Some(found.fill),
+            ..stored(shared, &found, now)
+        }),
     }
 }
 
@@ -84,6 +90,14 @@ fn stored(shared: &Shared, found: &Found, now: SystemTime) -> StoredResponse {
         }
         .to_owned(),
         names: head.names.len(),
+        surrogate_keys: surrogate_keys(&head.headers),
+        came_with_purge: false,
         vary: vary.into_iter().flatten().map(|name| name.as_str().to_owned()).collect(),
     }
+}
+
+/// The keys of what is stored; those that could not be read would have kept it from being stored.
+fn surrogate_keys(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(SURROGATE_KEY).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect()
 }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method, StatusCode};
-use tidegate_contract::explanation::Explanation;
+use tidegate_contract::{explanation::Explanation, purge::PurgeOrder, replacement::Replacement};
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     look::{self, Asked, Look, Stale},
     reading::{Reading, Spare},
     relay::Receiving,
+    replace,
     shared::{Parts, Question, Shared, Unsliceable},
     slice::Aligned,
     tier::NodeName,
@@ -167,6 +168,18 @@ impl Fetcher {
     /// Forgets what the answer to an unsafe method says is changed (RFC 9111 section 4.4).
     pub fn invalidate(&self, route: &Route, method: &Method, answer: &Answer) {
         invalidate::invalidate(&self.shared, route, method, answer);
+    }
+
+    /// Purges, and stores in the same step what arrived with the purge, made at some time; gives back the number of
+    /// the purge. Without a policy, or where the body may not be stored, it is a purge alone.
+    pub fn replace(
+        &self,
+        policy: Option<&Arc<Policy>>,
+        order: &PurgeOrder,
+        new: &Replacement,
+        made_at: SystemTime,
+    ) -> u64 {
+        replace::replace(&self.shared, policy, order, new, made_at)
     }
 
     /// Asks upstream past the cache.

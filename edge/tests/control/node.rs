@@ -62,6 +62,7 @@ impl TestNode {
         let node = Self {
             policy: PolicyHandle::default(),
             purges,
+            replaced: Arc::default(),
             lease: Lease::new(config.lease),
             clock: clock.clone(),
             _process: Process::for_test(),
@@ -79,6 +80,13 @@ impl TestNode {
         let seams = Seams {
             policy: node.policy.clone(),
             purges: node.purges.clone(),
+            replace: {
+                let (purges, replaced) = (node.purges.clone(), node.replaced.clone());
+                Arc::new(move |order, new, made_at| {
+                    purges.apply(order);
+                    replaced.lock().unwrap().push((order.clone(), new.clone(), made_at));
+                })
+            },
             lease: node.lease.clone(),
             vitals: Arc::new(move || health),
             clock,
