@@ -17,7 +17,9 @@ pub struct Explanation {
     pub class: String,
     /// What would happen to such a request now: `serve`, `serve-stale`, `revalidate`, `fetch`, `pass`.
     pub decision: String,
-    /// Why it passes, or why its last answer was not stored, if that is known.
+    /// Why it passes, why what is stored does not answer (`purged`, `soft-purged`, `suspect`, `no-cache`, `stale`, `request`,
+    /// `uncertain`: the node is cut off; `vary-miss`: only other variants were seen), or why its last answer was not
+    /// stored, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether upstream is being asked for it right now.

@@ -72,6 +72,12 @@ impl Node {
         &self.handles
     }
 
+    /// What answers requests.
+    #[must_use]
+    pub fn edge(&self) -> Arc<Edge> {
+        self.edge.clone()
+    }
+
     /// Serves until the process drains.
     ///
     /// # Errors

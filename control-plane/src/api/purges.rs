@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tidegate_contract::{
     id::PurgeId,
     purge::{PurgeOrder, PurgeTarget},
+    replacement::Replacement,
 };
 use tokio::time::Instant;
 
@@ -43,8 +44,8 @@ pub(super) async fn order(
     let request = read(body)?;
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
     limit(&api, &caller, &request)?;
-    if request.replace.is_some() {
-        check_served(&request.order.target, &api.parts.store.desired().await?)?;
+    if let Some(new) = &request.replace {
+        check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
     }
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {
@@ -152,14 +153,27 @@ fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
     Ok(request)
 }
 
-/// A body for a host that no property serves would go nowhere, and most likely the host is misspelt.
-fn check_served(target: &PurgeTarget, desired: &Desired) -> Result<(), ApiError> {
+/// A body that no node would keep: most likely the host is misspelt, or a header was forgotten.
+fn check_kept(target: &PurgeTarget, new: &Replacement, desired: &Desired) -> Result<(), ApiError> {
     let PurgeTarget::Url { host, .. } = target else { return Ok(()) };
-    let mut hosts = desired.properties.iter().flat_map(|(property, _)| &property.hosts);
-    if hosts.any(|served| served == host || served == "*") {
-        return Ok(());
+    let serves = |host: &str| {
+        let mut properties = desired.properties.iter().map(|(property, _)| property);
+        properties.find(|property| property.hosts.iter().any(|served| served == host))
+    };
+    let refused = |why: String| Err(ApiError::Invalid(format!("replace: {why}")));
+    let Some(property) = serves(host).or_else(|| serves("*")) else {
+        return refused(format!("no property serves host {host}"));
+    };
+    let (id, cache) = (&property.id, &property.cache);
+    if !cache.enabled {
+        return refused(format!("property {id} keeps nothing"));
     }
-    Err(ApiError::Invalid(format!("replace: no property serves host {host}")))
+    let is_said = LIFETIME_HEADERS.iter().any(|name| new.headers.contains_key(*name));
+    if !is_said && cache.default_ttl.is_none() && !cache.media_defaults {
+        let why = "nothing says how long it counts: it needs cache-control";
+        return refused(format!("{why}, or property {id} a cache.default_ttl"));
+    }
+    Ok(())
 }
 
 fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiError> {
@@ -248,6 +262,8 @@ fn subject(request: &PurgeRequest) -> String {
 }
 
 const COMMON_FIELDS: [&str; 4] = ["kind", "soft", "wait", "deadline"];
+const LIFETIME_HEADERS: [&str; 4] =
+    ["cache-control", "cdn-cache-control", "surrogate-control", "expires"];
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
 const LIST_ENTRIES_MAX: usize = 1000;
 const KEY_BYTES_MAX: usize = 128;

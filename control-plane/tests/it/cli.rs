@@ -187,7 +187,9 @@ async fn an_operator_replaces_a_manifest_with_the_purge() {
     };
     let untyped = replace(&[]).await.expect(2);
     assert!(untyped.stderr.contains("--content-type"), "{untyped:?}");
-    replace(&["--content-type", "text/plain"]).await.expect(0);
+    let short = ["--content-type", "text/plain", "--header", "Cache-Control: max-age=2"];
+    replace(&short).await.expect(0);
+    replace(&short[..2]).await.expect(6);
     replace(&["--content-type", "text/plain", "--soft"]).await.expect(2);
     replace(&["--content-type", "text/plain", "https://a.org/y"]).await.expect(2);
     replace(&["--content-type", "text/plain", "--header", "Vary: accept"]).await.expect(6);

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tidegate_control::wire::Replacement;
 
-use crate::harness::{Answer, Program, TestControl, until};
+use crate::harness::{Answer, Program, TestControl, property, until};
 
 fn order(path: &str, body: &[u8]) -> Value {
     json!({
@@ -109,6 +109,9 @@ async fn many_large_bodies_are_replayed_in_messages_that_a_node_takes() {
 async fn what_makes_no_sense_is_refused_and_nothing_is_purged() {
     let control = TestControl::start().await;
     control.property("demo", "a.org").await.expect(201);
+    let mut off = property("off", "off.org");
+    off["cache"] = json!({"enabled": false});
+    control.call("PUT", "/v1/properties/off", off).await.expect(201);
     let changed = |change: fn(&mut Value)| {
         let mut order = order("/v.m3u8", b"x");
         change(&mut order);
@@ -118,6 +121,13 @@ async fn what_makes_no_sense_is_refused_and_nothing_is_purged() {
         (changed(|order| order["soft"] = true.into()), "hard"),
         (changed(|order| order["host"] = "b.org".into()), "no property serves host b.org"),
         (changed(|order| order["replace"]["headers"] = json!({})), "content-type"),
+        (
+            changed(|order| {
+                order["replace"]["headers"] = json!({"content-type": "text/plain"});
+            }),
+            "cache-control",
+        ),
+        (changed(|order| order["host"] = "off.org".into()), "property off keeps nothing"),
         (changed(|order| order["replace"]["headers"]["vary"] = "accept".into()), "vary"),
         (changed(|order| order["replace"]["body"] = "*".into()), "body"),
         (changed(|order| order["replace"]["status"] = 200.into()), "status"),

@@ -97,7 +97,7 @@ impl Metrics {
                 registry,
                 "edge_replacements_total",
                 "Bodies that arrived with purges, by what became of them: stored, unserved (no property has the host), \
-                 policy (the property keeps nothing), no_room, outrun (by other purges), or why the rules forbid to \
+                 policy (the property keeps nothing), no-room, outrun (by other purges), or why the rules forbid to \
                  store them. Whatever became of the body, the purge was applied.",
                 &["result"],
             ),

@@ -68,7 +68,7 @@ pub(super) fn replace(
             // Born too early: it counts as purged itself.
             Ok(_) => {}
             Err(_) => {
-                count(shared, "no_room");
+                count(shared, "no-room");
                 return seq;
             }
         }

@@ -22,7 +22,7 @@ use tonic::{
 
 use self::wire::{
     ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeBatch,
-    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Trimmed, config_up,
+    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
     enrolment_server::{Enrolment, EnrolmentServer},
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
@@ -136,12 +136,28 @@ impl PurgeLane {
     }
 
     pub(crate) async fn purge(&self, offset: u64, order: &str) {
+        self.purge_with(offset, order, None).await;
+    }
+
+    /// A purge with a body: its headers, and it.
+    pub(crate) async fn purge_with(
+        &self,
+        offset: u64,
+        order: &str,
+        new: Option<(&[(&str, &str)], &[u8])>,
+    ) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let replacement = new.map(|(headers, body)| Replacement {
+            headers: headers.iter().map(own).collect(),
+            body: body.to_owned(),
+        });
         let purge = Purge {
             stream: "main".to_owned(),
             offset,
             id: format!("p{offset}"),
             order: order.as_bytes().to_vec(),
             accepted_unix_ms: 1,
+            replacement,
         };
         self.say(purge_down::Message::Batch(PurgeBatch { purges: vec![purge] })).await;
     }

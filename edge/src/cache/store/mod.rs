@@ -214,6 +214,31 @@ impl Store {
         }
     }
 
+    /// As [`Store::lookup`], for whoever only wants to know what is there: it counts as no hit and makes nothing hotter
+    /// in memory.
+    #[must_use]
+    pub fn inspect(&self, key: &Key, request: &HeaderMap, vary: &VaryPolicy) -> Lookup {
+        if let Some(fill) = self.newest_fill(key, request, vary) {
+            return Lookup::Found(Found::in_flight(*key, fill));
+        }
+        let own = match self.shared.memory.peek(key) {
+            None => return self.lookup_on_disk(*key, *key, Some((request, vary))),
+            Some(Slot::Object(object)) => return Lookup::Found(Found::in_memory(*key, object)),
+            Some(Slot::Variants(variants)) => {
+                let variant = variants.vary.select(request, vary);
+                if !variants.has(&variant) {
+                    return Lookup::Nothing;
+                }
+                key.variant(&variant)
+            }
+        };
+        match self.shared.memory.peek(&own) {
+            None => self.lookup_on_disk(own, *key, None),
+            Some(Slot::Object(object)) => Lookup::Found(Found::in_memory(own, object)),
+            Some(Slot::Variants(_)) => Lookup::Nothing,
+        }
+    }
+
     /// Looks one fill up that is still in flight.
     #[must_use]
     pub fn lookup_fill(&self, key: &Key, id: u64) -> Option<Found> {
