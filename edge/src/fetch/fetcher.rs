@@ -15,6 +15,7 @@ use super::{
     explain, invalidate,
     job::{Confirmable, Fetched, Forward, Job, head_request},
     look::{self, Asked, Look, Stale},
+    posted,
     reading::{Reading, Spare},
     relay::Receiving,
     replace,
@@ -168,6 +169,25 @@ impl Fetcher {
     /// Forgets what the answer to an unsafe method says is changed (RFC 9111 section 4.4).
     pub fn invalidate(&self, route: &Route, method: &Method, answer: &Answer) {
         invalidate::invalidate(&self.shared, route, method, answer);
+    }
+
+    /// What purges are known before upstream is asked, for [`Fetcher::keep_posted`].
+    #[must_use]
+    pub fn born(&self, route: &Route) -> u64 {
+        self.shared.born(route)
+    }
+
+    /// Stores the answer to a POST if it stands for the resource; gives back the client's way to its body.
+    ///
+    /// # Errors
+    /// The answer, when it is for this client alone.
+    pub fn keep_posted(
+        &self,
+        wanted: &Wanted,
+        born: u64,
+        answer: Answer,
+    ) -> Result<Content, Box<Answer>> {
+        posted::keep(&self.shared, wanted, born, answer)
     }
 
     /// Purges, and stores in the same step what arrived with the purge, made at some time; gives back the number of

@@ -129,6 +129,9 @@ impl FakeControl {
     }
 }
 
+/// The headers and the body that come with a purge.
+pub(crate) type New<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+
 impl PurgeLane {
     pub(crate) async fn heartbeat(&self, head: u64) {
         let head = [("main".to_owned(), head)].into();
@@ -140,12 +143,7 @@ impl PurgeLane {
     }
 
     /// A purge with a body: its headers, and it.
-    pub(crate) async fn purge_with(
-        &self,
-        offset: u64,
-        order: &str,
-        new: Option<(&[(&str, &str)], &[u8])>,
-    ) {
+    pub(crate) async fn purge_with(&self, offset: u64, order: &str, new: Option<New<'_>>) {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let replacement = new.map(|(headers, body)| Replacement {
             headers: headers.iter().map(own).collect(),
