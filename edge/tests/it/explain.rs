@@ -61,11 +61,12 @@ async fn what_is_on_disk_and_what_still_arrives_is_told() {
     edge.get("/disk").await;
     edge.handles.store.settle();
     // Others drive it out of memory.
-    for n in 0..200 {
-        let path = format!("/other/{n}");
-        origin.on(&path, reply(200).cache_control("max-age=1000").body("x".repeat(1000)));
-        edge.get(&path).await;
+    let others: Vec<_> = (0..40).map(|n| format!("/other/{n}")).collect();
+    let other = reply(200).cache_control("max-age=1000").body("x".repeat(8000));
+    for path in &others {
+        origin.on(path, other.clone());
     }
+    futures::future::join_all(others.iter().map(|path| edge.get(path))).await;
     let on_disk = edge.explain("/disk").await;
     assert_eq!(told(&on_disk), ("serve", None, "disk"));
     assert_eq!(on_disk.stored.unwrap().bytes, Some(5));
@@ -139,6 +140,17 @@ async fn what_does_not_answer_is_told_with_the_reason() {
     let off = CachePolicy { enabled: false, ..CachePolicy::default() };
     let passing = TestEdge::before(&origin).policy(off).start().await;
     assert_eq!(told(&passing.explain("/missing").await), ("pass", Some("policy"), "-"));
+}
+
+#[tokio::test]
+async fn a_url_as_a_player_has_it_is_told_without_what_is_for_the_door_alone() {
+    let origin = FakeOrigin::start().await;
+    origin.on("/v.m4s?x=1", reply(200).cache_control("max-age=60").body("x"));
+    let edge = TestEdge::before(&origin).start().await;
+    edge.get("/v.m4s?CMCD=bl%3D100&x=1").await.expect_status(200);
+    let told_of = edge.explain("/v.m4s?x=1&CMCD=bl%3D900").await;
+    assert_eq!(told(&told_of), ("serve", None, "memory"));
+    assert_eq!(told_of.path, "/v.m4s?x=1");
 }
 
 #[tokio::test]
