@@ -1,7 +1,7 @@
 //! An edge in this process, on free ports, with a clock that the story moves.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
@@ -207,7 +207,7 @@ impl Builder {
             config.property = snapshot.properties.clone();
         }
         let process = Process::for_test();
-        let clock = Clock::manual(SystemTime::now());
+        let clock = Clock::manual(*BEGAN);
         let node = Node::start(&config, &process, clock.clone()).await.unwrap();
         node.handles().policy.install(snapshot).unwrap();
         let address =
@@ -227,6 +227,9 @@ impl Drop for TestEdge {
         self.drain.begin();
     }
 }
+
+/// When all edges begin, so that those of a chain agree on the time however busy the machine is.
+static BEGAN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
 /// A control plane that is not there.
 fn nobody(config: &mut Config) -> TempDir {
