@@ -264,7 +264,14 @@ impl Fetcher {
                 return self.ask(wanted, None, stale, interim).await;
             }
             let follower = match self.shared.collapse.join(self.shared.slot(wanted)) {
-                Role::Lead(seat) => return self.ask(wanted, Some(seat), stale, interim).await,
+                Role::Lead(seat) => match self.look(&self.asked(wanted)) {
+                    // Somebody brought it since it was looked for.
+                    Look::Serve(found) => {
+                        seat.vacate(Outcome::Settled);
+                        return Ok(Got::stored(found, How::Collapsed));
+                    }
+                    _ => return self.ask(wanted, Some(seat), stale, interim).await,
+                },
                 Role::Follow(follower) => follower,
             };
             let waited = follower.wait(self.shared.wait_max(&wanted.route)).await;

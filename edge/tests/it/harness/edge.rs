@@ -1,7 +1,7 @@
 //! An edge in this process, on free ports, with a clock that the story moves.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -207,7 +207,7 @@ impl Builder {
             config.property = snapshot.properties.clone();
         }
         let process = Process::for_test();
-        let clock = Clock::manual(*BEGAN);
+        let clock = Clock::manual(began());
         let node = Node::start(&config, &process, clock.clone()).await.unwrap();
         node.handles().policy.install(snapshot).unwrap();
         let address =
@@ -228,8 +228,11 @@ impl Drop for TestEdge {
     }
 }
 
-/// When all edges begin, so that those of a chain agree on the time however busy the machine is.
-static BEGAN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+/// When all edges of this process begin, so that two of one story agree about the time however slowly they start.
+fn began() -> SystemTime {
+    static BEGAN: OnceLock<SystemTime> = OnceLock::new();
+    *BEGAN.get_or_init(SystemTime::now)
+}
 
 /// A control plane that is not there.
 fn nobody(config: &mut Config) -> TempDir {
