@@ -17,7 +17,9 @@ pub struct Explanation {
     pub class: String,
     /// What would happen to such a request now: `serve`, `serve-stale`, `revalidate`, `fetch`, `pass`.
     pub decision: String,
-    /// Why it passes, or why its last answer was not stored, if that is known.
+    /// Why it passes, why what is stored does not answer (`purged`, `soft-purged`, `suspect`, `no-cache`, `stale`, `request`,
+    /// `uncertain`: the node is cut off; `vary-miss`: only other variants were seen), or why its last answer was not
+    /// stored, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether upstream is being asked for it right now.
@@ -52,6 +54,12 @@ pub struct StoredResponse {
     pub verdict: String,
     /// By how many names it can be purged: its URL, its folders, its property and its surrogate keys.
     pub names: usize,
+    /// Its surrogate keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surrogate_keys: Vec<String>,
+    /// Whether it came with a purge instead of from upstream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub came_with_purge: bool,
     /// The request headers by which it varies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vary: Vec<String>,

@@ -134,9 +134,16 @@ impl GuardPolicy {
     pub fn redacted(&self) -> Self {
         let mut shown = self.clone();
         for key in shown.tokens.iter_mut().flat_map(|tokens| &mut tokens.keys) {
-            key.secret = key.secret.as_ref().map(|_| TokenSecret::redacted());
+            key.secret = key.secret.as_ref().map(TokenSecret::redacted);
         }
         shown
+    }
+
+    /// Puts secrets back that were taken out to be shown, from the policy that was shown.
+    pub fn restore_secrets(&mut self, shown: &Self) {
+        if let (Some(tokens), Some(shown)) = (&mut self.tokens, &shown.tokens) {
+            tokens.restore_secrets(shown);
+        }
     }
 }
 

@@ -111,4 +111,10 @@ impl Property {
     pub fn redacted(&self) -> Self {
         Self { guard: self.guard.redacted(), ..self.clone() }
     }
+
+    /// Puts secrets back that were taken out to be shown, from the property that was shown: whoever reads a property,
+    /// changes something and sends it back destroys no secret.
+    pub fn restore_secrets(&mut self, shown: &Self) {
+        self.guard.restore_secrets(&shown.guard);
+    }
 }

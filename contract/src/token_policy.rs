@@ -101,10 +101,19 @@ pub enum TokenAlgorithm {
     PS256,
 }
 
-/// A shared secret. Empty stands for one that was taken out to be shown.
+/// A shared secret, or the fingerprint of one that was taken out to be shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TokenSecret(Vec<u8>);
+pub struct TokenSecret(Known);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Known {
+    Secret(Vec<u8>),
+    Fingerprint(Fingerprint),
+}
+
+/// Tells secrets apart without telling them.
+type Fingerprint = [u8; FINGERPRINT_BYTES];
 
 /// Where a token may stand in a request. They are tried in the order path, query, header, cookie until one opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +206,23 @@ impl TokenPolicy {
     }
 }
 
+impl TokenPolicy {
+    /// Puts secrets back that were taken out to be shown, from the policy that was shown: those of the same key with
+    /// the same fingerprint. What cannot be put back stays redacted, and is refused by [`TokenPolicy::check`].
+    pub fn restore_secrets(&mut self, shown: &Self) {
+        for key in &mut self.keys {
+            let Some(secret) = key.secret.as_mut().filter(|secret| secret.is_redacted()) else {
+                continue;
+            };
+            let is_it = |known: &&TokenKey| known.id == key.id && known.algorithm == key.algorithm;
+            let known = shown.keys.iter().find(is_it).and_then(|known| known.secret.as_ref());
+            if let Some(known) = known.filter(|known| known.fingerprint() == secret.fingerprint()) {
+                *secret = known.clone();
+            }
+        }
+    }
+}
+
 impl TokenKey {
     fn check(&self) -> Result<(), GuardError> {
         let bad = |why| Err(GuardError::Key(self.id.clone(), why));
@@ -205,6 +231,11 @@ impl TokenKey {
         }
         match (self.algorithm, &self.secret, &self.public) {
             (TokenAlgorithm::HS256, Some(secret), None) => {
+                if secret.is_redacted() {
+                    return bad(
+                        "its secret is redacted and is not the stored one: send the secret",
+                    );
+                }
                 if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&secret.bytes().len()) {
                     return bad("HS256 needs a secret of 32 to 256 bytes");
                 }
@@ -228,19 +259,40 @@ impl TokenSecret {
     /// A secret from random bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Known::Secret(bytes))
     }
 
-    /// The secret itself, for whoever signs or checks.
+    /// The secret itself, for whoever signs or checks; nothing where it was taken out.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Known::Secret(bytes) => bytes,
+            Known::Fingerprint(_) => &[],
+        }
     }
 
-    /// Stands in for a secret that must not be shown.
+    /// What stands in for a secret that must not be shown: its fingerprint.
     #[must_use]
-    pub fn redacted() -> Self {
-        Self(Vec::new())
+    pub fn redacted(&self) -> Self {
+        Self(Known::Fingerprint(self.fingerprint()))
+    }
+
+    /// Whether the secret was taken out.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        matches!(self.0, Known::Fingerprint(_))
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        match &self.0 {
+            Known::Fingerprint(fingerprint) => *fingerprint,
+            Known::Secret(bytes) => {
+                let whole = blake3::derive_key(FINGERPRINT_CONTEXT, bytes);
+                let mut fingerprint = [0; FINGERPRINT_BYTES];
+                fingerprint.copy_from_slice(&whole[..FINGERPRINT_BYTES]);
+                fingerprint
+            }
+        }
     }
 }
 
@@ -301,14 +353,28 @@ impl fmt::Debug for TokenSecret {
 impl TryFrom<String> for TokenSecret {
     type Error = GuardError;
     fn try_from(text: String) -> Result<Self, GuardError> {
+        let shown = text.strip_prefix(REDACTED_BEGIN).and_then(|rest| rest.strip_suffix(']'));
+        if let Some(shown) = shown {
+            let is_hex = shown.bytes().all(|digit| digit.is_ascii_hexdigit());
+            if !is_hex || shown.len() != 2 * FINGERPRINT_BYTES {
+                return Err(GuardError::Secret);
+            }
+            let number = u64::from_str_radix(shown, 16).map_err(|_| GuardError::Secret)?;
+            return Ok(Self(Known::Fingerprint(number.to_be_bytes())));
+        }
         let bytes = BASE64URL.decode(&text).map_err(|_| GuardError::Secret)?;
-        Ok(Self(bytes))
+        Ok(Self(Known::Secret(bytes)))
     }
 }
 
 impl From<TokenSecret> for String {
     fn from(secret: TokenSecret) -> Self {
-        if secret.0.is_empty() { REDACTED.to_owned() } else { BASE64URL.encode(&secret.0) }
+        match secret.0 {
+            Known::Secret(bytes) => BASE64URL.encode(bytes),
+            Known::Fingerprint(shown) => {
+                format!("{REDACTED_BEGIN}{:016x}]", u64::from_be_bytes(shown))
+            }
+        }
     }
 }
 
@@ -335,7 +401,11 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
         .with_encode_padding(false)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-const REDACTED: &str = "[redacted]";
+/// How a secret is shown: `[redacted 0123456789abcdef]`.
+const REDACTED_BEGIN: &str = "[redacted ";
+/// Enough to tell the keys of a property apart.
+const FINGERPRINT_BYTES: usize = 8;
+const FINGERPRINT_CONTEXT: &str = "tidegate 2026 fingerprint of a token secret";
 const KEY_ID_BYTES_MAX: usize = 64;
 const PUBLIC_BYTES_MAX: usize = 4096;
 const PATH_BYTES_MAX: usize = 1024;
@@ -365,8 +435,43 @@ mod tests {
         let json = serde_json::to_string(&policy()).expect("plain");
         assert_eq!(serde_json::from_str::<TokenPolicy>(&json).expect("its own text"), policy());
         assert!(!format!("{:?}", policy()).contains("7, 7"));
-        assert_eq!(String::from(TokenSecret::redacted()), "[redacted]");
-        assert!(TokenSecret::try_from("[redacted]".to_owned()).is_err());
+        let secret = TokenSecret::new(vec![7; 32]);
+        let shown = String::from(secret.redacted());
+        assert_eq!(shown.len(), "[redacted ]".len() + 16, "{shown}");
+        let read = TokenSecret::try_from(shown.clone()).expect("its own text");
+        assert_eq!((read.clone(), read.bytes()), (secret.redacted(), &[][..]));
+        assert_eq!(read.redacted(), read);
+        for bad in ["[redacted]", "[redacted 1]", "[redacted +123456789abcdef]", "[redacted x]"] {
+            assert!(TokenSecret::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_was_shown_can_be_sent_back_and_nothing_else_fills_a_gap() {
+        let stored = TokenPolicy { keys: vec![key("a"), key("b")], ..policy() };
+        let mut shown = stored.clone();
+        for key in &mut shown.keys {
+            key.secret = key.secret.as_ref().map(TokenSecret::redacted);
+        }
+        assert!(shown.check().is_err(), "no node runs without secrets");
+        let mut back = TokenPolicy { issuer: Some("new".into()), ..shown.clone() };
+        back.restore_secrets(&stored);
+        assert_eq!(back.keys, stored.keys);
+        assert_eq!(back.check(), Ok(()));
+
+        let other = TokenSecret::new(vec![8; 32]);
+        let renamed = TokenKey { id: "c".into(), ..shown.keys[0].clone() };
+        let changed = TokenKey { secret: Some(other.redacted()), ..key("a") };
+        for wrong in [renamed, changed] {
+            let mut back = TokenPolicy { keys: vec![wrong], ..policy() };
+            back.restore_secrets(&stored);
+            assert!(matches!(back.check(), Err(GuardError::Key(..))));
+        }
+        let mut new =
+            TokenPolicy { keys: vec![TokenKey { secret: Some(other), ..key("a") }], ..policy() };
+        let before = new.clone();
+        new.restore_secrets(&stored);
+        assert_eq!(new, before, "a secret that was sent is taken");
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl ProgramConfig for Config {
         for (name, rate) in [
             ("api.purge_rate", self.api.purge_rate),
             ("api.purge_all_rate", self.api.purge_all_rate),
+            ("api.replace_rate", self.api.replace_rate),
             ("sync.enrolment_rate", self.sync.enrolment_rate),
             ("sync.renewal_rate", self.sync.renewal_rate),
         ] {

@@ -141,7 +141,9 @@ async fn parts(
     drain: Drain,
 ) -> anyhow::Result<sync::Parts> {
     let stream = StreamId::parse(STREAM).expect("a good id");
-    let log = SqliteLog::open(store.clone(), stream, config.purge.tail_entries_max).await?;
+    let (tail_entries_max, replacements_max) =
+        (config.purge.tail_entries_max, config.purge.keep_replacements_max);
+    let log = SqliteLog::open(store.clone(), stream, tail_entries_max, replacements_max).await?;
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
     let purges = Purges::new(
         Arc::new(log),

@@ -11,9 +11,11 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
+use serde::Deserialize;
 use tidegate_contract::{
     problem::{self, Problem},
     purge::{PurgeOrder, PurgeTarget, PurgeUrlError},
+    replacement::Replacement,
 };
 
 use crate::{cache::purge::PurgeTable, exchange::Edge};
@@ -23,10 +25,28 @@ pub(crate) fn explain_route(edge: Arc<Edge>) -> Router {
     Router::new().route("/explain", get(explain)).with_state(edge)
 }
 
-/// `POST /purge` with a purge order, for a node that stands alone. One that has a control plane takes purges from
-/// there alone: they have to reach every node.
-pub(crate) fn purge_route(purges: PurgeTable) -> Router {
-    Router::new().route("/purge", post(purge)).with_state(purges)
+/// `POST /purge` with a purge order, and what replaces, for a node that stands alone. One that has a control plane
+/// takes purges from there alone: they have to reach every node.
+pub(crate) fn purge_route(purges: PurgeTable, replace: Replace) -> Router {
+    Router::new().route("/purge", post(purge)).with_state(ByHand { purges, replace })
+}
+
+/// Applies a purge and stores what came with it; gives back the number of the purge.
+pub(crate) type Replace = Arc<dyn Fn(&PurgeOrder, &Replacement) -> u64 + Send + Sync>;
+
+#[derive(Clone)]
+struct ByHand {
+    purges: PurgeTable,
+    replace: Replace,
+}
+
+/// A purge as it is ordered here.
+#[derive(Deserialize)]
+struct Ordered {
+    #[serde(flatten)]
+    order: PurgeOrder,
+    #[serde(default)]
+    replace: Option<Replacement>,
 }
 
 async fn explain(
@@ -55,17 +75,32 @@ async fn explain(
     }
 }
 
-async fn purge(State(purges): State<PurgeTable>, Json(mut order): Json<PurgeOrder>) -> Response {
+async fn purge(State(by_hand): State<ByHand>, Json(ordered): Json<Ordered>) -> Response {
+    let Ordered { mut order, replace } = ordered;
     match order.target.checked() {
         Ok(target) => order.target = target,
         Err(error) => return refused_purge(&error),
     }
-    let seq = purges.apply(&order);
+    let seq = match replace.map(Replacement::checked) {
+        None => by_hand.purges.apply(&order),
+        Some(Ok(new)) if is_replaceable(&order) => (by_hand.replace)(&order, &new),
+        Some(Ok(_)) => {
+            let detail = "only a hard purge of a URL takes a body that replaces".to_owned();
+            return refused("purge-replace", "not a body that replaces", detail);
+        }
+        Some(Err(error)) => {
+            return refused("purge-replace", "not a body that replaces", error.to_string());
+        }
+    };
     // As for the control plane: acknowledged is what survives a crash.
-    purges.settled(seq).await;
+    by_hand.purges.settled(seq).await;
     // Not the order: the query of a URL may be signed.
     tracing::info!(soft = order.soft, seq, "purged by hand");
     Json(serde_json::json!({ "seq": seq })).into_response()
+}
+
+fn is_replaceable(order: &PurgeOrder) -> bool {
+    matches!(order.target, PurgeTarget::Url { .. }) && !order.soft
 }
 
 fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {

@@ -15,6 +15,7 @@ use crate::{
 };
 use anyhow::Context;
 use tidegate_chassis::{Clock, Process};
+use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
 
 /// Runs a node until it is drained.
 ///
@@ -71,6 +72,12 @@ impl Node {
         &self.handles
     }
 
+    /// What answers requests.
+    #[must_use]
+    pub fn edge(&self) -> Arc<Edge> {
+        self.edge.clone()
+    }
+
     /// Serves until the process drains.
     ///
     /// # Errors
@@ -98,10 +105,22 @@ impl Node {
 
     /// Takes the configuration from the control plane or from the file.
     fn follow(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
-        let Handles { policy, purges, lease, store, metrics, .. } = self.handles.clone();
+        let Handles { policy, purges, lease, store, metrics, fetcher, .. } = self.handles.clone();
+        let replace = {
+            let policy = policy.clone();
+            move |order: &PurgeOrder, new: &Replacement, made_at| {
+                fetcher.replace(policy.current().as_ref(), order, new, made_at)
+            }
+        };
         let Some(control) = &config.control else {
             policy.install(config.standalone()).context("the properties of the file")?;
-            self.process.admin_routes(admin::purge_route(purges));
+            let replace = {
+                let clock = clock.clone();
+                Arc::new(move |order: &PurgeOrder, new: &Replacement| {
+                    replace(order, new, clock.now())
+                })
+            };
+            self.process.admin_routes(admin::purge_route(purges, replace));
             return Ok(());
         };
         let drain = self.process.drain();
@@ -124,6 +143,9 @@ impl Node {
         let seams = control::Seams {
             policy,
             purges,
+            replace: Arc::new(move |order, new, made_at| {
+                replace(order, new, made_at);
+            }),
             lease,
             vitals: Arc::new(vitals),
             clock: clock.clone(),

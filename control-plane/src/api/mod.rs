@@ -62,6 +62,8 @@ pub struct Config {
     pub purge_rate: Rate,
     /// How often one token may purge everything: each one sends every PoP back to the origins.
     pub purge_all_rate: Rate,
+    /// How often one token may purge with a body that replaces: each one goes to every node and may have 256 KiB.
+    pub replace_rate: Rate,
     /// How long an enrolment token is good.
     #[serde(with = "humantime_serde")]
     pub enrolment_token_lifetime: Duration,
@@ -80,6 +82,7 @@ impl Default for Config {
             waits_max: 1024,
             purge_rate: Rate { per_second: 2000.0, burst: 4000.0 },
             purge_all_rate: Rate { per_second: 0.2, burst: 5.0 },
+            replace_rate: Rate { per_second: 20.0, burst: 100.0 },
             enrolment_token_lifetime: Duration::from_secs(15 * 60),
             down_after: Duration::from_secs(15),
         }
@@ -110,6 +113,7 @@ struct Api {
     parts: Parts,
     purge_rate: Buckets,
     purge_all_rate: Buckets,
+    replace_rate: Buckets,
     waits: Semaphore,
 }
 
@@ -128,6 +132,7 @@ fn router(config: Config, parts: Parts) -> Router {
     let api = Arc::new(Api {
         purge_rate: Buckets::new(config.purge_rate, TOKENS_IN_USE_MAX),
         purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
+        replace_rate: Buckets::new(config.replace_rate, TOKENS_IN_USE_MAX),
         waits: Semaphore::new(config.waits_max),
         config,
         parts,

@@ -2,20 +2,26 @@
 //!
 //! Fields are only ever added. Times are milliseconds since 1970.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidegate_contract::{
     id::{NodeId, PopId, PropertyId, PurgeId, StreamId},
     property::{Property, Upstream},
     purge::PurgeOrder,
+    replacement::Replacement,
     snapshot::PopRole,
 };
 
-/// `POST /v1/purges`: a purge to order. The order's own fields stand beside these two.
+/// `POST /v1/purges`: a purge to order. The order's own fields stand beside these.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PurgeRequest {
     /// What is purged, and how.
     #[serde(flatten)]
     pub order: PurgeOrder,
+    /// What every PoP serves from then on in the place of what is purged; for a hard purge of a URL alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<Replacement>,
     /// Whether the answer waits for confirmations.
     #[serde(default)]
     pub wait: Wait,
@@ -49,12 +55,28 @@ pub struct PurgeView {
     /// What is purged; absent in the answer to the order itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<PurgeOrder>,
+    /// What came with it; absent in a plain purge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<ReplacementView>,
     /// How far each node is; absent where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pops: Option<Vec<PurgeNodeView>>,
     /// Whether no node is pending; absent where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
+}
+
+/// What came with a purge.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplacementView {
+    /// BLAKE3 over headers and body, in hex.
+    pub digest: String,
+    /// The length of its body; absent when it is not kept any more, so that nodes get the purge alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Its headers, while they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
 }
 
 /// How far one node is with a purge.
@@ -195,9 +217,9 @@ pub struct PropertyList {
 }
 
 /// `GET /v1/properties/{id}`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PropertyView {
-    /// The property.
+    /// The property, with the fingerprints of its secrets in their place.
     pub property: Property,
     /// The generation of its last change; also its entity tag.
     pub generation: u64,

@@ -1,7 +1,8 @@
 //! `/v1/properties`: the properties that every PoP serves.
 //!
 //! A property's entity tag is the generation of its last change; a change that names an older one is refused, so
-//! that two operators never overwrite each other unseen.
+//! that two operators never overwrite each other unseen. Nobody reads a secret here: its fingerprint stands in its
+//! place, and what is sent back with it keeps the secret that is stored.
 
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ pub(super) async fn remove(
 async fn views(api: &Api) -> Result<Vec<PropertyView>, ApiError> {
     let desired = api.parts.store.desired().await?;
     let view = |(property, generation): (Property, tidegate_contract::id::Generation)| {
-        PropertyView { property, generation: generation.0 }
+        PropertyView { property: property.redacted(), generation: generation.0 }
     };
     Ok(desired.properties.into_iter().map(view).collect())
 }

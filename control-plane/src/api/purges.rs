@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tidegate_contract::{
     id::PurgeId,
     purge::{PurgeOrder, PurgeTarget},
+    replacement::Replacement,
 };
 use tokio::time::Instant;
 
@@ -22,12 +23,12 @@ use super::{
     Api,
     auth::Caller,
     error::ApiError,
-    model::{PurgeList, PurgeNodeView, PurgeRequest, PurgeView, Wait},
+    model::{PurgeList, PurgeNodeView, PurgeRequest, PurgeView, ReplacementView, Wait},
     request::{self, Json},
 };
 use crate::{
     purge::{Confirmation, is_complete, kind},
-    store::{Entry, Page, StoreError},
+    store::{Desired, Entry, Page, StoreError},
     token::Scope,
 };
 
@@ -42,14 +43,17 @@ pub(super) async fn order(
     caller.require(Scope::Purge)?;
     let request = read(body)?;
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
-    limit(&api, &caller, &request.order.target)?;
+    limit(&api, &caller, &request)?;
+    if let Some(new) = &request.replace {
+        check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
+    }
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {
         Wait::None => None,
         Wait::All => Some(api.waits.try_acquire().map_err(|_| ApiError::Busy)?),
     };
-    let subject = subject(&request.order);
-    let appended = api.parts.purges.accept(request.order, key).await?;
+    let subject = subject(&request);
+    let appended = api.parts.purges.accept_with(request.order, request.replace, key).await?;
     caller.audit("purge", &subject);
     let mut view = view(&api, &appended.entry);
     match request.wait {
@@ -96,17 +100,25 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
     let entries_max = query.limit.unwrap_or(LIST_ENTRIES_MAX).clamp(1, LIST_ENTRIES_MAX);
     let log = api.parts.purges.log();
-    let entries = match log.read(query.after, entries_max).await? {
-        Page::Entries(entries) => entries,
-        Page::Gone { head } => {
-            let text = format!("the log does not hold offset {}; its head is {head}", query.after);
-            return Err(ApiError::Invalid(text));
+    let mut purges: Vec<PurgeView> = Vec::new();
+    while purges.len() < entries_max {
+        let after = purges.last().map_or(query.after, |last| last.offset);
+        let entries = match log.read(after, entries_max - purges.len()).await? {
+            Page::Entries(entries) => entries,
+            // Trimmed meanwhile: what was read is a page, too.
+            Page::Gone { .. } if !purges.is_empty() => break,
+            Page::Gone { head } => {
+                let text = format!("the log does not hold offset {after}; its head is {head}");
+                return Err(ApiError::Invalid(text));
+            }
+        };
+        if entries.is_empty() {
+            break;
         }
-    };
-    let purges = entries
-        .iter()
-        .map(|entry| Ok(PurgeView { order: Some(order_of(entry)?), ..view(&api, entry) }))
-        .collect::<Result<_, ApiError>>()?;
+        for entry in &entries {
+            purges.push(PurgeView { order: Some(order_of(entry)?), ..view(&api, entry) });
+        }
+    }
     let head = *log.head().borrow();
     Ok(axum::Json(PurgeList { stream: log.stream().clone(), head, purges }))
 }
@@ -114,7 +126,7 @@ pub(super) async fn list(
 /// Reads an order. A word that means nothing is refused: a misspelt `soft` would make a hard purge.
 fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
     let of_kind: &[&str] = match body.get("kind").and_then(Value::as_str) {
-        Some("url") => &["host", "path"],
+        Some("url") => &["host", "path", "replace"],
         Some("key") => &["key"],
         Some("prefix") => &["host", "path_prefix"],
         Some("property") => &["id"],
@@ -129,7 +141,39 @@ fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
         .map_err(|error| ApiError::Invalid(error.to_string()))?;
     let target = request.order.target.checked();
     request.order.target = target.map_err(|error| ApiError::Invalid(error.to_string()))?;
+    if let Some(replacement) = request.replace {
+        if request.order.soft {
+            let text = "a purge with a body that replaces is hard: nothing old is left to be stale";
+            return Err(ApiError::Invalid(text.to_owned()));
+        }
+        let checked = replacement.checked();
+        let checked = checked.map_err(|error| ApiError::Invalid(format!("replace: {error}")))?;
+        request.replace = Some(checked);
+    }
     Ok(request)
+}
+
+/// A body that no node would keep: most likely the host is misspelt, or a header was forgotten.
+fn check_kept(target: &PurgeTarget, new: &Replacement, desired: &Desired) -> Result<(), ApiError> {
+    let PurgeTarget::Url { host, .. } = target else { return Ok(()) };
+    let serves = |host: &str| {
+        let mut properties = desired.properties.iter().map(|(property, _)| property);
+        properties.find(|property| property.hosts.iter().any(|served| served == host))
+    };
+    let refused = |why: String| Err(ApiError::Invalid(format!("replace: {why}")));
+    let Some(property) = serves(host).or_else(|| serves("*")) else {
+        return refused(format!("no property serves host {host}"));
+    };
+    let (id, cache) = (&property.id, &property.cache);
+    if !cache.enabled {
+        return refused(format!("property {id} keeps nothing"));
+    }
+    let is_said = LIFETIME_HEADERS.iter().any(|name| new.headers.contains_key(*name));
+    if !is_said && cache.default_ttl.is_none() && !cache.media_defaults {
+        let why = "nothing says how long it counts: it needs cache-control";
+        return refused(format!("{why}, or property {id} a cache.default_ttl"));
+    }
+    Ok(())
 }
 
 fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiError> {
@@ -143,10 +187,13 @@ fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiE
     Ok(wait)
 }
 
-fn limit(api: &Api, caller: &Caller, target: &PurgeTarget) -> Result<(), ApiError> {
+fn limit(api: &Api, caller: &Caller, request: &PurgeRequest) -> Result<(), ApiError> {
     let now = Instant::now();
-    if matches!(target, PurgeTarget::All) {
+    if matches!(request.order.target, PurgeTarget::All) {
         api.purge_all_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+    }
+    if request.replace.is_some() {
+        api.replace_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
     }
     api.purge_rate.take(&caller.token, now).map_err(ApiError::TooOften)
 }
@@ -168,6 +215,11 @@ fn view(api: &Api, entry: &Entry) -> PurgeView {
         offset: entry.offset,
         accepted_unix_ms: entry.accepted_unix_ms,
         order: None,
+        replacement: entry.replacement_digest.map(|digest| ReplacementView {
+            digest: hex::encode(digest),
+            bytes: entry.replacement.as_ref().map(|new| new.body.len() as u64),
+            headers: entry.replacement.as_ref().map(|new| new.headers.clone()),
+        }),
         pops: None,
         complete: None,
     }
@@ -190,8 +242,13 @@ fn order_of(entry: &Entry) -> Result<PurgeOrder, ApiError> {
 }
 
 /// What is purged, for the audit line: without the query, which may be signed.
-fn subject(order: &PurgeOrder) -> String {
-    let soft = if order.soft { "soft " } else { "" };
+fn subject(request: &PurgeRequest) -> String {
+    let order = &request.order;
+    let soft = match (&request.replace, order.soft) {
+        (Some(_), _) => "replacing ",
+        (None, true) => "soft ",
+        (None, false) => "",
+    };
     let kind = kind(&order.target);
     match &order.target {
         PurgeTarget::Url { host, path } => {
@@ -205,6 +262,8 @@ fn subject(order: &PurgeOrder) -> String {
 }
 
 const COMMON_FIELDS: [&str; 4] = ["kind", "soft", "wait", "deadline"];
+const LIFETIME_HEADERS: [&str; 4] =
+    ["cache-control", "cdn-cache-control", "surrogate-control", "expires"];
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
 const LIST_ENTRIES_MAX: usize = 1000;
 const KEY_BYTES_MAX: usize = 128;
@@ -241,6 +300,12 @@ mod tests {
             r#"{"kind":"url","host":"a.org","path":"/x#y"}"#,
             r#"{"kind":"url","host":"u@a.org","path":"/"}"#,
             r#"{"kind":"all","wait":"some"}"#,
+            r#"{"kind":"url","host":"a","path":"/","replace":{"headers":{},"body":""}}"#,
+            r#"{"kind":"url","host":"a","path":"/","replace":{"body":""}}"#,
+            r#"{"kind":"url","host":"a","path":"/","replace":{"headers":{"content-type":"a/b"}}}"#,
+            r#"{"kind":"url","host":"a","path":"/","soft":true,
+                "replace":{"headers":{"content-type":"a/b"},"body":""}}"#,
+            r#"{"kind":"all","replace":{"headers":{"content-type":"a/b"},"body":""}}"#,
         ] {
             assert!(read_text(bad).is_err(), "{bad}");
         }
@@ -260,6 +325,14 @@ mod tests {
     #[test]
     fn the_audit_line_has_no_query() {
         let order = read_text(r#"{"kind":"url","host":"a","path":"/x?sig=1","soft":true}"#);
-        assert_eq!(subject(&order.expect("good").order), "soft url a/x");
+        assert_eq!(subject(&order.expect("good")), "soft url a/x");
+        let order = read_text(
+            r#"{"kind":"url","host":"a","path":"/x?sig=1",
+                "replace":{"headers":{"Content-Type":"a/b"},"body":"eA=="}}"#,
+        );
+        let order = order.expect("good");
+        assert_eq!(subject(&order), "replacing url a/x");
+        let new = order.replace.expect("there");
+        assert_eq!((&new.headers["content-type"], new.body), (&"a/b".to_owned(), b"x".to_vec()));
     }
 }

@@ -73,6 +73,11 @@ fn stored_rows(stored: &StoredResponse) -> Vec<[String; 2]> {
         row("stale if error", format!("{}s", stored.stale_if_error_s)),
         row("purges", &stored.verdict),
         row("names", stored.names),
+        row(
+            "surrogate keys",
+            or_dash(Some(stored.surrogate_keys.join(" ")).filter(|list| !list.is_empty())),
+        ),
+        row("came with a purge", stored.came_with_purge),
         row("varies by", or_dash(Some(stored.vary.join(", ")).filter(|list| !list.is_empty()))),
     ]
 }
@@ -98,6 +103,8 @@ mod tests {
             stale_if_error_s: 0,
             verdict: "valid".into(),
             names: 4,
+            surrogate_keys: vec!["video-1".into(), "all".into()],
+            came_with_purge: true,
             vary: vec!["accept-language".into()],
         };
         let explanation = Explanation {
@@ -112,7 +119,12 @@ mod tests {
             stored: Some(stored),
         };
         let rows = rows(&explanation);
-        for expected in [["decision", "serve-stale"], ["ttl", "-1s"], ["slice bytes", "-"]] {
+        for expected in [
+            ["decision", "serve-stale"],
+            ["ttl", "-1s"],
+            ["slice bytes", "-"],
+            ["surrogate keys", "video-1 all"],
+        ] {
             assert!(rows.iter().any(|row| row == &expected), "{expected:?}");
         }
     }

@@ -26,14 +26,14 @@ use crate::api::model::{ChangeView, PopList, PropertyList, PropertyView, propert
 pub(super) enum PropertyCommand {
     /// List properties
     List,
-    /// Show one property, or all, as JSON
+    /// Show one property, or all, as JSON; secrets as fingerprints, which `apply` takes for the stored ones
     Show {
         /// The property
         id: Option<PropertyId>,
     },
     /// Make or replace a property
     Apply {
-        /// TOML or JSON; - reads standard input
+        /// TOML or JSON, also as `show` prints it: then only onto the generation that was shown. - reads standard input
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
         /// Check and say what would change, but change nothing
@@ -51,6 +51,15 @@ pub(super) enum PropertyCommand {
         /// The property
         id: PropertyId,
     },
+}
+
+/// What a file says.
+#[derive(Debug, PartialEq)]
+enum Document {
+    /// A property as somebody wrote it.
+    Plain(Property),
+    /// A property as it was shown, with its generation.
+    Shown(PropertyView),
 }
 
 /// Runs a command on properties.
@@ -73,7 +82,7 @@ pub(super) async fn run(
             out.print_json(&property)?;
         }
         PropertyCommand::Apply { file, dry_run, wait, deadline } => {
-            let change = apply(&read(&file)?, dry_run, client).await?;
+            let change = apply(read(&file)?, dry_run, client).await?;
             out.print_line(&change, |change| say_change("property", change))?;
             if wait {
                 until_applied(change.generation, deadline, client).await?;
@@ -102,13 +111,18 @@ fn print_list(properties: &[PropertyView], out: &Output) -> Result<(), Failure> 
     })
 }
 
-async fn apply(property: &Property, dry_run: bool, client: &Client) -> Result<ChangeView, Failure> {
+async fn apply(document: Document, dry_run: bool, client: &Client) -> Result<ChangeView, Failure> {
+    let (property, generation) = match document {
+        Document::Shown(PropertyView { property, generation }) => (property, generation),
+        Document::Plain(property) => {
+            let before = client.find::<PropertyView>(&property_path(&property.id)).await?;
+            // 0 stands for: not there yet.
+            (property, before.map_or(0, |before| before.generation))
+        }
+    };
     let path = property_path(&property.id);
-    let before = client.find::<PropertyView>(&path).await?;
-    // 0 stands for: not there yet.
-    let generation = before.map_or(0, |before| before.generation);
     let path = if dry_run { format!("{path}?dry_run=true") } else { path };
-    client.put(&path, property, Some(format!("\"{generation}\""))).await
+    client.put(&path, &property, Some(format!("\"{generation}\""))).await
 }
 
 /// Waits until every connected node runs a generation.
@@ -144,7 +158,7 @@ async fn until_applied(generation: u64, wait: Duration, client: &Client) -> Resu
 }
 
 /// Reads a property from a file, as JSON when it begins with a brace and as TOML otherwise.
-fn read(path: &Path) -> Result<Property, Failure> {
+fn read(path: &Path) -> Result<Document, Failure> {
     let name = path.display();
     let text = if path == Path::new("-") {
         let mut text = String::new();
@@ -154,11 +168,21 @@ fn read(path: &Path) -> Result<Property, Failure> {
     };
     let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{name}: {error}")))?;
     let read = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|error| error.to_string())
+        read_json(&text).map_err(|error| error.to_string())
     } else {
-        toml::from_str(&text).map_err(|error| error.to_string())
+        toml::from_str(&text).map(Document::Plain).map_err(|error| error.to_string())
     };
     read.map_err(|error| Failure::new(Exit::Invalid, format!("{name}: {error}")))
+}
+
+/// Only what was shown has a generation beside the property.
+fn read_json(text: &str) -> serde_json::Result<Document> {
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    if value.get("property").is_some() {
+        serde_json::from_value(value).map(Document::Shown)
+    } else {
+        serde_json::from_value(value).map(Document::Plain)
+    }
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -175,10 +199,13 @@ mod tests {
         let toml = "id = \"demo\"\nhosts = [\"*\"]\n[[origins]]\nauthority = \"127.0.0.1:1\"\n\
                     [cache]\ndefault_ttl = \"10s\"\n";
         fs::write(&path, toml).expect("writable");
-        let property = read(&path).expect("good");
+        let Document::Plain(property) = read(&path).expect("good") else { panic!() };
         assert_eq!(property.cache.default_ttl, Some(Duration::from_secs(10)));
         fs::write(&path, serde_json::to_string(&property).expect("plain")).expect("writable");
-        assert_eq!(read(&path).expect("good"), property);
+        assert_eq!(read(&path).expect("good"), Document::Plain(property.clone()));
+        let shown = PropertyView { property, generation: 7 };
+        fs::write(&path, serde_json::to_string(&shown).expect("plain")).expect("writable");
+        assert_eq!(read(&path).expect("good"), Document::Shown(shown));
         fs::write(&path, "id = 1").expect("writable");
         assert_eq!(read(&path).err().map(|failure| failure.exit), Some(Exit::Invalid));
     }

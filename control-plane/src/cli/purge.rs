@@ -3,7 +3,12 @@
 //! With `--wait` the command ends when no node is pending. One that is cut off is not waited for: its lease is
 //! over, so that it asks upstream before it serves what can change; a note says so.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use futures::{StreamExt, stream};
@@ -11,6 +16,7 @@ use serde::Serialize;
 use tidegate_contract::{
     id::PropertyId,
     purge::{PurgeOrder, PurgeTarget},
+    replacement::{BODY_BYTES_MAX, Replacement},
     surrogate_key::SurrogateKey,
 };
 
@@ -29,6 +35,8 @@ pub(super) enum PurgeCommand {
         /// Absolute URLs; the port does not matter
         #[arg(required = true, value_name = "URL")]
         urls: Vec<String>,
+        #[command(flatten)]
+        replace: Replace,
         #[command(flatten)]
         how: How,
     },
@@ -87,6 +95,20 @@ pub(super) struct How {
     deadline: String,
 }
 
+/// What every PoP serves from then on in the place of what is purged.
+#[derive(Args)]
+pub(super) struct Replace {
+    /// Serve this file from then on, without asking the origin; - reads standard input. At most 256 KiB, one URL
+    #[arg(long, value_name = "FILE", conflicts_with = "soft")]
+    replace: Option<PathBuf>,
+    /// Its type; known by itself for .m3u8 and .mpd
+    #[arg(long, value_name = "TYPE", requires = "replace")]
+    content_type: Option<String>,
+    /// One of its headers, like "Cache-Control: max-age=2". May be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE", requires = "replace", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+}
+
 /// What was ordered.
 #[derive(Serialize)]
 struct Ordered {
@@ -114,45 +136,77 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        PurgeCommand::Url { urls, how } => {
+        PurgeCommand::Url { urls, replace, how } => {
             let targets: Result<Vec<_>, _> =
                 urls.iter().map(|url| PurgeTarget::from_url(url)).collect();
             let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-            order(targets, &how, client, out).await
+            let replacement = replace.read(&targets)?;
+            order(targets, replacement, &how, client, out).await
         }
         PurgeCommand::Key { keys, how } => {
             let targets = keys.into_iter().map(|key| PurgeTarget::Key { key }).collect();
-            order(targets, &how, client, out).await
+            order(targets, None, &how, client, out).await
         }
         PurgeCommand::Prefix { urls, how } => {
             let targets: Result<Vec<_>, _> =
                 urls.iter().map(|url| PurgeTarget::from_prefix_url(url)).collect();
             let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-            order(targets, &how, client, out).await
+            order(targets, None, &how, client, out).await
         }
         PurgeCommand::Property { ids, how } => {
             let targets = ids.into_iter().map(|id| PurgeTarget::Property { id }).collect();
-            order(targets, &how, client, out).await
+            order(targets, None, &how, client, out).await
         }
         PurgeCommand::All { how, yes } => {
             if !yes {
                 confirm_all()?;
             }
-            order(vec![PurgeTarget::All], &how, client, out).await
+            order(vec![PurgeTarget::All], None, &how, client, out).await
         }
         PurgeCommand::Status { id } => status(&id, client, out).await,
         PurgeCommand::Lag => lag(client, out).await,
     }
 }
 
+impl Replace {
+    /// Reads the file, for the one URL that there is.
+    fn read(self, targets: &[PurgeTarget]) -> Result<Option<Replacement>, Failure> {
+        let Some(path) = self.replace else { return Ok(None) };
+        let usage = |text: String| Failure::new(Exit::Usage, text);
+        let [PurgeTarget::Url { path: url_path, .. }] = targets else {
+            return Err(usage("--replace takes one URL: its body is that of one resource".into()));
+        };
+        let mut headers = BTreeMap::new();
+        for (name, value) in self.headers {
+            let name = name.to_ascii_lowercase();
+            if headers.contains_key(&name) {
+                return Err(usage(format!("--header {name}: it is there twice")));
+            }
+            headers.insert(name, value);
+        }
+        if let Some(known) = self.content_type.or_else(|| type_of(url_path).map(str::to_owned)) {
+            headers.entry("content-type".to_owned()).or_insert(known);
+        }
+        if !headers.contains_key("content-type") {
+            return Err(usage(format!("what {url_path} is cannot be told: add --content-type")));
+        }
+        let body =
+            read_body(&path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
+        let replacement = Replacement { headers, body }.checked();
+        replacement.map(Some).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))
+    }
+}
+
 async fn order(
     targets: Vec<PurgeTarget>,
+    replacement: Option<Replacement>,
     how: &How,
     client: &Client,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let request = |target| PurgeRequest {
         order: PurgeOrder { target, soft: how.soft },
+        replace: replacement.clone(),
         wait: if how.wait { Wait::All } else { Wait::None },
         deadline: how.wait.then(|| how.deadline.clone()),
     };
@@ -287,6 +341,35 @@ fn confirm_all() -> Result<(), Failure> {
     match io::stdin().read_line(&mut line) {
         Ok(_) if line.trim() == "all" => Ok(()),
         _ => Err(refused("not confirmed")),
+    }
+}
+
+/// Reads a file, or standard input, no further than shows that it is too large.
+fn read_body(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = BODY_BYTES_MAX as u64 + 1;
+    let mut body = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().take(limit).read_to_end(&mut body)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut body)?;
+    }
+    Ok(body)
+}
+
+/// The type of a manifest, by its name.
+fn type_of(url_path: &str) -> Option<&'static str> {
+    let path = url_path.split('?').next().unwrap_or_default();
+    match Path::new(path).extension()?.to_str()? {
+        "m3u8" => Some("application/vnd.apple.mpegurl"),
+        "mpd" => Some("application/dash+xml"),
+        _ => None,
+    }
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => Err("a header is NAME: VALUE".to_owned()),
     }
 }
 

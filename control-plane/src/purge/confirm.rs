@@ -112,6 +112,8 @@ mod tests {
             id: PurgeId::parse("p").expect("good"),
             order_json: bytes::Bytes::new(),
             accepted_unix_ms: 11_000,
+            replacement_digest: None,
+            replacement: None,
         };
         let lease = Duration::from_secs(6);
         let all = confirm(&entry, vec![(sight.clone(), Some(11_040))], now_unix_ms, lease);

@@ -15,6 +15,7 @@ use tidegate_chassis::{Clock, Drain};
 use tidegate_contract::{
     id::PurgeId,
     purge::{PurgeOrder, PurgeTarget},
+    replacement::Replacement,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -37,6 +38,9 @@ pub struct Config {
     pub keep: Duration,
     /// The most purges that are kept.
     pub keep_entries_max: u64,
+    /// Bodies that came with purges and are kept for nodes that were away, the newest so many, of at most 256 KiB
+    /// each. A node that gets a purge without its body asks upstream.
+    pub keep_replacements_max: u64,
     /// How often old purges are looked for.
     #[serde(with = "humantime_serde")]
     pub trim_every: Duration,
@@ -59,6 +63,7 @@ impl Default for Config {
         Self {
             keep: Duration::from_secs(7 * 24 * 3600),
             keep_entries_max: 10_000_000,
+            keep_replacements_max: 1024,
             trim_every: Duration::from_secs(60),
             tail_entries_max: 8192,
             lease: Duration::from_secs(5),
@@ -114,10 +119,30 @@ impl Purges {
         order: PurgeOrder,
         idempotency_key: Option<String>,
     ) -> Result<Appended, AppendError> {
+        self.accept_with(order, None, idempotency_key).await
+    }
+
+    /// Accepts a purge with what stands in the place of what is purged; both are durable when this returns.
+    ///
+    /// # Errors
+    /// [`AppendError`]
+    pub async fn accept_with(
+        &self,
+        order: PurgeOrder,
+        replacement: Option<Replacement>,
+        idempotency_key: Option<String>,
+    ) -> Result<Appended, AppendError> {
         let kind = kind(&order.target);
         let now = self.clock.now();
         let id = new_id(now);
-        let purge = NewPurge { id, order, accepted_unix_ms: unix_ms(now), idempotency_key };
+        let purge = NewPurge {
+            id,
+            order,
+            replacement_digest: replacement.as_ref().map(Replacement::digest),
+            replacement: replacement.map(Into::into),
+            accepted_unix_ms: unix_ms(now),
+            idempotency_key,
+        };
         let appended = self.log.append(purge).await?;
         if appended.is_new {
             self.metrics.purges.with_label_values(&[kind]).inc();

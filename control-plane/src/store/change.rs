@@ -98,12 +98,16 @@ impl Store {
     /// [`DesiredError`]
     pub async fn put_property(
         &self,
-        property: Property,
+        mut property: Property,
         expected: Option<Generation>,
         dry_run: bool,
     ) -> Result<Change, DesiredError> {
         self.change(dry_run, move |connection| {
             let before = property_row(connection, &property.id)?;
+            // Whoever read it got fingerprints in the place of secrets, and sends those back.
+            if let Some((before, _)) = &before {
+                property.restore_secrets(before);
+            }
             check_expected(expected, before.as_ref().map(|(_, generation)| *generation))?;
             if before.as_ref().is_some_and(|(body, _)| *body == property) {
                 return Ok(None);

@@ -3,13 +3,14 @@
 //! Offsets grow by one without holes and are never given twice, not even when everything was trimmed. An appended
 //! purge is durable before its offset is known to anybody.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_contract::{
     id::{PurgeId, StreamId},
     purge::PurgeOrder,
+    replacement,
 };
 use tokio::sync::watch;
 
@@ -22,10 +23,23 @@ pub struct NewPurge {
     pub id: PurgeId,
     /// What is purged.
     pub order: PurgeOrder,
+    /// What stands in its place from then on.
+    pub replacement: Option<Replacement>,
+    /// Names that among others.
+    pub replacement_digest: Option<[u8; 32]>,
     /// When it was accepted.
     pub accepted_unix_ms: u64,
     /// A second append with the same key gives back the first entry.
     pub idempotency_key: Option<String>,
+}
+
+/// What stands in the place of what was purged, in a form that is cheap to hand to many nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// A purge in the log.
@@ -39,6 +53,32 @@ pub struct Entry {
     pub order_json: Bytes,
     /// When it was accepted.
     pub accepted_unix_ms: u64,
+    /// Names what stands in the place of what was purged, when something does.
+    pub replacement_digest: Option<[u8; 32]>,
+    /// That itself; it is forgotten before the entry, see [`TrimPolicy`], which is a plain purge from then on.
+    pub replacement: Option<Replacement>,
+}
+
+impl Entry {
+    /// About how many bytes it takes, in memory and on its way.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let replacement = self.replacement.as_ref().map_or(0, Replacement::bytes);
+        ENTRY_OVERHEAD_BYTES + self.order_json.len() + replacement
+    }
+}
+
+impl Replacement {
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.body.len() + headers.sum::<usize>()
+    }
+}
+
+impl From<replacement::Replacement> for Replacement {
+    fn from(given: replacement::Replacement) -> Self {
+        Self { headers: given.headers, body: given.body.into() }
+    }
 }
 
 /// What an append did.
@@ -95,7 +135,8 @@ pub trait Log: Send + Sync {
     /// Adds a purge. Durable before it returns.
     async fn append(&self, purge: NewPurge) -> Result<Appended, AppendError>;
 
-    /// At most `entries_max` entries after an offset, in order.
+    /// At most `entries_max` entries after an offset, in order, and no more than the one that reaches
+    /// [`PAGE_BYTES_MAX`]; none only at the head.
     async fn read(&self, after: u64, entries_max: usize) -> Result<Page, StoreError>;
 
     /// The entry of an id, unless it was trimmed.
@@ -104,3 +145,9 @@ pub trait Log: Send + Sync {
     /// Forgets some of the entries that the policy does not keep; returns how many. To be repeated until 0.
     async fn trim(&self, policy: TrimPolicy, now_unix_ms: u64) -> Result<u64, StoreError>;
 }
+
+/// About what an entry takes beside its texts.
+const ENTRY_OVERHEAD_BYTES: usize = 128;
+/// What a page holds at most: entries behind the one that reaches it come with the next. Well below what a node takes
+/// in one message, 8 MiB.
+pub(super) const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;

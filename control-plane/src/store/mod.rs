@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 pub use change::{Change, DesiredError};
 pub use desired::{Desired, Pop};
 pub use error::StoreError;
-pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, TrimPolicy};
+pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
 pub use nodes::{NodeName, NodeRow};
 pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
 pub use sqlite_log::SqliteLog;

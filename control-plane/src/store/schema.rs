@@ -22,7 +22,8 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     INSERT INTO meta VALUES ('generation', 0);
 
@@ -82,11 +83,35 @@ const STEPS: &[&str] = &["
         hash BLOB NOT NULL,
         created_unix_ms INTEGER NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE purge_log ADD COLUMN replacement_digest BLOB;
+    CREATE TABLE purge_replacement (
+        stream TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        headers BLOB NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (stream, position)
+    );
+",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_of_the_first_version_goes_on() {
+        let connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch(STEPS[0]).expect("plain SQL");
+        let old = "INSERT INTO purge_log VALUES ('main', 1, 'p', '{}', 7, NULL);
+                   PRAGMA user_version = 1;";
+        connection.execute_batch(old).expect("plain SQL");
+        migrate(&connection).expect("the second step");
+        let sql = "SELECT replacement_digest IS NULL FROM purge_log WHERE position = 1";
+        let is_plain: bool = connection.query_row(sql, [], |row| row.get(0)).expect("there");
+        assert!(is_plain);
+    }
 
     #[test]
     fn a_second_migration_changes_nothing_and_a_newer_database_is_refused() {

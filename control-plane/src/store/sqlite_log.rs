@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use super::{
     Store,
     error::StoreError,
-    log::{AppendError, Appended, Entry, Log, NewPurge, Page, TrimPolicy},
+    log::{
+        AppendError, Appended, Entry, Log, NewPurge, PAGE_BYTES_MAX, Page, Replacement, TrimPolicy,
+    },
     tail::Tail,
 };
 use crate::unix_time::millis;
@@ -23,10 +25,12 @@ pub struct SqliteLog {
     store: Store,
     stream: StreamId,
     tail: Arc<Tail>,
+    replacements_max: u64,
 }
 
 impl SqliteLog {
-    /// Opens a stream; the newest `tail_entries_max` entries that are appended from now on stay in memory.
+    /// Opens a stream; the newest `tail_entries_max` entries that are appended from now on stay in memory, and the
+    /// newest `replacements_max` of what came with purges on disk.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -34,6 +38,7 @@ impl SqliteLog {
         store: Store,
         stream: StreamId,
         tail_entries_max: usize,
+        replacements_max: u64,
     ) -> Result<Self, StoreError> {
         let name = stream.clone();
         let head = store
@@ -50,7 +55,7 @@ impl SqliteLog {
             .await?
             .head;
         let tail = Arc::new(Tail::new(head, tail_entries_max));
-        Ok(Self { store, stream, tail })
+        Ok(Self { store, stream, tail, replacements_max })
     }
 }
 
@@ -67,9 +72,10 @@ impl Log for SqliteLog {
     async fn append(&self, purge: NewPurge) -> Result<Appended, AppendError> {
         let stream = self.stream.clone();
         let tail = Arc::clone(&self.tail);
+        let replacements_max = self.replacements_max;
         self.store
             .write(
-                move |connection| append(connection, &stream, purge),
+                move |connection| append(connection, &stream, purge, replacements_max),
                 move |appended: &Appended| {
                     if appended.is_new {
                         tail.push(Arc::clone(&appended.entry));
@@ -92,7 +98,7 @@ impl Log for SqliteLog {
         let id = id.clone();
         self.store
             .read(move |connection| {
-                let sql = format!("SELECT {COLUMNS} FROM purge_log WHERE id = ?1");
+                let sql = format!("SELECT {COLUMNS} FROM {LOG} WHERE log.id = ?1");
                 let row = connection
                     .prepare_cached(&sql)?
                     .query_row([id.as_str()], |row| Ok(entry(row)))
@@ -124,12 +130,15 @@ fn append(
     connection: &Connection,
     stream: &StreamId,
     purge: NewPurge,
+    replacements_max: u64,
 ) -> Result<Appended, AppendError> {
     let order_json = serde_json::to_vec(&purge.order).expect("an order is plain data");
     if let Some(key) = &purge.idempotency_key
         && let Some(first) = find_key(connection, stream, key)?
     {
-        return if first.order_json == order_json {
+        let is_same =
+            first.order_json == order_json && first.replacement_digest == purge.replacement_digest;
+        return if is_same {
             Ok(Appended { entry: Arc::new(first), is_new: false })
         } else {
             Err(AppendError::KeyReused(first.id))
@@ -140,8 +149,14 @@ fn append(
         id: purge.id,
         order_json: order_json.into(),
         accepted_unix_ms: purge.accepted_unix_ms,
+        replacement_digest: purge.replacement_digest,
+        replacement: purge.replacement,
     };
     insert(connection, stream, &entry, purge.idempotency_key.as_deref())?;
+    if let Some(replacement) = &entry.replacement {
+        insert_replacement(connection, stream, entry.offset, replacement)?;
+        forget_replacements(connection, stream, replacements_max)?;
+    }
     Ok(Appended { entry: Arc::new(entry), is_new: true })
 }
 
@@ -151,19 +166,46 @@ fn insert(
     entry: &Entry,
     idempotency_key: Option<&str>,
 ) -> Result<(), StoreError> {
-    connection.prepare_cached("INSERT INTO purge_log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-        params![
+    connection
+        .prepare_cached("INSERT INTO purge_log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+        .execute(params![
             stream.as_str(),
             entry.offset,
             entry.id.as_str(),
             entry.order_json.as_ref(),
             entry.accepted_unix_ms,
             idempotency_key,
-        ],
-    )?;
+            entry.replacement_digest,
+        ])?;
     connection
         .prepare_cached("UPDATE purge_stream SET head = ?2 WHERE stream = ?1")?
         .execute(params![stream.as_str(), entry.offset])?;
+    Ok(())
+}
+
+fn insert_replacement(
+    connection: &Connection,
+    stream: &StreamId,
+    offset: u64,
+    replacement: &Replacement,
+) -> Result<(), StoreError> {
+    let headers = serde_json::to_vec(&replacement.headers).expect("texts are plain data");
+    connection
+        .prepare_cached("INSERT INTO purge_replacement VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![stream.as_str(), offset, headers, replacement.body.as_ref()])?;
+    Ok(())
+}
+
+/// Keeps the newest so many.
+fn forget_replacements(
+    connection: &Connection,
+    stream: &StreamId,
+    replacements_max: u64,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM purge_replacement WHERE stream = ?1 AND position <= (
+                   SELECT position FROM purge_replacement WHERE stream = ?1
+                   ORDER BY position DESC LIMIT 1 OFFSET ?2)";
+    connection.prepare_cached(sql)?.execute(params![stream.as_str(), replacements_max])?;
     Ok(())
 }
 
@@ -172,7 +214,8 @@ fn find_key(
     stream: &StreamId,
     key: &str,
 ) -> Result<Option<Entry>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM purge_log WHERE stream = ?1 AND idempotency_key = ?2");
+    let sql =
+        format!("SELECT {COLUMNS} FROM {LOG} WHERE log.stream = ?1 AND log.idempotency_key = ?2");
     let row = connection
         .prepare_cached(&sql)?
         .query_row([stream.as_str(), key], |row| Ok(entry(row)))
@@ -192,15 +235,20 @@ fn page(
         return Ok(Page::Gone { head });
     }
     let sql = format!(
-        "SELECT {COLUMNS} FROM purge_log
-         WHERE stream = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4"
+        "SELECT {COLUMNS} FROM {LOG}
+         WHERE log.stream = ?1 AND log.position > ?2 AND log.position <= ?3
+         ORDER BY log.position LIMIT ?4"
     );
     let limit = i64::try_from(entries_max).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![stream.as_str(), after, head, limit])?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        entries.push(Arc::new(entry(row)?));
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        let entry = entry(row)?;
+        bytes += entry.bytes();
+        entries.push(Arc::new(entry));
     }
     Ok(Page::Entries(entries))
 }
@@ -228,6 +276,9 @@ fn trim(
         .prepare_cached("DELETE FROM purge_log WHERE stream = ?1 AND position <= ?2")?
         .execute(params![stream.as_str(), up_to])?;
     connection
+        .prepare_cached("DELETE FROM purge_replacement WHERE stream = ?1 AND position <= ?2")?
+        .execute(params![stream.as_str(), up_to])?;
+    connection
         .prepare_cached("UPDATE purge_stream SET trimmed = ?2 WHERE stream = ?1")?
         .execute(params![stream.as_str(), up_to])?;
     Ok(gone as u64)
@@ -240,17 +291,32 @@ fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
         id: PurgeId::parse(id).map_err(|error| StoreError::damaged("purge id", error))?,
         order_json: row.get::<_, Vec<u8>>(2)?.into(),
         accepted_unix_ms: row.get(3)?,
+        replacement_digest: row.get(4)?,
+        replacement: replacement(row)?,
     })
 }
 
+fn replacement(row: &Row<'_>) -> Result<Option<Replacement>, StoreError> {
+    let Some(body) = row.get::<_, Option<Vec<u8>>>(6)? else { return Ok(None) };
+    let headers = serde_json::from_slice(&row.get::<_, Vec<u8>>(5)?)
+        .map_err(|error| StoreError::damaged("headers of a replacement", error))?;
+    Ok(Some(Replacement { headers, body: body.into() }))
+}
+
 const TRIM_ENTRIES_MAX: u64 = 5000;
-const COLUMNS: &str = "position, id, purge_order, accepted_unix_ms";
+const COLUMNS: &str = "log.position, log.id, log.purge_order, log.accepted_unix_ms, \
+                       log.replacement_digest, new.headers, new.body";
+const LOG: &str = "purge_log AS log LEFT JOIN purge_replacement AS new \
+                   ON new.stream = log.stream AND new.position = log.position";
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tidegate_contract::purge::{PurgeOrder, PurgeTarget};
+    use tidegate_contract::{
+        purge::{PurgeOrder, PurgeTarget},
+        replacement,
+    };
 
     use super::*;
     use crate::{metrics::Metrics, store::Config};
@@ -260,17 +326,41 @@ mod tests {
         NewPurge {
             id: PurgeId::parse(format!("p{n}")).expect("good"),
             order: PurgeOrder { target, soft: false },
+            replacement: None,
+            replacement_digest: None,
             accepted_unix_ms: n * 1000,
             idempotency_key: key.map(str::to_owned),
         }
+    }
+
+    /// A purge that brings a body of so many bytes.
+    fn replacing(n: u64, bytes: usize, key: Option<&str>) -> NewPurge {
+        let headers = [("content-type".to_owned(), "text/plain".to_owned())].into();
+        let byte = u8::try_from(n).expect("a few");
+        let replacement = replacement::Replacement { headers, body: vec![byte; bytes] };
+        NewPurge {
+            replacement_digest: Some(replacement.digest()),
+            replacement: Some(replacement.into()),
+            ..purge(n, key)
+        }
+    }
+
+    async fn bodies(log: &dyn Log, after: u64) -> Vec<Option<usize>> {
+        let Page::Entries(entries) = log.read(after, 100).await.expect("readable") else {
+            panic!("nothing was trimmed")
+        };
+        let bytes = |entry: &Arc<Entry>| entry.replacement.as_ref().map(|new| new.body.len());
+        entries.iter().map(bytes).collect()
     }
 
     async fn open(folder: &std::path::Path, tail: usize) -> SqliteLog {
         let opened = Store::open(folder, &Config::default(), Metrics::for_test());
         let (store, _) = opened.expect("a fresh folder");
         let main = StreamId::parse("main").expect("good");
-        SqliteLog::open(store, main, tail).await.expect("a fresh folder")
+        SqliteLog::open(store, main, tail, REPLACEMENTS_MAX).await.expect("a fresh folder")
     }
+
+    const REPLACEMENTS_MAX: u64 = 3;
 
     async fn offsets(log: &dyn Log, after: u64, entries_max: usize) -> Vec<u64> {
         match log.read(after, entries_max).await.expect("readable") {
@@ -337,6 +427,62 @@ mod tests {
         let other = log.append(purge(2, Some("k"))).await;
         assert!(matches!(other, Err(AppendError::KeyReused(id)) if id == first.entry.id));
         assert_eq!(log.append(purge(3, None)).await.expect("room").entry.offset, 2);
+    }
+
+    #[tokio::test]
+    async fn what_came_with_a_purge_is_there_after_a_restart_and_goes_before_the_purge_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = open(folder.path(), 100).await;
+        log.append(purge(1, None)).await.expect("room");
+        for n in 2..=5 {
+            log.append(replacing(n, n as usize, None)).await.expect("room");
+        }
+        let all = [None, Some(2), Some(3), Some(4), Some(5)];
+        assert_eq!(bodies(&log, 0).await, all, "in memory they are still there");
+        drop(log);
+        let log = open(folder.path(), 100).await;
+        assert_eq!(bodies(&log, 0).await, [None, None, Some(3), Some(4), Some(5)]);
+        let Page::Entries(entries) = log.read(4, 1).await.expect("readable") else { panic!() };
+        let new = entries[0].replacement.as_ref().expect("kept");
+        assert_eq!(
+            (&new.headers["content-type"], &new.body[..]),
+            (&"text/plain".into(), &[5; 5][..])
+        );
+
+        let most = TrimPolicy { keep: Duration::from_secs(1000), entries_max: 1 };
+        while log.trim(most, 0).await.expect("writable") > 0 {}
+        assert_eq!(bodies(&log, 4).await, [Some(5)]);
+    }
+
+    #[tokio::test]
+    async fn an_idempotency_key_names_one_body_too_even_when_it_is_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = open(folder.path(), 3).await;
+        let first = log.append(replacing(1, 10, Some("k"))).await.expect("room");
+        for n in 2..=9 {
+            log.append(replacing(n, 10, None)).await.expect("room");
+        }
+        let again = log.append(replacing(1, 10, Some("k"))).await.expect("the same purge");
+        assert_eq!((again.is_new, &again.entry.id), (false, &first.entry.id));
+        for other in [replacing(1, 11, Some("k")), purge(1, Some("k"))] {
+            assert!(matches!(log.append(other).await, Err(AppendError::KeyReused(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn large_bodies_make_pages_short_from_memory_and_from_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let half = PAGE_BYTES_MAX / 2;
+        let log = open(folder.path(), 100).await;
+        for n in 1..=3 {
+            log.append(replacing(n, half, None)).await.expect("room");
+        }
+        assert_eq!(offsets(&log, 0, 100).await, [1, 2], "from memory");
+        assert_eq!(offsets(&log, 2, 100).await, [3]);
+        drop(log);
+        let log = open(folder.path(), 100).await;
+        assert_eq!(offsets(&log, 0, 100).await, [1, 2], "from disk");
+        assert_eq!(offsets(&log, 2, 100).await, [3]);
     }
 
     #[tokio::test]

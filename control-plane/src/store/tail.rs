@@ -10,19 +10,25 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::log::{Entry, Page};
+use super::log::{Entry, PAGE_BYTES_MAX, Page};
 
 pub(super) struct Tail {
-    entries: Mutex<VecDeque<Arc<Entry>>>,
+    kept: Mutex<Kept>,
     entries_max: usize,
     head: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
 }
 
 impl Tail {
     /// An empty tail of a log with a head.
     pub(super) fn new(head: u64, entries_max: usize) -> Self {
         Self {
-            entries: Mutex::default(),
+            kept: Mutex::default(),
             entries_max: entries_max.max(1),
             head: watch::Sender::new(head),
         }
@@ -41,17 +47,22 @@ impl Tail {
     /// Adds an entry that was just committed; called in the order of commits.
     pub(super) fn push(&self, entry: Arc<Entry>) {
         let offset = entry.offset;
-        let mut entries = self.lock();
-        if entries.len() == self.entries_max {
-            entries.pop_front();
+        let mut kept = self.lock();
+        kept.bytes += entry.bytes();
+        kept.entries.push_back(entry);
+        // The newest stays in any case.
+        while kept.entries.len() > self.entries_max
+            || (kept.bytes > TAIL_BYTES_MAX && kept.entries.len() > 1)
+        {
+            let Some(oldest) = kept.entries.pop_front() else { break };
+            kept.bytes -= oldest.bytes();
         }
-        entries.push_back(entry);
         self.head.send_replace(offset);
     }
 
     /// The page after an offset, when memory alone can tell it.
     pub(super) fn page(&self, after: u64, entries_max: usize) -> Option<Page> {
-        let entries = self.lock();
+        let kept = self.lock();
         let head = *self.head.borrow();
         if after > head {
             return Some(Page::Gone { head });
@@ -59,12 +70,22 @@ impl Tail {
         if after == head {
             return Some(Page::Entries(Vec::new()));
         }
-        let first = entries.front()?.offset;
+        let first = kept.entries.front()?.offset;
         let skipped = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        Some(Page::Entries(entries.iter().skip(skipped).take(entries_max).cloned().collect()))
+        let mut bytes = 0;
+        let fits = |entry: &&Arc<Entry>| {
+            let is_full = bytes >= PAGE_BYTES_MAX;
+            bytes += entry.bytes();
+            !is_full
+        };
+        let entries = kept.entries.iter().skip(skipped).take(entries_max);
+        Some(Page::Entries(entries.take_while(fits).cloned().collect()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What the tail takes of memory at most; nodes further behind read from disk.
+const TAIL_BYTES_MAX: usize = 32 * 1024 * 1024;

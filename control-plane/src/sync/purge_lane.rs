@@ -17,7 +17,8 @@ use crate::{
     fleet::LaneGuard,
     store::{Entry, Page},
     wire::{
-        Heartbeat, Purge, PurgeBatch, PurgeDown, PurgeHello, PurgeUp, Trimmed, purge_down, purge_up,
+        Heartbeat, Purge, PurgeBatch, PurgeDown, PurgeHello, PurgeUp, Replacement, Trimmed,
+        purge_down, purge_up,
     },
 };
 
@@ -169,12 +170,17 @@ async fn observe(parts: &Parts, offset: u64) {
 }
 
 fn purge(stream: &str, entry: &Entry) -> Purge {
+    let replacement = entry.replacement.as_ref().map(|new| Replacement {
+        headers: new.headers.clone().into_iter().collect(),
+        body: new.body.clone(),
+    });
     Purge {
         stream: stream.to_owned(),
         offset: entry.offset,
         id: entry.id.to_string(),
         order: entry.order_json.clone(),
         accepted_unix_ms: entry.accepted_unix_ms,
+        replacement,
     }
 }
 

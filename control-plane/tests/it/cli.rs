@@ -146,6 +146,84 @@ async fn an_operator_purges_and_sees_who_has_applied_it() {
 }
 
 #[tokio::test]
+async fn an_operator_replaces_a_manifest_with_the_purge() {
+    let control = TestControl::start().await;
+    control.edge("fra").await;
+    control.property("demo", "a.org").await.expect(201);
+    let mut lane = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
+    let operator = Operator::new(&control).await;
+    let file = operator.file("new.m3u8", "#EXTM3U\n");
+    let words = [
+        "purge",
+        "url",
+        "https://a.org/v/main.m3u8",
+        "--replace",
+        &file,
+        "--header",
+        "Cache-Control: max-age=2",
+        "--wait",
+        "--deadline",
+        "30s",
+        "-o",
+        "json",
+    ];
+    let node = async {
+        let arrived = lane.purges().await;
+        lane.ack(arrived[0].offset).await;
+        arrived
+    };
+    let (ran, arrived) = tokio::join!(operator.run(&words), node);
+    let ordered = ran.expect(0).json();
+    assert_eq!(ordered["complete"], true);
+    assert_eq!(ordered["purges"][0]["replacement"]["bytes"], 8);
+    let new = arrived[0].replacement.as_ref().expect("a body");
+    assert_eq!(&new.body[..], b"#EXTM3U\n");
+    assert_eq!(new.headers["content-type"], "application/vnd.apple.mpegurl");
+    assert_eq!(new.headers["cache-control"], "max-age=2");
+
+    let replace = async |more: &[&str]| {
+        let words = ["purge", "url", "https://a.org/x", "--replace", &file];
+        operator.run(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()).await
+    };
+    let untyped = replace(&[]).await.expect(2);
+    assert!(untyped.stderr.contains("--content-type"), "{untyped:?}");
+    let short = ["--content-type", "text/plain", "--header", "Cache-Control: max-age=2"];
+    replace(&short).await.expect(0);
+    replace(&short[..2]).await.expect(6);
+    replace(&["--content-type", "text/plain", "--soft"]).await.expect(2);
+    replace(&["--content-type", "text/plain", "https://a.org/y"]).await.expect(2);
+    replace(&["--content-type", "text/plain", "--header", "Vary: accept"]).await.expect(6);
+    operator.run(&["purge", "url", "https://a.org/x", "--header", "A: b"]).await.expect(2);
+    let large = operator.file("large", &"x".repeat(256 * 1024 + 1));
+    let words = ["purge", "url", "https://a.org/x.mpd", "--replace", &large];
+    operator.run(&words).await.expect(6);
+    let words = ["purge", "url", "https://b.org/x.mpd", "--replace", &file];
+    assert!(operator.run(&words).await.expect(6).stderr.contains("b.org"));
+}
+
+#[tokio::test]
+async fn what_an_operator_is_shown_can_be_applied_again_and_keeps_its_secrets() {
+    let control = TestControl::start().await;
+    let operator = Operator::new(&control).await;
+    let secret = "A".repeat(43);
+    let toml = format!(
+        "id = \"demo\"\nhosts = [\"a.org\"]\n[[origins]]\nauthority = \"127.0.0.1:1\"\n\
+         [[guard.tokens.keys]]\nid = \"k\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n"
+    );
+    let file = operator.file("demo.toml", &toml);
+    operator.run(&["property", "apply", "-f", &file]).await.expect(0);
+    let shown = operator.run(&["property", "show", "demo"]).await.expect(0);
+    assert!(!shown.stdout.contains(&secret) && shown.stdout.contains("[redacted "), "{shown:?}");
+    let file = operator.file("shown.json", &shown.stdout);
+    let again = operator.run(&["property", "apply", "-f", &file]).await.expect(0);
+    assert_eq!(again.stdout, "property demo unchanged, generation 1\n");
+
+    let changed = operator.file("changed.json", &shown.stdout.replace("a.org", "b.org"));
+    operator.run(&["property", "apply", "-f", &changed]).await.expect(0);
+    operator.run(&["property", "apply", "-f", &file]).await.expect(5);
+}
+
+#[tokio::test]
 async fn an_operator_changes_a_property() {
     let control = TestControl::start().await;
     let operator = Operator::new(&control).await;

@@ -9,4 +9,6 @@ mod cli;
 mod durability;
 mod identity;
 mod purges;
+mod replace;
+mod secrets;
 mod snapshots;

@@ -18,9 +18,10 @@ mod position; // up to where each stream is applied
 mod private_file; // files that only their owner may read
 mod wire; // the messages
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use tidegate_chassis::{Clock, Process};
+use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
 use tokio::sync::watch;
 
 pub use self::{
@@ -41,12 +42,17 @@ use crate::{
     policy::{PolicyError, PolicyHandle},
 };
 
+/// Applies a purge and stores in the same step what arrived with it, made at some time.
+pub type Replace = Arc<dyn Fn(&PurgeOrder, &Replacement, SystemTime) + Send + Sync>;
+
 /// What the agent writes to, and what it reads its reports from.
 pub struct Seams {
     /// Where snapshots are put to use.
     pub policy: PolicyHandle,
     /// Where purges are applied.
     pub purges: PurgeTable,
+    /// Where purges are applied that bring a body.
+    pub replace: Replace,
     /// What knows whether every purge is known.
     pub lease: Lease,
     /// The node's figures.
@@ -108,6 +114,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
     }
     let purge_feed = PurgeFeed {
         purges: seams.purges,
+        replace: seams.replace,
         lease: seams.lease,
         clock: seams.clock,
         silence_max: config.lease,

@@ -10,6 +10,7 @@ use tidegate_chassis::Clock;
 use tidegate_contract::{
     id::StreamId,
     purge::{PurgeOrder, PurgeTarget},
+    replacement::Replacement,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -19,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::{
+    Replace,
     identity::Identity,
     link::{Lane, LaneError},
     position::{Head, Positions, Step},
@@ -35,6 +37,7 @@ use crate::cache::{
 /// The lane of purges. It outlives its connections: what was applied is known to the next one.
 pub(super) struct PurgeFeed {
     pub(super) purges: PurgeTable,
+    pub(super) replace: Replace,
     pub(super) lease: Lease,
     pub(super) clock: Clock,
     /// After this long without a word the connection counts as dead; heartbeats come every second.
@@ -100,7 +103,7 @@ impl PurgeFeed {
         match message.message {
             Some(purge_down::Message::Batch(batch)) => {
                 for purge in batch.purges {
-                    self.apply(&purge)?;
+                    self.apply(purge)?;
                 }
                 self.acknowledge(up);
             }
@@ -123,7 +126,7 @@ impl PurgeFeed {
         Ok(())
     }
 
-    fn apply(&mut self, purge: &wire::Purge) -> Result<(), LaneError> {
+    fn apply(&mut self, purge: wire::Purge) -> Result<(), LaneError> {
         let stream = parse_stream(&purge.stream)?;
         match self.positions.step(&stream, purge.offset) {
             Step::Duplicate => return Ok(()),
@@ -134,9 +137,17 @@ impl PurgeFeed {
             Step::Unknown => self.start_at(&stream, purge.offset.saturating_sub(1))?,
             Step::Next => {}
         }
-        self.purges.apply(&order_of(purge));
-        tracing::debug!(%stream, offset = purge.offset, id = %purge.id, "purge applied");
-        self.stand_at(&stream, purge.offset)
+        let (offset, order) = (purge.offset, order_of(&purge));
+        let made_at = Duration::from_millis(purge.accepted_unix_ms);
+        let made_at = SystemTime::UNIX_EPOCH.checked_add(made_at).unwrap_or_else(|| self.now());
+        tracing::debug!(%stream, offset, id = %purge.id, "a purge is applied");
+        match replacement_of(purge) {
+            Some(new) => (self.replace)(&order, &new, made_at),
+            None => {
+                self.purges.apply(&order);
+            }
+        }
+        self.stand_at(&stream, offset)
     }
 
     fn note_head(&mut self, stream: &StreamId, head: u64) -> Result<(), LaneError> {
@@ -212,6 +223,15 @@ fn order_of(purge: &wire::Purge) -> PurgeOrder {
         tracing::error!(id = %purge.id, %error, "an unreadable purge is applied to everything");
         PurgeOrder { target: PurgeTarget::All, soft: true }
     })
+}
+
+/// What stands in the place of what is purged; what breaks the rules is left out, so that upstream is asked.
+fn replacement_of(purge: wire::Purge) -> Option<Replacement> {
+    let wire::Replacement { headers, body } = purge.replacement?;
+    let new = Replacement { headers: headers.into_iter().collect(), body };
+    new.checked()
+        .inspect_err(|error| tracing::error!(id = %purge.id, %error, "a purge is applied alone"))
+        .ok()
 }
 
 /// Acknowledgements that wait to be sent.

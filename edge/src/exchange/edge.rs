@@ -87,10 +87,14 @@ impl Edge {
     ) -> Option<Explanation> {
         let policy = self.parts.policy.current()?;
         let place = policy.place_for(host)?;
+        let strip = self.parts.guard.strip(&policy, place, target);
+        let mut headers = headers.clone();
+        strip.clean(&mut headers);
+        let target = strip.target(target);
         let route = route::find(&policy, place, host.to_owned(), &Method::GET, target);
         let cache = &route.property().cache;
         let pass = (!cache.enabled).then_some(Pass::Policy.as_str());
-        Some(self.parts.fetcher.explain(&route, headers, pass).await)
+        Some(self.parts.fetcher.explain(&route, &headers, pass).await)
     }
 
     pub(super) fn now(&self) -> SystemTime {

@@ -12,9 +12,10 @@ use super::{
     deliver,
     edge::Edge,
     read::{INTERIM_MAX, wanted},
-    respond,
+    respond::{self, PassedHead},
 };
 use crate::{
+    fetch::Content,
     listener::stream::{BodyLength, Request, Stream, StreamLost},
     upstream::{Answer, Piece},
 };
@@ -45,6 +46,7 @@ pub(super) async fn serve<S: Stream>(
     }
     let (interim, mut said) = mpsc::channel(INTERIM_MAX);
     let fetcher = &edge.parts.fetcher;
+    let born = fetcher.born(&wanted.route);
     let answer = {
         let ask = fetcher.pass(&wanted, request.method.clone(), body, Some(interim));
         tokio::pin!(ask);
@@ -62,7 +64,17 @@ pub(super) async fn serve<S: Stream>(
     }
     fetcher.invalidate(&wanted.route, &request.method, &answer);
     match upload.filter(|upload| !upload.is_ended) {
-        None => respond::passed(edge, exchange, request, answer, stream).await,
+        None => {
+            let mut told = PassedHead::of(&answer);
+            let content = match fetcher.keep_posted(&wanted, born, answer) {
+                Ok(content) => {
+                    told.forward.is_stored = true;
+                    content
+                }
+                Err(answer) => Content::Passing(answer.body),
+            };
+            respond::passing(edge, exchange, request, told, content, stream).await
+        }
         Some(upload) => both_ways(edge, exchange, request, answer, upload, stream).await,
     }
 }
@@ -83,8 +95,10 @@ async fn both_ways<S: Stream>(
     stream: &mut S,
 ) -> Result<(), Ended> {
     let mut upload = Some(upload);
-    let head = respond::passed_head(edge, exchange, request, answer, stream)?;
-    let Some((mut content, mut left)) = head else { return Ok(stream.finish().await?) };
+    let told = PassedHead::of(&answer);
+    let mut content = Content::Passing(answer.body);
+    let head = respond::passed_head(edge, exchange, request, told, stream)?;
+    let Some(mut left) = head else { return Ok(stream.finish().await?) };
     loop {
         let read = tokio::select! {
             read = content.read() => read.map_err(|lost| Ended(lost.0))?,

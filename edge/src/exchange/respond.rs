@@ -42,6 +42,13 @@ pub(super) struct Answerable {
     pub(super) withheld: Option<HeaderMap>,
 }
 
+/// The head of what upstream said for one client.
+pub(super) struct PassedHead {
+    pub(super) forward: Forward,
+    headers: HeaderMap,
+    answered_at: SystemTime,
+}
+
 /// Headers of one answer.
 pub(super) struct Own(Vec<(HeaderName, HeaderValue)>);
 
@@ -130,25 +137,39 @@ pub(super) async fn passed<S: Stream>(
     answer: Answer,
     stream: &mut S,
 ) -> Result<(), Ended> {
-    match passed_head(edge, exchange, request, answer, stream)? {
-        Some((mut content, length)) => deliver::body(stream, &mut content, length).await,
+    let told = PassedHead::of(&answer);
+    passing(edge, exchange, request, told, Content::Passing(answer.body), stream).await
+}
+
+/// The same, with the way on which its body comes.
+pub(super) async fn passing<S: Stream>(
+    edge: &Edge,
+    exchange: &mut Exchange,
+    request: &Request,
+    told: PassedHead,
+    mut content: Content,
+    stream: &mut S,
+) -> Result<(), Ended> {
+    match passed_head(edge, exchange, request, told, stream)? {
+        Some(length) => deliver::body(stream, &mut content, length).await,
         None => Ok(stream.finish().await?),
     }
 }
 
-/// Sends the head of what upstream said, and gives back what follows.
+/// Sends the head of what upstream said, and gives back how long the body is that follows, if one does.
+#[expect(clippy::option_option, reason = "a body of unknown length is not the same as none")]
 pub(super) fn passed_head<S: Stream>(
     edge: &Edge,
     exchange: &mut Exchange,
     request: &Request,
-    answer: Answer,
+    passed: PassedHead,
     stream: &mut S,
-) -> Result<Option<(Content, Option<u64>)>, Ended> {
-    let status = answer.status;
-    exchange.forward = Some(Forward::of(&answer));
-    let told = Told { forward_status: Some(status), ..Told::default() };
+) -> Result<Option<Option<u64>>, Ended> {
+    let PassedHead { forward, headers, answered_at } = passed;
+    let (status, is_stored) = (forward.status, forward.is_stored);
+    exchange.forward = Some(forward);
+    let told = Told { forward_status: Some(status), is_stored, ..Told::default() };
     let mut own = Own::begin(edge, exchange, &told);
-    let headers = kept::end_to_end(&answer.headers);
     let is_child = exchange.child.is_some();
     own.copy(&headers, |name| match name.as_str() {
         SURROGATE_KEY => is_child,
@@ -156,7 +177,7 @@ pub(super) fn passed_head<S: Stream>(
         _ => true,
     });
     if !headers.contains_key(header::DATE) {
-        own.push(header::DATE, date(answer.answered_at));
+        own.push(header::DATE, date(answered_at));
     }
     if exchange.cmcd.is_some() {
         own.say_way(exchange, stream);
@@ -166,7 +187,7 @@ pub(super) fn passed_head<S: Stream>(
     let is_last = is_without_body || request.method == Method::HEAD || length == Some(0);
     stream.head(&own.head(status, None, length), is_last)?;
     exchange.status = Some(status);
-    Ok((!is_last).then(|| (Content::Passing(answer.body), length)))
+    Ok((!is_last).then_some(length))
 }
 
 /// Sends head and body.
@@ -201,6 +222,17 @@ async fn send_bare<S: Stream>(
     stream.head(&own.head(status, None, length), true)?;
     exchange.status = Some(status);
     Ok(stream.finish().await?)
+}
+
+impl PassedHead {
+    /// Of an answer.
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self {
+            forward: Forward::of(answer),
+            headers: kept::end_to_end(&answer.headers),
+            answered_at: answer.answered_at,
+        }
+    }
 }
 
 impl Own {

@@ -2,18 +2,14 @@
 //!
 //! Invariant: a request that no property serves goes nowhere.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use http::{Method, uri::PathAndQuery};
 use tidegate_contract::{property::CachePolicy, purge::host_of};
 
 use super::context::Pass;
 use crate::{
-    cache::{
-        key::{Key, counted_path},
-        media_class::MediaClass,
-        wishes::Wishes,
-    },
+    cache::wishes::Wishes,
     error::Failure,
     fetch::Route,
     listener::stream::{BodyLength, Request},
@@ -38,16 +34,12 @@ pub(super) fn find(
     method: &Method,
     target: &PathAndQuery,
 ) -> Route {
-    let found = &policy.snapshot.properties[property];
-    let path = match method {
+    match method {
         &Method::GET | &Method::HEAD => {
-            counted_path(target.path(), target.query(), &found.cache.query)
+            Route::to(policy, property, host, target.path(), target.query())
         }
-        _ => Cow::Borrowed(target.as_str()),
-    };
-    let key = Key::of(&found.id, &host, &path);
-    let class = MediaClass::of(path.split('?').next().unwrap_or_default(), None);
-    Route { property, key, class, path: path.into_owned(), host, policy: policy.clone() }
+        _ => Route::at(policy, property, host, target.as_str().to_owned()),
+    }
 }
 
 /// Why the cache is not asked, if so.
@@ -74,6 +66,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        cache::media_class::MediaClass,
         exchange::testing::policy_with,
         listener::{Downstream, Protocol},
     };

@@ -1,11 +1,14 @@
 //! What this node knows of a resource, and what it would do: for operators, at the admin port.
 //!
-//! Invariant: explaining changes nothing but the order in which things leave the cache.
+//! Invariant: explaining counts as no hit and changes nothing but the order in which things leave the disk.
 
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use tidegate_contract::explanation::{Explanation, StoredResponse};
+use tidegate_contract::{
+    explanation::{Explanation, StoredResponse},
+    header::SURROGATE_KEY,
+};
 
 use super::{
     look::{Asked, question},
@@ -15,7 +18,7 @@ use super::{
 use crate::cache::{
     object::Extent,
     purge::Verdict,
-    reuse::{Reuse, decide},
+    reuse::{Question, Reuse, decide},
     store::{Found, Lookup},
     wishes::Wishes,
 };
@@ -28,7 +31,7 @@ pub(super) async fn explain(
     pass: Option<&'static str>,
 ) -> Explanation {
     let (store, property) = (&shared.parts.store, route.property());
-    let found = match store.lookup(&route.key, headers, &property.cache.vary) {
+    let found = match store.inspect(&route.key, headers, &property.cache.vary) {
         Lookup::Found(found) => Some(found),
         Lookup::OnDisk(stored) => store.load(stored).await,
         Lookup::Nothing => None,
@@ -36,27 +39,51 @@ pub(super) async fn explain(
     let now = shared.now();
     let wishes = Wishes::of(headers, &property.cache);
     let asked = Asked { route, headers, wishes: &wishes, began_at: now, is_for_child: false, now };
-    let unstorable = shared.unstorable.get(&route.key);
+    let question = found.as_ref().map(|found| question(shared, &asked, found));
+    let reuse = question.as_ref().map(decide);
+    let reason = match (pass, &question, reuse) {
+        (Some(pass), ..) => Some(pass),
+        (None, Some(question), Some(reuse)) => why(question, reuse),
+        _ if shared.varies.has(&route.key) => Some("vary-miss"),
+        _ => shared.unstorable.get(&route.key),
+    };
     Explanation {
         host: route.host.clone(),
         path: route.path.clone(),
         property: property.id.as_str().to_owned(),
         key: hex::encode(route.key.0),
         class: route.class.as_str().to_owned(),
-        decision: match (pass, &found) {
+        decision: match (pass, reuse) {
             (Some(_), _) => "pass",
-            (None, None) => "fetch",
-            (None, Some(found)) => match decide(&question(shared, &asked, found)) {
-                Reuse::Serve => "serve",
-                Reuse::ServeAndRevalidate => "serve-stale",
-                Reuse::Revalidate { .. } => "revalidate",
-                Reuse::Refetch => "fetch",
-            },
+            (None, None | Some(Reuse::Refetch)) => "fetch",
+            (None, Some(Reuse::Serve)) => "serve",
+            (None, Some(Reuse::ServeAndRevalidate)) => "serve-stale",
+            (None, Some(Reuse::Revalidate { .. })) => "revalidate",
         }
         .to_owned(),
-        reason: pass.or(unstorable).map(str::to_owned),
+        reason: reason.map(str::to_owned),
         is_being_asked_for: shared.collapse.is_asked_for(&route.key),
-        stored: found.map(|found| stored(shared, &found, now)),
+        stored: found.map(|found| StoredResponse {
+            came_with_purge: shared.replaced.get(&route.key) == Some(found.fill),
+            ..stored(shared, &found, now)
+        }),
+    }
+}
+
+/// Why what is stored does not simply answer.
+fn why(question: &Question<'_>, reuse: Reuse) -> Option<&'static str> {
+    let Question { now, freshness, verdict, wishes, .. } = *question;
+    let age = freshness.age(now);
+    let is_refused = wishes.refuse(age, freshness.lifetime.saturating_sub(age));
+    match (reuse, verdict) {
+        (Reuse::Serve, _) => None,
+        (_, Verdict::Hard) => Some("purged"),
+        (_, Verdict::Soft { .. }) => Some("soft-purged"),
+        (_, Verdict::Suspect) => Some("suspect"),
+        (_, Verdict::Valid) if freshness.always_revalidate => Some("no-cache"),
+        (_, Verdict::Valid) if !freshness.is_fresh(now) => Some("stale"),
+        (_, Verdict::Valid) if is_refused => Some("request"),
+        (_, Verdict::Valid) => Some("uncertain"),
     }
 }
 
@@ -84,6 +111,14 @@ fn stored(shared: &Shared, found: &Found, now: SystemTime) -> StoredResponse {
         }
         .to_owned(),
         names: head.names.len(),
+        surrogate_keys: surrogate_keys(&head.headers),
+        came_with_purge: false,
         vary: vary.into_iter().flatten().map(|name| name.as_str().to_owned()).collect(),
     }
+}
+
+/// The keys of what is stored; those that could not be read would have kept it from being stored.
+fn surrogate_keys(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(SURROGATE_KEY).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect()
 }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method, StatusCode};
-use tidegate_contract::explanation::Explanation;
+use tidegate_contract::{explanation::Explanation, purge::PurgeOrder, replacement::Replacement};
 use tokio::sync::oneshot;
 
 use super::{
@@ -15,8 +15,10 @@ use super::{
     explain, invalidate,
     job::{Confirmable, Fetched, Forward, Job, head_request},
     look::{self, Asked, Look, Stale},
+    posted,
     reading::{Reading, Spare},
     relay::Receiving,
+    replace,
     shared::{Parts, Question, Shared, Unsliceable},
     slice::Aligned,
     tier::NodeName,
@@ -169,6 +171,37 @@ impl Fetcher {
         invalidate::invalidate(&self.shared, route, method, answer);
     }
 
+    /// What purges are known before upstream is asked, for [`Fetcher::keep_posted`].
+    #[must_use]
+    pub fn born(&self, route: &Route) -> u64 {
+        self.shared.born(route)
+    }
+
+    /// Stores the answer to a POST if it stands for the resource; gives back the client's way to its body.
+    ///
+    /// # Errors
+    /// The answer, when it is for this client alone.
+    pub fn keep_posted(
+        &self,
+        wanted: &Wanted,
+        born: u64,
+        answer: Answer,
+    ) -> Result<Content, Box<Answer>> {
+        posted::keep(&self.shared, wanted, born, answer)
+    }
+
+    /// Purges, and stores in the same step what arrived with the purge, made at some time; gives back the number of
+    /// the purge. Without a policy, or where the body may not be stored, it is a purge alone.
+    pub fn replace(
+        &self,
+        policy: Option<&Arc<Policy>>,
+        order: &PurgeOrder,
+        new: &Replacement,
+        made_at: SystemTime,
+    ) -> u64 {
+        replace::replace(&self.shared, policy, order, new, made_at)
+    }
+
     /// Asks upstream past the cache.
     ///
     /// # Errors
@@ -231,7 +264,14 @@ impl Fetcher {
                 return self.ask(wanted, None, stale, interim).await;
             }
             let follower = match self.shared.collapse.join(self.shared.slot(wanted)) {
-                Role::Lead(seat) => return self.ask(wanted, Some(seat), stale, interim).await,
+                Role::Lead(seat) => match self.look(&self.asked(wanted)) {
+                    // Somebody brought it since it was looked for.
+                    Look::Serve(found) => {
+                        seat.vacate(Outcome::Settled);
+                        return Ok(Got::stored(found, How::Collapsed));
+                    }
+                    _ => return self.ask(wanted, Some(seat), stale, interim).await,
+                },
                 Role::Follow(follower) => follower,
             };
             let waited = follower.wait(self.shared.wait_max(&wanted.route)).await;

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub prefetches: IntCounterVec,
     /// Resources that an unsafe method changed.
     pub invalidated: IntCounter,
+    /// Bodies that arrived with purges, by what became of them.
+    pub replacements: IntCounterVec,
 }
 
 impl Metrics {
@@ -90,6 +92,14 @@ impl Metrics {
                 registry,
                 "edge_invalidated_total",
                 "Resources that were forgotten because an unsafe method changed them.",
+            ),
+            replacements: counter_vec(
+                registry,
+                "edge_replacements_total",
+                "Bodies that arrived with purges, by what became of them: stored, unserved (no property has the host), \
+                 policy (the property keeps nothing), no-room, outrun (by other purges), or why the rules forbid to \
+                 store them. Whatever became of the body, the purge was applied.",
+                &["result"],
             ),
         }
     }

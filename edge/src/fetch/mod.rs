@@ -7,6 +7,8 @@
 //! | what nobody waits for                                        | `background.rs`, `prefetch.rs` |
 //! | what is known of a resource, for operators                   | `explain.rs`    |
 //! | what an unsafe method changed                                | `invalidate.rs` |
+//! | the answer to a POST that stands for the resource           | `posted.rs`     |
+//! | a body that arrives with a purge                             | `replace.rs`    |
 //! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
 //! | a body that grows too large while it is read                 | `relay.rs`      |
 //! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
@@ -22,6 +24,8 @@ mod fetcher; // the face
 mod explain; // for operators
 mod background; // what nobody waits for
 mod invalidate; // what an unsafe method changed
+mod posted; // the answer to a POST that stands for the resource
+mod replace; // a body that arrives with a purge
 mod content; // a body, wherever it comes from
 mod reading; // beyond what can go wrong on the way
 mod walk; // from slice to slice

@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub(super) playlists: Playlists,
     pub(super) prefetches: Prefetches,
     pub(super) relays: Relays,
+    /// Resources whose body came with a purge, and which fill that was.
+    pub(super) replaced: Memory<u64>,
     /// Tells this process from others of its PoP.
     process: u64,
     node: ArcSwapOption<NodeName>,
@@ -97,6 +99,7 @@ impl Shared {
             playlists: Playlists::new(&parts.config, parts.clock.clone()),
             prefetches: Prefetches::new(&parts.config, parts.metrics.prefetches.clone()),
             relays: Relays::default(),
+            replaced: Memory::new(entries, REPLACED_TIME),
             process: rand::random(),
             node: ArcSwapOption::empty(),
             parts,
@@ -192,3 +195,5 @@ impl Shared {
 
 /// How long it is remembered that a resource varies: only a hint, so that an hour is enough.
 const VARIES_TIME: Duration = Duration::from_secs(3600);
+/// How long an operator is told that a body came with a purge; what is kept longer is no live manifest.
+const REPLACED_TIME: Duration = Duration::from_secs(24 * 3600);

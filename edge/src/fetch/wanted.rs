@@ -9,7 +9,11 @@ use http::{HeaderMap, Method, StatusCode, header};
 use tidegate_contract::property::Property;
 
 use crate::{
-    cache::{key::Key, media_class::MediaClass, wishes::Wishes},
+    cache::{
+        key::{Key, counted_path},
+        media_class::MediaClass,
+        wishes::Wishes,
+    },
     error::Failure,
     policy::Policy,
 };
@@ -71,6 +75,28 @@ pub struct Failed {
 }
 
 impl Route {
+    /// Where a resource is read: the path as it counts, with the query parameters that do.
+    #[must_use]
+    pub fn to(
+        policy: &Arc<Policy>,
+        property: usize,
+        host: String,
+        path: &str,
+        query: Option<&str>,
+    ) -> Self {
+        let found = &policy.snapshot.properties[property];
+        let path = counted_path(path, query, &found.cache.query).into_owned();
+        Self::at(policy, property, host, path)
+    }
+
+    /// Where something goes whose path counts as it is.
+    #[must_use]
+    pub fn at(policy: &Arc<Policy>, property: usize, host: String, path: String) -> Self {
+        let key = Key::of(&policy.snapshot.properties[property].id, &host, &path);
+        let class = MediaClass::of(path.split('?').next().unwrap_or_default(), None);
+        Self { policy: policy.clone(), property, host, path, key, class }
+    }
+
     /// The property that serves it.
     #[must_use]
     pub fn property(&self) -> &Property {

@@ -13,7 +13,7 @@ use super::{
     cors::{self, Cors},
     geo::Geo,
     rate::{Pace, subscriber},
-    strip::Rules,
+    strip::{Rules, Strip},
     tokens::Tokens,
     verdict::{Granted, Meters, Reason, Reply},
 };
@@ -85,6 +85,12 @@ impl Door {
         }
     }
 
+    /// What must go from a request for this target.
+    #[must_use]
+    pub fn strip(&self, target: &PathAndQuery) -> Strip {
+        self.strip.strip(target)
+    }
+
     /// Lets a request in, or answers it.
     ///
     /// # Errors
@@ -96,7 +102,7 @@ impl Door {
         now: u64,
         shared: &Shared,
     ) -> Result<Granted, Box<Reply>> {
-        let strip = self.strip.strip(&request.target);
+        let strip = self.strip(&request.target);
         let found = OnceCell::new();
         let client = request.downstream.client.ip();
         let country = || *found.get_or_init(|| self.country(client, request, shared));

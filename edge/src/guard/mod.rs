@@ -31,6 +31,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use http::uri::PathAndQuery;
 use prometheus::Registry;
 
 use self::{
@@ -39,6 +40,7 @@ use self::{
     geo::Places,
     known::Known,
     rate::{CLOCK_BYTES, Rates},
+    strip::Strip,
 };
 pub use self::{
     metrics::Metrics,
@@ -98,6 +100,12 @@ impl Guard {
             self.shared.metrics.count(reply.reason);
         }
         checked
+    }
+
+    /// What would be taken off a request that is let in.
+    #[must_use]
+    pub fn strip(&self, policy: &Policy, place: usize, target: &PathAndQuery) -> Strip {
+        self.doors.with(policy, place, |door| door.strip(target)).unwrap_or_default()
     }
 
     /// Counts the bytes of a response that was sent for whoever asked.

@@ -22,7 +22,7 @@ use tonic::{
 
 use self::wire::{
     ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeBatch,
-    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Trimmed, config_up,
+    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
     enrolment_server::{Enrolment, EnrolmentServer},
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
@@ -129,6 +129,9 @@ impl FakeControl {
     }
 }
 
+/// The headers and the body that come with a purge.
+pub(crate) type New<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+
 impl PurgeLane {
     pub(crate) async fn heartbeat(&self, head: u64) {
         let head = [("main".to_owned(), head)].into();
@@ -136,12 +139,23 @@ impl PurgeLane {
     }
 
     pub(crate) async fn purge(&self, offset: u64, order: &str) {
+        self.purge_with(offset, order, None).await;
+    }
+
+    /// A purge with a body: its headers, and it.
+    pub(crate) async fn purge_with(&self, offset: u64, order: &str, new: Option<New<'_>>) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let replacement = new.map(|(headers, body)| Replacement {
+            headers: headers.iter().map(own).collect(),
+            body: body.to_owned(),
+        });
         let purge = Purge {
             stream: "main".to_owned(),
             offset,
             id: format!("p{offset}"),
             order: order.as_bytes().to_vec(),
             accepted_unix_ms: 1,
+            replacement,
         };
         self.say(purge_down::Message::Batch(PurgeBatch { purges: vec![purge] })).await;
     }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +10,8 @@ use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{
     id::{Generation, PopId, PropertyId},
     property::{Property, Upstream},
+    purge::PurgeOrder,
+    replacement::Replacement,
     snapshot::{PopRole, Snapshot, digest_of},
     surrogate_key::SurrogateKey,
     tier::TierKey,
@@ -28,11 +30,16 @@ use super::fake::{FakeControl, TOKEN, wire};
 pub(crate) struct TestNode {
     pub(crate) policy: PolicyHandle,
     pub(crate) purges: PurgeTable,
+    /// What came with purges.
+    pub(crate) replaced: Arc<Mutex<Vec<Replaced>>>,
     pub(crate) lease: Lease,
     pub(crate) clock: Clock,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
 }
+
+/// A purge with what came with it, and when it was accepted.
+pub(crate) type Replaced = (PurgeOrder, Replacement, SystemTime);
 
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
 
@@ -62,6 +69,7 @@ impl TestNode {
         let node = Self {
             policy: PolicyHandle::default(),
             purges,
+            replaced: Arc::default(),
             lease: Lease::new(config.lease),
             clock: clock.clone(),
             _process: Process::for_test(),
@@ -79,6 +87,13 @@ impl TestNode {
         let seams = Seams {
             policy: node.policy.clone(),
             purges: node.purges.clone(),
+            replace: {
+                let (purges, replaced) = (node.purges.clone(), node.replaced.clone());
+                Arc::new(move |order: &PurgeOrder, new: &Replacement, made_at| {
+                    purges.apply(order);
+                    replaced.lock().unwrap().push((order.clone(), new.clone(), made_at));
+                })
+            },
             lease: node.lease.clone(),
             vitals: Arc::new(move || health),
             clock,

@@ -191,3 +191,36 @@ async fn a_node_that_was_stopped_does_not_believe_the_heartbeats_of_its_sleep() 
     lane.acknowledged(3).await;
     assert!(node.is_certain());
 }
+
+#[tokio::test]
+async fn what_comes_with_a_purge_is_handed_on_once_and_what_breaks_the_rules_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let node = TestNode::start(&control, folder.path());
+    let url = r#"{"kind":"url","host":"a.org","path":"/v.m3u8"}"#;
+    let typed: &[(&str, &str)] = &[("content-type", "text/plain")];
+
+    let mut lane = control.purge_lane().await;
+    lane.heartbeat(0).await;
+    lane.acknowledged(0).await;
+    let seq = node.purges.seq();
+    lane.purge_with(1, url, Some((typed, b"new"))).await;
+    lane.purge_with(2, url, Some((&[], b"without a type"))).await;
+    lane.purge_with(3, url, Some((&[typed[0], ("set-cookie", "a=1")], b"for one client"))).await;
+    lane.acknowledged(3).await;
+    assert_eq!(node.purges.seq(), seq + 3, "each of them is a purge");
+    drop(lane);
+
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 3)]));
+    lane.purge_with(1, url, Some((typed, b"new"))).await;
+    lane.purge_with(4, url, Some((typed, b"newer"))).await;
+    lane.acknowledged(4).await;
+    let replaced = node.replaced.lock().unwrap().clone();
+    let bodies: Vec<_> = replaced.iter().map(|(_, new, _)| new.body.as_slice()).collect();
+    assert_eq!(bodies, [b"new".as_slice(), b"newer"]);
+    let (order, new, made_at) = &replaced[0];
+    assert_eq!(order.target.kind(), "url");
+    assert_eq!(new.headers["content-type"], "text/plain");
+    assert_eq!(*made_at, SystemTime::UNIX_EPOCH + Duration::from_millis(1));
+}

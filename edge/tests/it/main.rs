@@ -8,6 +8,7 @@ mod harness;
 
 mod collapse; // many clients, one fetch
 mod collapse_failure; // a fetch that breaks off
+mod explain; // what operators are told of a resource
 mod fair_fill; // a slow client and a fast one
 mod fresh; // stored, fresh, ranges, variants
 mod interim; // 103 and trailers
@@ -19,6 +20,7 @@ mod prefetch; // before a viewer asks
 mod purge; // by URL, key, everything; hard and soft
 mod reference; // the shipped configurations
 mod refusal; // what is answered with a problem
+mod replace; // a body that arrives with a purge
 mod slices; // large objects in aligned slices
 mod stale; // revalidation, stale while it runs, stale on error
 mod tiers; // edge, shield, origins; failover

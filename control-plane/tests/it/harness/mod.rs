@@ -8,7 +8,7 @@ mod program;
 
 use std::time::Duration;
 
-pub(crate) use control::{Answer, TestControl};
+pub(crate) use control::{Answer, TestControl, property};
 pub(crate) use node::TestNode;
 pub(crate) use program::{Program, Ran, tidegate};
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr};
 use rcgen::{CertificateParams, KeyPair};
 use tidegate_contract::{purge::PurgeOrder, snapshot::Snapshot as Config};
 use tidegate_control::wire::{
-    ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued,
+    ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued, Purge,
     PurgeApplied, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Snapshot, config_down, config_up,
     enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
 };
@@ -141,6 +141,15 @@ impl TestNode {
 impl PurgeLane {
     /// The next purges, heartbeats left out.
     pub(crate) async fn batch(&mut self) -> Vec<(u64, PurgeOrder)> {
+        let read = |purge: Purge| {
+            let order = serde_json::from_slice(&purge.order).expect("an order");
+            (purge.offset, order)
+        };
+        self.purges().await.into_iter().map(read).collect()
+    }
+
+    /// The same as they travel.
+    pub(crate) async fn purges(&mut self) -> Vec<Purge> {
         let batch = async {
             loop {
                 match self.next().await.expect("an open lane") {
@@ -151,11 +160,7 @@ impl PurgeLane {
             }
         };
         // Heartbeats come for ever: the limit is on the whole wait.
-        let read = |purge: tidegate_control::wire::Purge| {
-            let order = serde_json::from_slice(&purge.order).expect("an order");
-            (purge.offset, order)
-        };
-        within(batch).await.into_iter().map(read).collect()
+        within(batch).await
     }
 
     /// Purges until one has this offset; checks that none is missing, doubled or out of order.

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
+use serde_json::Value;
 use tidegate_system_test::{
     fake_origin::Resource,
     viewer::Protocol,
@@ -99,6 +100,64 @@ pub(crate) async fn a_pop_that_was_cut_off_during_a_purge_serves_the_new(stage: 
     stage.expect_everywhere("/cut", "two").await;
     expect_state(stage, &id, "applied").await;
     stage.expect_everywhere("/cut", "two").await;
+}
+
+pub(crate) async fn a_body_that_comes_with_the_purge_is_served_everywhere_without_a_fetch(
+    stage: &mut Stage,
+) {
+    let path = "/replaced/main.m3u8";
+    stage.origin.put(path, Resource::new("one"));
+    stage.expect_everywhere(path, "one").await;
+    assert_eq!(stage.origin.fetches(path), 1);
+
+    let purge = replace(stage, path, "two", &["--wait", "--deadline", "20s"]).await;
+    assert_eq!(purge["complete"], true, "{purge}");
+    expect_hits(stage, path, "two").await;
+
+    // A PoP that was cut off gets the body by replay.
+    stage.system.freeze("pop-b");
+    let purge = replace(stage, path, "three", &[]).await;
+    let id = purge["id"].as_str().unwrap().to_owned();
+    stage.system.thaw("pop-b");
+    expect_state(stage, &id, "applied").await;
+    expect_hits(stage, path, "three").await;
+    assert_eq!(stage.origin.fetches(path), 1, "nobody asked the origin for what was brought");
+
+    for pop in ["pop-a", "pop-b", "shield-1"] {
+        let admin = &stage.system.pop(pop).admin;
+        let url = format!("https://127.0.0.1{path}");
+        let told = stage.system.tidegate_json(&["edge", "explain", &url, "--admin", admin]).await;
+        assert_eq!(told["decision"], "serve", "{pop}: {told}");
+        assert_eq!(told["stored"]["came_with_purge"], true, "{pop}: {told}");
+    }
+
+    // It ends like anything stored.
+    stage.origin.put(path, Resource::new("four"));
+    let url = format!("https://127.0.0.1{path}");
+    let wait = ["purge", "url", &url, "--wait", "--deadline", "20s"];
+    stage.system.tidegate_json(&wait).await;
+    stage.expect_everywhere(path, "four").await;
+}
+
+/// Purges a URL of the obedient origin's host as an operator does, with a body that replaces.
+async fn replace(stage: &Stage, path: &str, body: &str, more: &[&str]) -> Value {
+    let file = stage.system.data().join("replacement");
+    fs::write(&file, body).unwrap();
+    let (url, file) = (format!("https://127.0.0.1{path}"), file.to_str().unwrap());
+    let header = "Cache-Control: max-age=3600";
+    let words = ["purge", "url", &url, "--replace", file, "--header", header];
+    let mut ordered = stage.system.tidegate_json(&[&words, more].concat()).await;
+    ordered["purges"][0].take()
+}
+
+/// Everybody everywhere gets this body as a hit.
+async fn expect_hits(stage: &Stage, path: &str, body: &str) {
+    for (authority, viewer) in stage.story_viewers() {
+        let answer = viewer.get(&authority, path).await;
+        assert_eq!(answer.text(), body, "{viewer:?} at {authority}{path}");
+        let status = answer.header("cache-status");
+        assert!(status.contains("; hit"), "{viewer:?} at {authority}{path}: {status:?}");
+    }
 }
 
 /// Waits until the control plane says this of PoP `pop-b` and a purge.

@@ -214,6 +214,31 @@ impl Store {
         }
     }
 
+    /// As [`Store::lookup`], for whoever only wants to know what is there: it counts as no hit and makes nothing hotter
+    /// in memory.
+    #[must_use]
+    pub fn inspect(&self, key: &Key, request: &HeaderMap, vary: &VaryPolicy) -> Lookup {
+        if let Some(fill) = self.newest_fill(key, request, vary) {
+            return Lookup::Found(Found::in_flight(*key, fill));
+        }
+        let own = match self.shared.memory.peek(key) {
+            None => return self.lookup_on_disk(*key, *key, Some((request, vary))),
+            Some(Slot::Object(object)) => return Lookup::Found(Found::in_memory(*key, object)),
+            Some(Slot::Variants(variants)) => {
+                let variant = variants.vary.select(request, vary);
+                if !variants.has(&variant) {
+                    return Lookup::Nothing;
+                }
+                key.variant(&variant)
+            }
+        };
+        match self.shared.memory.peek(&own) {
+            None => self.lookup_on_disk(own, *key, None),
+            Some(Slot::Object(object)) => Lookup::Found(Found::in_memory(own, object)),
+            Some(Slot::Variants(_)) => Lookup::Nothing,
+        }
+    }
+
     /// Looks one fill up that is still in flight.
     #[must_use]
     pub fn lookup_fill(&self, key: &Key, id: u64) -> Option<Found> {
@@ -244,15 +269,38 @@ impl Store {
         Fill { store: self.clone(), primary: key, writer: Some(writer), shared }
     }
 
-    /// Stores a response whose body is there already, as when it arrives with a purge.
+    /// Stores a response whose body is there already; gives back its length.
     ///
     /// # Errors
     /// [`FillError`] when it does not fit.
     pub fn replace(&self, key: Key, head: Head, body: &[u8]) -> Result<u64, FillError> {
-        let room = self.reserve(Some(body.len() as u64)).ok_or(FillError::NoRoom)?;
-        let mut fill = self.begin(key, None, head, room);
-        fill.write(body)?;
-        fill.finish()
+        self.replace_with(key, head, body, || {}).map(|_| body.len() as u64)
+    }
+
+    /// Purges, and stores in the same step what arrived with the purge; gives back the number of the fill. `purge` is
+    /// called in any case, when the whole response can be found already: at no moment there is neither the old one nor
+    /// the new one. The head's `born` is the number that the purge gets.
+    ///
+    /// # Errors
+    /// [`FillError`] when it does not fit.
+    pub fn replace_with(
+        &self,
+        key: Key,
+        head: Head,
+        body: &[u8],
+        purge: impl FnOnce(),
+    ) -> Result<u64, FillError> {
+        let begun = match self.reserve(Some(body.len() as u64)) {
+            None => Err(FillError::NoRoom),
+            Some(room) => {
+                let mut fill = self.begin(key, None, head, room);
+                fill.write(body).map(|()| fill)
+            }
+        };
+        purge();
+        let fill = begun?;
+        let id = fill.id();
+        fill.finish().map(|_| id)
     }
 
     /// Gives the object that a fill made a new head, after upstream confirmed it; false when it is gone.
@@ -345,10 +393,11 @@ impl Store {
     ) -> Option<Arc<InFlight>> {
         let fits = |fill: &InFlight| {
             let variance = fill.variance.as_ref();
-            variance.is_none_or(|(by, variant)| by.select(request, vary) == *variant)
+            let is_variant =
+                variance.is_none_or(|(by, variant)| by.select(request, vary) == *variant);
+            is_variant && self.verdict(&fill.head) != Verdict::Hard
         };
-        let newest = self.shared.filling.newest(key, fits)?;
-        (self.verdict(&newest.head) != Verdict::Hard).then_some(newest)
+        self.shared.filling.newest(key, fits)
     }
 
     fn in_memory(&self, key: Key, object: Arc<Object>, is_first: bool) -> Lookup {

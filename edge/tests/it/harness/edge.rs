@@ -1,19 +1,26 @@
 //! An edge in this process, on free ports, with a clock that the story moves.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
 
 use http::Method;
 use tempfile::TempDir;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{
+    explanation::Explanation,
     id::{Generation, PopId, PropertyId},
     property::{CachePolicy, Property, Upstream},
     purge::{PurgeOrder, PurgeTarget},
+    replacement::Replacement,
     snapshot::{PopRole, Shield, Snapshot},
     surrogate_key::SurrogateKey,
     tier::TierKey,
 };
-use tidegate_edge::{config::Config, control, engine::Handles, listener::Protocol, node::Node};
+use tidegate_edge::{
+    config::Config, control, engine::Handles, exchange::Edge, listener::Protocol, node::Node,
+};
 
 use super::{
     client::{Answer, Ask, Client, Open},
@@ -25,6 +32,7 @@ pub(crate) struct TestEdge {
     pub client: Client,
     pub clock: Clock,
     pub handles: Handles,
+    pub edge: Arc<Edge>,
     pub registry: prometheus::Registry,
     pub ca_pem: String,
     drain: Drain,
@@ -99,6 +107,40 @@ impl TestEdge {
         self.purge(PurgeTarget::Key { key: SurrogateKey::parse(key).unwrap() }, soft);
     }
 
+    /// Purges a path and brings its new body, made just now.
+    pub(crate) fn replace(&self, path: &str, headers: &[(&str, &str)], body: &str) {
+        self.replace_late(path, headers, body, Duration::ZERO);
+    }
+
+    /// The same, made so long ago.
+    pub(crate) fn replace_late(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        late: Duration,
+    ) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let typed = [("content-type", "application/vnd.apple.mpegurl")];
+        let headers = typed.iter().chain(headers).map(own).collect();
+        let new = Replacement { headers, body: body.as_bytes().to_owned() }.checked().unwrap();
+        let target = PurgeTarget::from_url(&format!("https://localhost{path}")).unwrap();
+        let order = PurgeOrder { target, soft: false };
+        let policy = self.handles.policy.current();
+        let made_at = self.clock.now() - late;
+        self.handles.fetcher.replace(policy.as_ref(), &order, &new, made_at);
+    }
+
+    /// What an operator is told of a path.
+    pub(crate) async fn explain(&self, path: &str) -> Explanation {
+        self.explain_for(path, &http::HeaderMap::new()).await
+    }
+
+    /// What an operator is told of a path for a request with some headers.
+    pub(crate) async fn explain_for(&self, path: &str, headers: &http::HeaderMap) -> Explanation {
+        self.edge.explain("localhost", &path.parse().unwrap(), headers).await.unwrap()
+    }
+
     /// The value of a counter or gauge with these label values, 0 when it was never touched.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let families = self.registry.gather();
@@ -165,7 +207,7 @@ impl Builder {
             config.property = snapshot.properties.clone();
         }
         let process = Process::for_test();
-        let clock = Clock::manual(SystemTime::now());
+        let clock = Clock::manual(began());
         let node = Node::start(&config, &process, clock.clone()).await.unwrap();
         node.handles().policy.install(snapshot).unwrap();
         let address =
@@ -173,9 +215,10 @@ impl Builder {
         let ca_pem = node.self_signed_pem().unwrap();
         let client = Client::new(address("http"), address("https"), &ca_pem);
         let handles = node.handles().clone();
+        let edge = node.edge();
         let (drain, registry) = (process.drain(), process.registry().clone());
         tokio::spawn(async move { node.serve().await.unwrap() });
-        TestEdge { client, clock, handles, registry, ca_pem, drain, _state: state }
+        TestEdge { client, clock, handles, edge, registry, ca_pem, drain, _state: state }
     }
 }
 
@@ -183,6 +226,12 @@ impl Drop for TestEdge {
     fn drop(&mut self) {
         self.drain.begin();
     }
+}
+
+/// When all edges of this process begin, so that two of one story agree about the time however slowly they start.
+fn began() -> SystemTime {
+    static BEGAN: OnceLock<SystemTime> = OnceLock::new();
+    *BEGAN.get_or_init(SystemTime::now)
 }
 
 /// A control plane that is not there.
