@@ -11,16 +11,19 @@ PART ?=
 TARGET ?=
 TIME ?= 24h
 ARGS ?=
+NGINX ?= nginx
 
-.PHONY: help demo build test check fix bench bench-edge soak fuzz web needs needs-test
+.PHONY: help demo load build test check fix bench bench-edge load-report soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
+	@echo "make load          viewers on the running demo, and a page that tells how it was for them"
 	@echo "make test          build everything and prove it, browser and whole-system tests included"
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
+	@echo "make load-report   the load rig beside wrk and h2load; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
 	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
 
@@ -29,6 +32,9 @@ help:
 demo: needs web
 	cargo build --release --locked --workspace --bins
 	exec target/release/tidegate dev up --data $(DATA) --web-root origin/web/dist $(if $(VIDEO),--video "$(VIDEO)")
+
+load:
+	deploy/build/load.sh $(DATA)
 
 build: needs web
 	cargo build --release --locked --workspace --bins
@@ -56,6 +62,11 @@ bench-edge:
 	deploy/build/needs.sh bench
 	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
 	target/release/tidegate-bench $(ARGS)
+
+load-report:
+	deploy/build/needs.sh bench
+	cargo build --release --locked -p tidegate-load
+	node deploy/bench/load/figures.mjs target/release $(NGINX)
 
 soak:
 	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins

@@ -12,10 +12,11 @@ packages=(
   libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
 )
 if [ "$purpose" != build ]; then
-  # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD
-  packages+=(chromium ffmpeg libxml2-utils)
+  # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD; the load rig is
+  # tried on a server that is not ours
+  packages+=(chromium ffmpeg libxml2-utils nginx-light)
 fi
-[ "$purpose" != bench ] || packages+=(nginx-light haproxy h2o nghttp2-client)
+[ "$purpose" != bench ] || packages+=(haproxy h2o nghttp2-client wrk openssl)
 # Whoever has a node of their own keeps it: Debian's npm would replace it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 

@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use tidegate_chassis::{ConfigArgs, Program, run};
 use tidegate_edge::{node, one_line::OneLine};
 
+/// Bodies of all sizes come and go on several threads for weeks; the system's allocator keeps what it once had.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Serves clients over HTTP/1.1, HTTP/2 and HTTP/3 from a cache in front of any origin.
 #[derive(Parser)]
 #[command(name = "tidegate-edge", version)]

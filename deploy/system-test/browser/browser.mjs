@@ -1,25 +1,13 @@
-// Debian's chromium, without a window, that accepts this system's own certificate and nothing else.
+// A browser that accepts this system's own certificate and nothing else.
 import { createHash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { chromium } from "playwright-core";
 
+import { launch } from "./chromium.mjs";
 import { edges, ready, resolve } from "./system.mjs";
 import tls from "node:tls";
 
 export async function withPage(work) {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-      "--autoplay-policy=no-user-gesture-required",
-      `--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`,
-    ],
-  });
+  const browser = await launch([`--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`]);
   const complaints = [];
   try {
     const page = await browser.newPage();

@@ -1,0 +1,230 @@
+// Measures the load rig on this machine and writes docs/load-figures.md: bytes per client CPU second beside wrk, h2load
+// and oha on the same server, players per core, memory per player. Server on the first core, client on the second.
+//
+// node figures.mjs RELEASE-FOLDER NGINX [SECONDS]
+import { execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+
+const [, , release = "target/release", nginx = "nginx", seconds = "20"] = process.argv;
+const root = path.resolve(import.meta.dirname, "../../..");
+const folder = mkdtempSync(path.join(os.tmpdir(), "load-figures-"));
+const media = path.join(folder, "media");
+const rig = path.resolve(release, "tidegate-load");
+const time = Number(seconds);
+
+// 5 Mbit/s in segments of 4 s, for ten minutes.
+const BITRATE = 5_000_000;
+const SEGMENT_SECONDS = 4;
+const SEGMENTS = 150;
+// Sessions that play at once: enough to keep the client's core busy for the most part, not all of the time.
+const PLAYERS = { h1: 500, h2: 500, h3: 200 };
+const MANIFEST_PLAYERS = 4000;
+
+let server;
+try {
+  makeMedia();
+  const port = await freePort();
+  const speaksH3 = text(nginx, ["-V"], 2).includes("http_v3_module");
+  server = await startNginx(port, speaksH3);
+  const url = `https://127.0.0.1:${port}/`;
+  const protocols = speaksH3 ? ["h1", "h2", "h3"] : ["h1", "h2"];
+  const bytes = protocols.flatMap((protocol) => compare(protocol, url));
+  const players = protocols.map((protocol) => play(protocol, url, PLAYERS[protocol], false));
+  players.push(play("h2", url, MANIFEST_PLAYERS, true));
+  writeFileSync(path.join(root, "docs/load-figures.md"), page(bytes, players, speaksH3));
+} finally {
+  server?.kill();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function makeMedia() {
+  mkdirSync(media);
+  const length = (BITRATE / 8) * SEGMENT_SECONDS;
+  writeFileSync(path.join(media, "segment"), randomBytes(length));
+  writeFileSync(path.join(media, "init.mp4"), randomBytes(1000));
+  const lines = ["#EXTM3U", "#EXT-X-VERSION:7", `#EXT-X-TARGETDURATION:${SEGMENT_SECONDS}`, '#EXT-X-MAP:URI="init.mp4"'];
+  for (let n = 0; n < SEGMENTS; n++) {
+    symlinkSync("segment", path.join(media, `${n}.m4s`));
+    lines.push(`#EXTINF:${SEGMENT_SECONDS},`, `${n}.m4s`);
+  }
+  writeFileSync(path.join(media, "vod.m3u8"), [...lines, "#EXT-X-ENDLIST", ""].join("\n"));
+  // Live as far as players can tell: it never ends, so that it is asked for again and again.
+  writeFileSync(path.join(media, "live.m3u8"), [...lines.slice(0, 24), ""].join("\n"));
+}
+
+async function startNginx(port, speaksH3) {
+  execFileSync("openssl", [
+    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    "-keyout", path.join(folder, "key.pem"), "-out", path.join(folder, "cert.pem"),
+  ], { stdio: "ignore" });
+  const listen = speaksH3
+    ? `listen 127.0.0.1:${port} ssl; http2 on; listen 127.0.0.1:${port} quic reuseport; http3 on; quic_gso on;`
+    : `listen 127.0.0.1:${port} ssl http2;`;
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder};`).join(" ");
+  writeFileSync(path.join(folder, "nginx.conf"), `
+    daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 65536; pid ${folder}/pid; error_log ${folder}/error.log;
+    events { worker_connections 30000; }
+    http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=1000; ${temporary}
+      types { application/vnd.apple.mpegurl m3u8; video/mp4 mp4 m4s; }
+      server { ${listen} ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3; root ${media}; } }`);
+  const running = spawn("taskset", ["-c", "0", nginx, "-c", path.join(folder, "nginx.conf"), "-e", "stderr"], { stdio: "inherit" });
+  await connected(port);
+  return running;
+}
+
+// Every client fetches the same segment over 16 connections, one request at a time on each.
+function compare(protocol, url) {
+  const target = `${url}segment`;
+  const runs = [["tidegate-load", netBench(), [target, protocol, "16", String(time / 2)]]];
+  if (protocol === "h1") runs.push(["wrk", "wrk", ["-t1", "-c16", `-d${time / 2}s`, target]]);
+  if (protocol === "h1") runs.push(["h2load", "h2load", ["--h1", "-t1", "-c16", "-m1", `-D${time / 2}`, target]]);
+  if (protocol === "h2") runs.push(["h2load", "h2load", ["-t1", "-c16", "-m1", "-w26", "-W26", `-D${time / 2}`, target]]);
+  if (has("oha")) runs.push(["oha", "oha", ["--no-tui", "--insecure", "-c16", `-z${time / 2}s`, ...ohaFlag(protocol), target]]);
+  return runs.map(([name, program, flags]) => {
+    const before = served();
+    const cpu = cpuOf(program, flags);
+    return { protocol, name, perCpu: (served() - before) / cpu, command: [name === "tidegate-load" ? "cargo bench -p tidegate-load --bench net --" : name, ...flags].join(" ").replaceAll(url, "https://SERVER/") };
+  });
+}
+
+// What nginx has sent is read from the system's counters of its loopback: whatever the client says of itself.
+function served() {
+  const line = readFileSync("/proc/net/dev", "utf8").split("\n").find((one) => one.trim().startsWith("lo:"));
+  return Number(line.trim().split(/\s+/)[1]);
+}
+
+function play(protocol, url, count, manifestOnly) {
+  const results = path.join(folder, "results.json");
+  const scenario = path.join(folder, "players.toml");
+  const arrive = 5;
+  writeFileSync(scenario, `name = "players"
+gates = ["stalls<1000000", "schedule_error_p99<1000s"]
+[target]
+urls = ["${url}${manifestOnly ? "live" : "vod"}.m3u8"]
+[arrivals]
+profile = { kind = "constant", rate = ${count / arrive} }
+spacing = "even"
+duration = "${arrive}s"
+drain = "${time}s"
+sessions_max = ${2 * count}
+[sessions]
+protocols = { ${protocol} = 1 }
+[player]
+buffer_max = "8s"
+buffer_bytes = 0
+manifest_only = ${manifestOnly}
+[net]
+ca = ["${folder}/cert.pem"]
+system_roots = false
+[rig]
+workers = 1
+`);
+  const run = (times) => execFileSync("taskset", ["-c", "1", rig, "run", scenario, "--quiet", "--json", results, ...times], { stdio: ["ignore", "ignore", "inherit"] });
+  // One session alone shows what the program itself takes.
+  attempt(() => run(["--rate=1", "--duration=1s", "--set=arrivals.drain=1s"]));
+  const alone = JSON.parse(readFileSync(results, "utf8")).rig.memory_peak_bytes;
+  attempt(() => run([]));
+  const { rig: own, quality, gates, fetches } = JSON.parse(readFileSync(results, "utf8"));
+  const bytes = fetches.reduce((sum, one) => sum + one.bytes, 0);
+  const perCore = manifestOnly
+    ? count / (own.cpu_s / (time + arrive / 2))
+    : bytes / own.cpu_s / (BITRATE / 8);
+  return {
+    protocol, count, manifestOnly, perCore,
+    cpu: own.cpu_max, memory: (own.memory_peak_bytes - alone) / count, stalls: quality.stalls, views: quality.views,
+    scheduleError: gates[1].measured, saturated: own.saturated,
+  };
+}
+
+// A breached gate or a saturated rig is a figure too.
+function attempt(work) {
+  try {
+    work();
+  } catch (error) {
+    if (![3, 4].includes(error.status)) throw error;
+  }
+}
+
+function page(bytes, players, speaksH3) {
+  const best = (protocol) => Math.max(...bytes.filter((one) => one.protocol === protocol && one.name !== "tidegate-load").map((one) => one.perCpu), 0);
+  const cpu = readFileSync("/proc/cpuinfo", "utf8").match(/model name\s*: (.*)/)?.[1] ?? "unknown";
+  const load = os.loadavg()[0].toFixed(1);
+  return `# Figures of the load rig
+
+Written by \`make load-report\` on ${new Date().toISOString().slice(0, 10)}: ${cpu}, server (${text(nginx, ["-v"], 2).trim().replace("nginx version: ", "")}) on one core,
+client on another, loopback, TLS 1.3 with P-256${speaksH3 ? "" : "; this nginx has no HTTP/3"}. The machine's load at the end was ${load}.
+
+## Bytes per client CPU second
+
+The same segment of ${(BITRATE / 8) * SEGMENT_SECONDS / 1e6} MB over 16 connections; bytes as the loopback counted them, CPU of the whole client process.
+
+| protocol | client | GB per CPU second | to the best other | command |
+|---|---|---|---|---|
+${bytes.map((one) => `| ${one.protocol} | ${one.name} | ${(one.perCpu / 1e9).toFixed(2)} | ${one.name === "tidegate-load" && best(one.protocol) > 0 ? (one.perCpu / best(one.protocol)).toFixed(2) : "–"} | \`${one.command}\` |`).join("\n")}
+
+## Players on one core
+
+Players of one ${BITRATE / 1e6} Mbit/s rendition in segments of ${SEGMENT_SECONDS} s, all at once; "per core" is their media bytes per CPU second over what one
+player takes. Manifest-only players ask for a live playlist of ${SEGMENT_SECONDS} s target duration again and again.
+
+| protocol | players at once | per core | busiest core | memory per player, TLS or QUIC included | stalls in views | schedule error p99 | rig says |
+|---|---|---|---|---|---|---|---|
+${players.map((one) => `| ${one.protocol}${one.manifestOnly ? ", manifests only" : ""} | ${one.count} | ${Math.round(one.perCore)} | ${Math.round(one.cpu * 100)} % | ${(one.memory / 1000).toFixed(0)} kB | ${one.stalls} in ${one.views} | ${one.scheduleError?.toFixed(2)} ms | ${one.saturated.join("; ") || "fine"} |`).join("\n")}
+`;
+}
+
+function netBench() {
+  const listed = text("cargo", ["bench", "--locked", "-p", "tidegate-load", "--bench", "net", "--no-run", "--message-format=json"], 1);
+  const made = listed.split("\n").filter((line) => line.includes('"name":"net"')).map((line) => JSON.parse(line));
+  return made.at(-1).executable;
+}
+
+// CPU seconds of a command and its children, pinned to the client's core.
+function cpuOf(program, flags) {
+  const timed = spawnText("bash", ["-c", 'TIMEFORMAT="cpu %U %S"; time taskset -c 1 "$@"', "timed", program, ...flags]);
+  const [, user, system] = timed.match(/cpu ([\d.]+) ([\d.]+)/);
+  return Number(user) + Number(system);
+}
+
+function spawnText(program, flags) {
+  const out = path.join(folder, "said");
+  execFileSync("bash", ["-c", 'exec "$@" >"$0" 2>&1', out, program, ...flags], { cwd: root });
+  return readFileSync(out, "utf8");
+}
+
+function text(program, flags, stream) {
+  return execFileSync("bash", ["-c", stream === 2 ? '"$@" 2>&1' : '"$@" 2>/dev/null', "text", program, ...flags], { cwd: root, maxBuffer: 1 << 26 }).toString();
+}
+
+function ohaFlag(protocol) {
+  return { h1: [], h2: ["--http2"], h3: ["--http-version", "3"] }[protocol];
+}
+
+function has(program) {
+  return (process.env.PATH ?? "").split(":").some((where) => existsSync(path.join(where, program)));
+}
+
+function freePort() {
+  return new Promise((done) => {
+    const socket = net.createServer().listen(0, "127.0.0.1", () => {
+      const { port } = socket.address();
+      socket.close(() => done(port));
+    });
+  });
+}
+
+async function connected(port) {
+  for (let left = 100; ; left--) {
+    const is = await new Promise((done) => {
+      const socket = net.connect(port, "127.0.0.1", () => done(socket.end() && true)).on("error", () => done(false));
+    });
+    if (is) return;
+    if (left === 0) throw new Error("nginx does not listen");
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}
