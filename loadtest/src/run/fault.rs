@@ -303,7 +303,7 @@ pub(super) mod tests {
         };
         inject(fault, stage.clone()).await;
         let names = names(&stage);
-        assert!(names.len() >= 2 && names.len() % 2 == 0, "{names:?}");
+        assert!(names.len() >= 2 && names.len().is_multiple_of(2), "{names:?}");
         assert!(names.chunks(2).all(|pair| pair == ["kill", "kill: undo"]), "{names:?}");
         assert!(stage.told.borrow().failed.is_empty());
     }
