@@ -122,7 +122,7 @@ impl Ranks {
             counts
                 .map(|(value, count)| {
                     (value, {
-                        below += count;
+                        below = u64::saturating_add(below, count);
                         below
                     })
                 })
