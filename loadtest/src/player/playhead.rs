@@ -256,10 +256,9 @@ impl Playhead {
         matches!(self.state, State::Stalled { .. })
     }
 
-    /// Milliseconds behind the wall clock.
+    /// How far it is behind the wall clock.
     pub(super) fn latency(&self, live_shift_us: i64) -> Duration {
-        let us = self.at.as_micros() as i64 + live_shift_us - self.position.as_micros() as i64;
-        Duration::from_micros(us.max(0) as u64)
+        Duration::from_micros(self.latency_us(live_shift_us).max(0) as u64)
     }
 
     /// What is to be decided right here. Gaps are passed; a run-out begins a stall.
@@ -318,7 +317,7 @@ impl Playhead {
             self.bits_time += step.as_secs_f64();
         }
         if let Some(shift) = limits.live_shift_us {
-            let before = self.at.as_micros() as i64 + shift - self.position.as_micros() as i64;
+            let before = self.latency_us(shift);
             // The latency changes evenly while the speed is not 1.
             let change = took.as_micros() as i64 - step.as_micros() as i64;
             let middle = before as f64 + change as f64 / 2.0;
@@ -330,6 +329,11 @@ impl Playhead {
         if let Some(audio) = &mut media.audio {
             audio.play(self.position, to);
         }
+    }
+
+    fn latency_us(&self, live_shift_us: i64) -> i64 {
+        let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        us(self.at).saturating_add(live_shift_us).saturating_sub(us(self.position))
     }
 
     /// The chunk under the play head decides which rendition is seen.

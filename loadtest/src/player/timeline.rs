@@ -106,7 +106,7 @@ impl Timeline {
         let mut at = Duration::ZERO;
         for segment in &list.segments {
             if let Some(date) = segment.program_date_time {
-                timeline.clock = Some(date - at.as_millis() as i64);
+                timeline.clock = Some(date.saturating_sub(at.as_millis() as i64));
             }
             timeline.add(segment, at);
             at += length(segment);
@@ -142,8 +142,8 @@ impl Timeline {
 
     /// The numbers of the first segment and of the one after the last.
     pub(super) fn numbers(&self) -> (u64, u64) {
-        let last = self.cells.last().map_or(self.first_number, |cell| self.number(cell) + 1);
-        (self.first_number, last)
+        let last = self.cells.last().map(|cell| self.number(cell).saturating_add(1));
+        (self.first_number, last.unwrap_or(self.first_number))
     }
 
     /// What is to be fetched to play from this time on: a whole segment at its beginning, parts in the middle of one
@@ -219,8 +219,8 @@ impl Timeline {
         let number = self.number(last);
         let (from, to) = self.parts_of(self.cells.len() - 1);
         match (self.part_target, last.has_object) {
-            (None, _) => (number + 1, None),
-            (Some(_), true) => (number + 1, Some(0)),
+            (None, _) => (number.saturating_add(1), None),
+            (Some(_), true) => (number.saturating_add(1), Some(0)),
             (Some(_), false) => (number, Some((to - from) as u32)),
         }
     }
@@ -291,7 +291,7 @@ impl Timeline {
     }
 
     fn number(&self, cell: &Cell) -> u64 {
-        self.first_number + u64::from(cell.number)
+        self.first_number.saturating_add(u64::from(cell.number))
     }
 
     fn cell_end_us(&self, index: usize) -> u64 {

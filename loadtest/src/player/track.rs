@@ -234,17 +234,20 @@ impl List {
         } else {
             by_date().or_else(by_number)
         };
-        placed.unwrap_or_else(|| {
+        let placed = placed.unwrap_or_else(|| {
             if is_same_rendition {
                 // All of it is new: it goes on where the one before ended.
                 self.end()
             } else {
                 self.end().saturating_sub(timeline.duration())
             }
-        })
+        });
+        placed.min(AXIS_MAX)
     }
 }
 
+/// Where the media's axis ends: after the year 30,000. Dates that jump about lead nowhere beyond.
+const AXIS_MAX: Duration = Duration::from_secs(1_000_000_000_000);
 /// Init segments that a player keeps; it has one for each rendition, and after discontinuities.
 const INITS_MAX: usize = 64;
 

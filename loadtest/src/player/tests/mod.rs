@@ -7,3 +7,4 @@ mod failing;
 mod live;
 mod session;
 mod properties;
+mod hostile;
