@@ -11,7 +11,7 @@ use super::{
 use crate::kind::ObjectKind;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn playlists_that_make_no_sense_break_a_view_and_not_the_player(

@@ -102,7 +102,7 @@ impl Video {
             _ => true,
         };
         // What failed is left out first, then what the device does not play; never everything.
-        let filters: [&dyn Fn(usize, &Variant) -> bool; 4] = [
+        let filters: [&Filter<'_>; 4] = [
             &|index, variant| {
                 on_pathway(variant) && is_playable(variant) && !self.refused.contains(&index)
             },
@@ -263,6 +263,9 @@ impl Video {
         self.presentation = Some(show);
     }
 }
+
+/// Which variants stay.
+type Filter<'a> = dyn Fn(usize, &Variant) -> bool + 'a;
 
 fn renumber_track(track: &mut Track, place: &dyn Fn(usize) -> Option<usize>) {
     track.source = place(track.source).unwrap_or(track.source);
