@@ -3,6 +3,7 @@
 mod simulation;
 mod content;
 mod viewing;
+mod documents;
 mod failing;
 mod live;
 mod session;

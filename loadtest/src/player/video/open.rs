@@ -50,6 +50,8 @@ impl Video {
         self.pathway = first_pathway(&show);
         if let Some(steering) = show.steering.as_ref().filter(|_| world.behaviour.steering) {
             self.steering = Some(Steering::new(steering, world.now));
+        } else if pathways(&show).len() > 1 {
+            self.steering = Some(Steering::unsteered(&self.address));
         }
         self.presentation = Some(show);
         self.mpd = opened.mpd;
