@@ -133,6 +133,15 @@ impl Track {
         list.timeline.item(list.timeline.find(at, takes_parts)?)
     }
 
+    /// Whether there is something to be fetched next.
+    pub(super) fn has_next(&self, takes_parts: bool) -> bool {
+        let found = self
+            .list
+            .as_ref()
+            .and_then(|list| list.timeline.find(self.next.checked_sub(list.origin)?, takes_parts));
+        found.is_some()
+    }
+
     /// Media came, or is known not to come.
     pub(super) fn push(&mut self, start: Duration, duration: Duration, bytes: u64, bitrate: u64) {
         let (start, end) = (start.max(self.next_start()), start + duration);

@@ -82,6 +82,9 @@ impl Video {
     /// Plays, if it waits and enough is there; a live player too far behind jumps first.
     pub(super) fn start_playing(&mut self, world: &mut World<'_>) {
         self.keep_up(world);
+        if self.head.as_ref().is_none_or(Playhead::is_playing) {
+            return;
+        }
         let is_all_there =
             self.is_all_there(Role::Main, world) && self.is_all_there(Role::Audio, world);
         let behaviour = world.behaviour;
