@@ -22,7 +22,7 @@ help:
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
-	@echo "make fuzz PART=contract|edge|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
+	@echo "make fuzz PART=contract|edge|loadtest|packager TARGET=… fuzzes a parser (needs cargo-fuzz and a nightly toolchain)"
 
 # -- what users run
 
