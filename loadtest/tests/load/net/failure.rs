@@ -61,6 +61,18 @@ fn a_body_that_is_cut_is_a_failure() {
 }
 
 #[test]
+fn a_body_that_ends_early_is_a_failure() {
+    story(async {
+        let server = Server::start(false).await;
+        let session = net(server.address).session(plan(Protocol::H3));
+        let fetched = get(&session, "/short/5000").await;
+        assert_eq!(class(&fetched), Some(FailureClass::Truncated), "{:?}", fetched.outcome);
+        assert_eq!(fetched.bytes, 5000);
+        assert!(get(&session, "/bytes/10").await.outcome.is_ok());
+    });
+}
+
+#[test]
 fn what_takes_too_long_is_a_timeout() {
     story(async {
         let server = Server::start(false).await;
