@@ -3,7 +3,8 @@
 //! ```text
 //! cargo bench -p tidegate-load --bench net -- https://127.0.0.1:8443/1m.bin h1,h2,h3 50 5
 //! ```
-//! The URL, protocols, sessions and seconds; beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
+//! The URL, protocols, sessions, seconds, and perhaps `new`: a connection for each request, resumed and with 0-RTT data
+//! where the server lets it. Beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
 //! is taken. One thread reads, so its CPU time is the client's.
 
 use std::{
@@ -25,12 +26,14 @@ struct Run {
     protocol: Protocol,
     sessions: usize,
     time: Duration,
+    /// A connection for each request.
+    is_new: bool,
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|one| one != "--bench").collect();
-    let [url, protocols, sessions, seconds] = &arguments[..] else {
-        return say("usage: net URL h1,h2,h3 SESSIONS SECONDS");
+    let [url, protocols, sessions, seconds, rest @ ..] = &arguments[..] else {
+        return say("usage: net URL h1,h2,h3 SESSIONS SECONDS [new]");
     };
     let url = Url::parse(url).expect("a URL");
     for protocol in protocols.split(',') {
@@ -45,6 +48,7 @@ fn main() {
             protocol,
             sessions: sessions.parse().expect("a number of sessions"),
             time: Duration::from_secs(seconds.parse().expect("a number of seconds")),
+            is_new: rest.iter().any(|word| word == "new"),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -57,9 +61,14 @@ impl Run {
         let net = Net::new(NetConfig { insecure: true, ..NetConfig::default() });
         let net = net.expect("a network");
         let before = resident();
-        let sessions: Vec<Rc<Session>> = (0..self.sessions)
-            .map(|_| Rc::new(net.session(SessionPlan::new(self.protocol))))
-            .collect();
+        let plan = SessionPlan {
+            resumes: self.is_new,
+            early_data: self.is_new,
+            new_connection_every: self.is_new.then_some(1),
+            ..SessionPlan::new(self.protocol)
+        };
+        let sessions: Vec<Rc<Session>> =
+            (0..self.sessions).map(|_| Rc::new(net.session(plan.clone()))).collect();
         for session in &sessions {
             let fetched = session.fetch(self.ask(), &mut |_| {}).await;
             if let Err(failure) = fetched.outcome {
@@ -97,6 +106,13 @@ impl Run {
             failures.get(),
             fetches.get(),
         ));
+        if self.is_new {
+            let counters = net.counters();
+            say(&format!(
+                "{:.0} connections per CPU-second: {counters:?}",
+                counters.opened as f64 / cpu
+            ));
+        }
     }
 
     fn ask(&self) -> Ask {

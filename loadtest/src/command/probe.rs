@@ -10,7 +10,7 @@ use super::{
     exit::{Exit, Failure},
     run::{in_runtime, stop_by_signal},
     say::print,
-    source::{Changes, read},
+    source::{Changes, Reach, read},
 };
 use crate::{
     kind::Protocol,
@@ -31,14 +31,14 @@ pub(super) struct ProbeArgs {
     #[arg(long = "for", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     lasts: Duration,
     #[command(flatten)]
-    changes: Changes,
+    reach: Reach,
 }
 
 pub(super) fn probe(args: &ProbeArgs) -> Result<Exit, Failure> {
-    let mut changes = args.changes.clone();
-    changes.set.extend(ALONE.iter().map(|setting| (*setting).to_owned()));
+    let mut changes = Changes::from(args.reach.clone());
+    changes.reach.set.extend(ALONE.iter().map(|setting| (*setting).to_owned()));
     let lasts = args.lasts.max(Duration::from_secs(1));
-    changes.set.push(format!("arrivals.duration={}", humantime::format_duration(lasts)));
+    changes.reach.set.push(format!("arrivals.duration={}", humantime::format_duration(lasts)));
     let (scenario, text) = read(&args.url, &changes)?;
     in_runtime(async {
         let inputs = prepare(&scenario).await.map_err(Failure::usage)?;

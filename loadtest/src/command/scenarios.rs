@@ -11,6 +11,7 @@ use super::{
 use crate::{
     gate::units,
     results::figure,
+    run::HOOK_VARIABLES,
     scenario::{Builtin, builtins},
 };
 
@@ -18,13 +19,13 @@ use crate::{
 pub(super) enum ScenariosCommand {
     /// List the scenarios
     List,
-    /// Print a scenario with its comments, or the figures of gates
+    /// Print a scenario with its comments, the figures of gates, or what hooks are told
     Explain(ExplainArgs),
 }
 
 #[derive(Args)]
 pub(super) struct ExplainArgs {
-    /// A scenario's name, or `gates`
+    /// A scenario's name, `gates` or `hooks`
     name: String,
 }
 
@@ -32,6 +33,7 @@ pub(super) fn scenarios(command: &ScenariosCommand) -> Result<Exit, Failure> {
     match command {
         ScenariosCommand::List => print(&list()),
         ScenariosCommand::Explain(args) if args.name == "gates" => print(&gates()),
+        ScenariosCommand::Explain(args) if args.name == "hooks" => print(&hooks()),
         ScenariosCommand::Explain(args) => match Builtin::of(&args.name) {
             Some(builtin) => print(builtin.text),
             None => return Err(Failure::usage(format!("there is no scenario {}", args.name))),
@@ -70,6 +72,16 @@ fn gates() -> String {
     text
 }
 
+fn hooks() -> String {
+    let mut text = "Faults and purges are commands: a program and its arguments, without a shell unless the scenario\n\
+                    says shell = true. They are run on this machine, with these variables in their environment:\n\n"
+        .to_owned();
+    for (name, meaning) in HOOK_VARIABLES {
+        text.push_str(&format!("{name:<24} {meaning}\n"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +90,7 @@ mod tests {
     fn lists_and_explanations_name_what_there_is() {
         assert!(list().contains("needs --var kill, --var revive"));
         assert_eq!(list().lines().filter(|line| !line.starts_with(' ')).count(), builtins().len());
+        assert!(hooks().contains("TIDEGATE_LOAD_PHASE"));
         assert!(gates().contains("startup_pN") && gates().contains("rebuffer_ratio"));
     }
 }

@@ -13,27 +13,34 @@ use crate::{
     scenario::{Builtin, Mix, Overrides, Scenario, Variables, builtins, load},
 };
 
-/// What changes a scenario.
+/// What changes a scenario for a run.
 #[derive(Args, Clone, Default)]
 pub(super) struct Changes {
-    /// A variable of the scenario; TIDEGATE_LOAD_VAR_NAME in the environment does the same
-    #[arg(long = "var", value_name = "NAME=VALUE")]
-    pub(super) variables: Vec<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
     /// Sessions a second: the profile's rate, base, mean or highest
     #[arg(long, value_name = "RATE")]
     rate: Option<f64>,
     /// For how long sessions begin
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// One more threshold, like startup_p95<800ms
+    #[arg(long = "gate", value_name = "GATE")]
+    gates: Vec<Gate>,
+}
+
+/// What changes how the server is reached, and by whom.
+#[derive(Args, Clone, Default)]
+pub(super) struct Reach {
+    /// A variable of the scenario; TIDEGATE_LOAD_VAR_NAME in the environment does the same
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
     /// The same seed gives the same schedule and the same viewers
     #[arg(long)]
     seed: Option<u64>,
     /// Weights of the protocols, like h1=50,h2=30,h3=20
     #[arg(long, value_name = "MIX")]
-    pub(super) protocol: Option<Mix>,
-    /// One more threshold, like startup_p95<800ms
-    #[arg(long = "gate", value_name = "GATE")]
-    gates: Vec<Gate>,
+    protocol: Option<Mix>,
     /// Any key of the scenario, like player.buffer_max=10s
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
@@ -48,18 +55,24 @@ pub(super) struct Changes {
     resolve: Vec<String>,
 }
 
+impl From<Reach> for Changes {
+    fn from(reach: Reach) -> Self {
+        Self { reach, ..Self::default() }
+    }
+}
+
 impl Changes {
     fn overrides(&self) -> Overrides {
         Overrides {
             rate: self.rate,
             duration: self.duration,
-            seed: self.seed,
-            protocols: self.protocol,
             gates: self.gates.clone(),
-            set: self.set.clone(),
-            insecure: self.insecure,
-            ca: self.ca.clone(),
-            resolve: self.resolve.clone(),
+            seed: self.reach.seed,
+            protocols: self.reach.protocol,
+            set: self.reach.set.clone(),
+            insecure: self.reach.insecure,
+            ca: self.reach.ca.clone(),
+            resolve: self.reach.resolve.clone(),
         }
     }
 }
@@ -67,7 +80,7 @@ impl Changes {
 /// A scenario, and its text as it was before anything was put in.
 pub(super) fn read(what: &str, changes: &Changes) -> Result<(Scenario, String), Failure> {
     let mut variables = Variables::default();
-    for text in &changes.variables {
+    for text in &changes.reach.variables {
         variables.add(text).map_err(|error| Failure::usage(format!("--var: {error}")))?;
     }
     let environment = std::env::vars_os()
@@ -109,8 +122,8 @@ mod tests {
         assert_eq!(scenario.target.urls[0].as_str(), "http://a.test/a.m3u8");
         assert!(text.contains("${target}"));
 
-        let with =
-            Changes { variables: vec!["target=http://a.test/a.m3u8".into()], ..changes.clone() };
+        let mut with = changes.clone();
+        with.reach.variables.push("target=http://a.test/a.m3u8".into());
         assert_eq!(read("steady", &with).unwrap().0.name, "steady");
 
         let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ mod reference; // URLs out of references
 mod text; // documents as lines
 mod time; // dates and durations
 mod error;
+mod work; // how much parsing does, for tests
 pub mod limit;
 
 use std::time::Duration;

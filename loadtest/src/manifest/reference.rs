@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Object, error::Fault, limit};
+use super::{Object, error::Fault, limit, work};
 
 /// Resolves the references of one document.
 pub(super) struct References<'a> {
@@ -40,6 +40,7 @@ impl<'a> References<'a> {
     }
 
     fn take(&mut self, url: &Url) -> Result<(), Fault> {
+        work::add(url.as_str().len());
         let left = self.room.checked_sub(url.as_str().len());
         self.room = left.ok_or(Fault::too_many("bytes of URLs", limit::MAX_LIST_URL_BYTES))?;
         Ok(())

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{
     error::{Fault, ManifestError},
-    limit,
+    limit, work,
 };
 
 /// The document as text, without a byte order mark.
@@ -37,6 +37,7 @@ impl<'a> Lines<'a> {
             self.rest =
                 rest.strip_prefix("\r\n").unwrap_or_else(|| rest.get(1..).unwrap_or_default());
             self.line += 1;
+            work::add(line.len() + 1);
             if self.line > limit::MAX_LINES {
                 return Err(Fault::too_many("lines", limit::MAX_LINES as usize).at(self.line));
             }
@@ -52,6 +53,7 @@ impl<'a> Lines<'a> {
 /// The line of a position in a text.
 pub(super) fn line_of(text: &str, position: usize) -> u32 {
     let before = &text.as_bytes()[..position.min(text.len())];
+    work::add(before.len());
     let ends = before.iter().filter(|byte| **byte == b'\n').count();
     u32::try_from(ends).unwrap_or(u32::MAX).saturating_add(1)
 }

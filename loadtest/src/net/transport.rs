@@ -43,8 +43,9 @@ struct Tls {
     alpn: &'static [u8],
     /// What was sent with the handshake, until the server has said that it took it.
     early: Option<Vec<u8>>,
-    /// What was read and not decrypted yet.
+    /// What was read and not decrypted yet, from a place on.
     ahead: Vec<u8>,
+    ahead_at: usize,
     /// The server has said that it sends no more.
     is_over: bool,
 }
@@ -61,7 +62,15 @@ impl Transport {
         greeting: Rc<Greeting>,
     ) -> Self {
         let early = connection.early_data().map(|_| Vec::new());
-        let tls = Tls { connection, greeting, alpn, early, ahead: Vec::new(), is_over: false };
+        let tls = Tls {
+            connection,
+            greeting,
+            alpn,
+            early,
+            ahead: Vec::new(),
+            ahead_at: 0,
+            is_over: false,
+        };
         Self { tls: Some(Box::new(tls)), ..self }
     }
 
@@ -79,11 +88,6 @@ impl Transport {
             if !tls.connection.is_handshaking() {
                 tls.greet()?;
                 break;
-            }
-            let ahead = std::mem::take(&mut tls.ahead);
-            if !ahead.is_empty() {
-                tls.greeted_with(&ahead)?;
-                continue;
             }
             let mut space = self.buffer.borrow_mut();
             let mut space = ReadBuf::new(&mut space);
@@ -120,16 +124,19 @@ impl Transport {
             if count > 0 || tls.is_over {
                 return Poll::Ready(Ok(count));
             }
-            let ahead = std::mem::take(&mut tls.ahead);
-            let count = if ahead.is_empty() {
+            let count = if tls.ahead.is_empty() {
                 let mut space = ReadBuf::new(&mut space[..self.read_max]);
                 ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
                 match space.filled().is_empty() {
                     true => tls.end()?,
-                    false => tls.decrypt(space.filled(), take)?,
+                    false => {
+                        let (used, count) = tls.decrypt(space.filled(), take)?;
+                        tls.keep(&space.filled()[used..]);
+                        count
+                    }
                 }
             } else {
-                tls.decrypt(&ahead, take)?
+                tls.decrypt_ahead(take)?
             };
             if tls.connection.wants_write() {
                 // An answer to a key update; it can wait for the socket.
@@ -156,8 +163,14 @@ impl Tls {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(io::Error::other)?;
         }
-        self.ahead = rest.to_vec();
+        self.keep(rest);
         Ok(())
+    }
+
+    /// Keeps what was read for later; most often that is nothing.
+    fn keep(&mut self, rest: &[u8]) {
+        self.ahead = rest.to_vec();
+        self.ahead_at = 0;
     }
 
     /// The handshake is over.
@@ -179,12 +192,13 @@ impl Tls {
         Ok(())
     }
 
+    /// Decrypts until all is taken: how much of the input was used, and how much came out.
     fn decrypt(
         &mut self,
-        mut rest: &[u8],
+        input: &[u8],
         take: &mut dyn FnMut(&[u8]) -> usize,
-    ) -> io::Result<usize> {
-        let mut total = 0;
+    ) -> io::Result<(usize, usize)> {
+        let (mut rest, mut total) = (input, 0);
         while !rest.is_empty() && !self.is_over {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(io::Error::other)?;
@@ -194,10 +208,17 @@ impl Tls {
                 break;
             }
         }
-        if !rest.is_empty() {
-            self.ahead = rest.to_vec();
+        Ok((input.len() - rest.len(), total))
+    }
+
+    fn decrypt_ahead(&mut self, take: &mut dyn FnMut(&[u8]) -> usize) -> io::Result<usize> {
+        let ahead = std::mem::take(&mut self.ahead);
+        let (used, count) = self.decrypt(&ahead[self.ahead_at..], take)?;
+        self.ahead_at += used;
+        if self.ahead_at < ahead.len() {
+            self.ahead = ahead;
         }
-        Ok(total)
+        Ok(count)
     }
 
     /// Hands out what is decrypted; whether that was all of it.

@@ -137,6 +137,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_beyond_all_others_are_shown_and_compared_without_harm() {
+        let mut results = fixture::results(7);
+        for fetches in &mut results.fetches {
+            (fetches.count, fetches.hits, fetches.misses) = (u64::MAX, u64::MAX, u64::MAX);
+            fetches.failures.insert(crate::kind::FailureClass::Reset, u64::MAX);
+            fetches.first_byte_us.record_many(7, u64::MAX);
+        }
+        for pop in results.pops.values_mut() {
+            (pop.count, pop.bytes) = (u64::MAX, u64::MAX);
+        }
+        (results.quality.cut, results.quality.exits_in_stall) = (u64::MAX, u64::MAX);
+        results.quality.played_s = 1e300;
+        results.quality.startup_ms.record_many(u64::MAX, u64::MAX);
+        results.intervals.truncate(20);
+        results.intervals[3].playing = u64::MAX;
+        results.intervals[3].stalled = u64::MAX;
+        results.merge(results.clone());
+        let read = read(&write(&results)).unwrap();
+        assert!(!crate::output::html::page(&read).contains("NaN"));
+        assert!(!crate::output::lines::summary(&read).is_empty());
+        assert!(!crate::output::compare::compare(&read, &read).json().is_empty());
+    }
+
+    #[test]
     fn a_histogram_of_another_precision_is_refused() {
         let mut value: serde_json::Value =
             serde_json::from_slice(&write(&Results::new("steady", 1))).unwrap();

@@ -23,10 +23,14 @@ pub(super) fn due(
     if is_blocking {
         // The server says when it has more. One that answers with the same at once does not block.
         let wait = list.part_target.unwrap_or(list.target_duration) / 2;
-        return Some(if has_changed { now } else { now.max(asked_at + wait.max(PAUSE_MIN)) });
+        return Some(if has_changed {
+            now
+        } else {
+            now.max(asked_at.saturating_add(wait.max(PAUSE_MIN)))
+        });
     }
     let wait = if has_changed { list.target_duration } else { list.target_duration / 2 };
-    Some(now.max(asked_at + wait.max(PAUSE_MIN)))
+    Some(now.max(asked_at.saturating_add(wait.max(PAUSE_MIN))))
 }
 
 /// Whether reloads of this list wait at the server.
@@ -67,8 +71,8 @@ pub(super) fn hold_back(list: &Timeline, low_latency: bool, wanted: Duration) ->
     }
     let control = &list.server_control;
     match list.part_target.filter(|_| low_latency) {
-        Some(part) => control.part_hold_back.unwrap_or(part * 3),
-        None => control.hold_back.unwrap_or(list.target_duration * 3),
+        Some(part) => control.part_hold_back.unwrap_or(part.saturating_mul(3)),
+        None => control.hold_back.unwrap_or(list.target_duration.saturating_mul(3)),
     }
 }
 

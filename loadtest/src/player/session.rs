@@ -268,3 +268,33 @@ fn budget(behaviour: &Behaviour, rng: &mut Xoshiro256PlusPlus) -> Option<Duratio
 const WAKE_MIN: Duration = Duration::from_millis(1);
 /// Seconds: a year.
 const WATCH_MAX: f64 = 31_536_000.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_player_is_small_beside_what_it_holds() {
+        // Beside lists, addresses and buffered chunks, which its tests bound: a few kilobytes.
+        assert!(size_of::<Player>() <= 2_048, "{}", size_of::<Player>());
+        assert!(size_of::<Video>() <= 4_096, "{}", size_of::<Video>());
+    }
+
+    #[test]
+    fn how_much_is_watched_follows_the_seed() {
+        let behaviour = Behaviour { watch: Watch::LogNormal, ..Behaviour::default() };
+        let sample = |seed| budget(&behaviour, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        assert_eq!(sample(7), sample(7));
+        let mut seconds: Vec<f64> =
+            (0..1_001).map(|seed| sample(seed).unwrap().as_secs_f64()).collect();
+        seconds.sort_by(f64::total_cmp);
+        // The median is the setting; two thirds lie within e of it.
+        assert!((250.0..360.0).contains(&seconds[500]), "{}", seconds[500]);
+        let within = seconds.iter().filter(|s| (300.0 / 2.72..300.0 * 2.72).contains(*s)).count();
+        assert!((620..740).contains(&within), "{within}");
+        let fixed = Behaviour { watch: Watch::Fixed, ..Behaviour::default() };
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        assert_eq!(budget(&fixed, &mut rng), Some(fixed.watch_time));
+        assert_eq!(budget(&Behaviour::default(), &mut rng), None);
+    }
+}

@@ -39,6 +39,19 @@ impl Steering {
         }
     }
 
+    /// Pathways without a server: they are left only when they fail.
+    pub(super) fn unsteered(address: &Url) -> Self {
+        Self {
+            server: address.clone(),
+            priority: Vec::new(),
+            penalties: Vec::new(),
+            ttl: TTL_DEFAULT,
+            due: None,
+            pending: None,
+            is_awaited: false,
+        }
+    }
+
     /// The URL with what the server is told: the pathway of now and the throughput.
     pub(super) fn url(&self, pathway: Option<&str>, bits_per_second: u64, is_dash: bool) -> Url {
         let mut url = self.server.clone();

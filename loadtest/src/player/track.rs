@@ -133,6 +133,15 @@ impl Track {
         list.timeline.item(list.timeline.find(at, takes_parts)?)
     }
 
+    /// Whether there is something to be fetched next.
+    pub(super) fn has_next(&self, takes_parts: bool) -> bool {
+        let found = self
+            .list
+            .as_ref()
+            .and_then(|list| list.timeline.find(self.next.checked_sub(list.origin)?, takes_parts));
+        found.is_some()
+    }
+
     /// Media came, or is known not to come.
     pub(super) fn push(&mut self, start: Duration, duration: Duration, bytes: u64, bitrate: u64) {
         let (start, end) = (start.max(self.next_start()), start + duration);
@@ -234,17 +243,20 @@ impl List {
         } else {
             by_date().or_else(by_number)
         };
-        placed.unwrap_or_else(|| {
+        let placed = placed.unwrap_or_else(|| {
             if is_same_rendition {
                 // All of it is new: it goes on where the one before ended.
                 self.end()
             } else {
                 self.end().saturating_sub(timeline.duration())
             }
-        })
+        });
+        placed.min(AXIS_MAX)
     }
 }
 
+/// Where the media's axis ends: after the year 30,000. Dates that jump about lead nowhere beyond.
+const AXIS_MAX: Duration = Duration::from_secs(1_000_000_000_000);
 /// Init segments that a player keeps; it has one for each rendition, and after discontinuities.
 const INITS_MAX: usize = 64;
 

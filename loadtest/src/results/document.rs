@@ -252,7 +252,7 @@ impl Fetches {
     /// Failures of all classes.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.failures.values().sum()
+        total(self.failures.values().copied())
     }
 }
 
@@ -280,6 +280,11 @@ impl Default for Results {
             failed: Vec::new(),
         }
     }
+}
+
+/// The sum of counts that may come from a file: one beyond all others stays the largest.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// The schema of `Results`.

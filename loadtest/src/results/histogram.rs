@@ -16,13 +16,19 @@ impl Histogram {
         self.record_many(value, 1);
     }
 
-    /// Adds all values of another.
+    /// Adds all values of another, unless they are more than any run has.
     pub fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("both take the same range and resize themselves");
+        if other.count() <= COUNT_MAX - self.count() {
+            self.0.add(&other.0).expect("both take the same range and resize themselves");
+        }
     }
 
-    /// Adds a value that came this often.
+    /// Adds a value that came this often. What is beyond the largest total is not counted.
     pub fn record_many(&mut self, value: u64, count: u64) {
+        let count = count.min(COUNT_MAX - self.count());
+        if count == 0 {
+            return;
+        }
         // Not the saturating call: that one never resizes, and counts everything as what there is room for.
         self.0.record_n(value.min(VALUE_MAX), count).expect("it resizes itself up to the largest");
     }
@@ -111,12 +117,17 @@ impl<'de> Deserialize<'de> for Histogram {
         if inner.sigfig() != DIGITS || inner.low() != 1 || inner.max() > VALUE_MAX_EQUIVALENT {
             return Err(D::Error::custom("a histogram of another precision or range"));
         }
+        if inner.len() > COUNT_MAX {
+            return Err(D::Error::custom("a histogram of more values than any run has"));
+        }
         inner.auto(true);
         Ok(Self(inner))
     }
 }
 
 const DIGITS: u8 = 3;
+/// Far from where counts end, and from what the written form can hold.
+const COUNT_MAX: u64 = 1 << 60;
 const VALUE_MAX: u64 = 1 << 62;
 /// The largest value of the step in which the largest value lies.
 const VALUE_MAX_EQUIVALENT: u64 = VALUE_MAX + (VALUE_MAX >> 10) - 1;
@@ -146,6 +157,13 @@ mod tests {
         assert!(a.max().unwrap() >= VALUE_MAX);
         assert!((b.mean().unwrap() / 1_332_666.5 - 1.0).abs() < 1e-3);
         assert_eq!(Histogram::default().quantile(0.5), None);
+        a.record_many(7, u64::MAX);
+        a.merge(&a.clone());
+        assert_eq!(a.count(), COUNT_MAX);
+        assert_eq!(
+            serde_json::from_value::<Histogram>(serde_json::to_value(&a).unwrap()).unwrap(),
+            a
+        );
         assert!(serde_json::from_str::<Histogram>("\"AAAA\"").is_err());
     }
 }

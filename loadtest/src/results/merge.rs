@@ -50,20 +50,20 @@ impl Results {
 
 impl Arrivals {
     fn merge(&mut self, other: &Self) {
-        self.scheduled += other.scheduled;
-        self.begun += other.begun;
-        self.blocked += other.blocked;
+        add(&mut self.scheduled, other.scheduled);
+        add(&mut self.begun, other.begun);
+        add(&mut self.blocked, other.blocked);
         self.schedule_error_us.merge(&other.schedule_error_us);
     }
 }
 
 impl Fetches {
     fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.bytes += other.bytes;
-        self.hits += other.hits;
-        self.misses += other.misses;
-        self.untold += other.untold;
+        add(&mut self.count, other.count);
+        add(&mut self.bytes, other.bytes);
+        add(&mut self.hits, other.hits);
+        add(&mut self.misses, other.misses);
+        add(&mut self.untold, other.untold);
         merge_counts(&mut self.failures, &other.failures);
         self.first_byte_us.merge(&other.first_byte_us);
         self.took_us.merge(&other.took_us);
@@ -73,10 +73,10 @@ impl Fetches {
 
 impl Connections {
     fn merge(&mut self, other: &Self) {
-        self.opened += other.opened;
-        self.resumed += other.resumed;
-        self.early += other.early;
-        self.migrated += other.migrated;
+        add(&mut self.opened, other.opened);
+        add(&mut self.resumed, other.resumed);
+        add(&mut self.early, other.early);
+        add(&mut self.migrated, other.migrated);
         merge_counts(&mut self.failures, &other.failures);
         self.dns_us.merge(&other.dns_us);
         self.connect_us.merge(&other.connect_us);
@@ -86,35 +86,35 @@ impl Connections {
 
 impl Quality {
     fn merge(&mut self, other: &Self) {
-        self.views += other.views;
-        self.failed_starts += other.failed_starts;
-        self.exits_before_start += other.exits_before_start;
-        self.exits_in_stall += other.exits_in_stall;
-        self.failed_playbacks += other.failed_playbacks;
-        self.cut += other.cut;
-        self.views_without_stall += other.views_without_stall;
+        add(&mut self.views, other.views);
+        add(&mut self.failed_starts, other.failed_starts);
+        add(&mut self.exits_before_start, other.exits_before_start);
+        add(&mut self.exits_in_stall, other.exits_in_stall);
+        add(&mut self.failed_playbacks, other.failed_playbacks);
+        add(&mut self.cut, other.cut);
+        add(&mut self.views_without_stall, other.views_without_stall);
         self.startup_ms.merge(&other.startup_ms);
         self.stall_ms.merge(&other.stall_ms);
         self.rebuffer_ratio.merge(&other.rebuffer_ratio);
         self.played_s += other.played_s;
         self.stalled_s += other.stalled_s;
-        self.stalls += other.stalls;
+        add(&mut self.stalls, other.stalls);
         self.bitrate_bps.merge(&other.bitrate_bps);
-        self.switches_up += other.switches_up;
-        self.switches_down += other.switches_down;
-        self.seeks += other.seeks;
-        self.pathway_switches += other.pathway_switches;
+        add(&mut self.switches_up, other.switches_up);
+        add(&mut self.switches_down, other.switches_down);
+        add(&mut self.seeks, other.seeks);
+        add(&mut self.pathway_switches, other.pathway_switches);
         self.live_latency_ms.merge(&other.live_latency_ms);
-        self.wasted_bytes += other.wasted_bytes;
+        add(&mut self.wasted_bytes, other.wasted_bytes);
     }
 }
 
 impl Pop {
     fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.bytes += other.bytes;
-        self.hits += other.hits;
-        self.misses += other.misses;
+        add(&mut self.count, other.count);
+        add(&mut self.bytes, other.bytes);
+        add(&mut self.hits, other.hits);
+        add(&mut self.misses, other.misses);
         merge_counts(&mut self.failures, &other.failures);
         self.first_byte_us.merge(&other.first_byte_us);
         self.first_fresh_ms.merge(&other.first_fresh_ms);
@@ -124,16 +124,16 @@ impl Pop {
 impl Interval {
     /// Adds the same time of another part, or a later time of the same one to show both as one.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.arrivals += other.arrivals;
-        self.blocked += other.blocked;
-        self.sessions += other.sessions;
-        self.playing += other.playing;
-        self.stalled += other.stalled;
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.bytes += other.bytes;
-        self.hits += other.hits;
-        self.misses += other.misses;
+        add(&mut self.arrivals, other.arrivals);
+        add(&mut self.blocked, other.blocked);
+        add(&mut self.sessions, other.sessions);
+        add(&mut self.playing, other.playing);
+        add(&mut self.stalled, other.stalled);
+        add(&mut self.requests, other.requests);
+        add(&mut self.failures, other.failures);
+        add(&mut self.bytes, other.bytes);
+        add(&mut self.hits, other.hits);
+        add(&mut self.misses, other.misses);
         self.startup_ms.merge(&other.startup_ms);
         self.first_byte_us.merge(&other.first_byte_us);
         self.rig_cpu = self.rig_cpu.max(other.rig_cpu);
@@ -143,12 +143,12 @@ impl Interval {
 
 impl Rig {
     fn merge(&mut self, other: &Self) {
-        self.workers += other.workers;
+        self.workers = self.workers.saturating_add(other.workers);
         self.cpu_s += other.cpu_s;
         self.cpu_max = self.cpu_max.max(other.cpu_max);
         self.loop_lag_us.merge(&other.loop_lag_us);
-        self.socket_errors += other.socket_errors;
-        self.memory_peak_bytes += other.memory_peak_bytes;
+        add(&mut self.socket_errors, other.socket_errors);
+        add(&mut self.memory_peak_bytes, other.memory_peak_bytes);
         // The worst one; of two alike, the one ahead.
         let worst = |skew: &i64| (skew.unsigned_abs(), *skew);
         let skews = [self.clock_skew_ms, other.clock_skew_ms];
@@ -189,8 +189,13 @@ fn grid(at_s: f64) -> i64 {
 
 fn merge_counts(into: &mut BTreeMap<FailureClass, u64>, other: &BTreeMap<FailureClass, u64>) {
     for (class, count) in other {
-        *into.entry(*class).or_default() += count;
+        add(into.entry(*class).or_default(), *count);
     }
+}
+
+/// Parts come over a network: a number beyond all others stays the largest.
+fn add(into: &mut u64, count: u64) {
+    *into = into.saturating_add(count);
 }
 
 fn merge_texts(into: &mut Vec<String>, other: Vec<String>) {

@@ -9,6 +9,7 @@ mod merge;
 mod document;
 mod histogram;
 
+pub(crate) use self::document::total;
 pub use self::{
     document::{
         Arrivals, Connections, Fault, Fetches, GateOutcome, INTERVALS_MAX, Interval, POP_OTHER,

@@ -1,15 +1,6 @@
 //! Faults: commands that break something at a time of the run, and commands that put it right again.
 //!
-//! A command knows what it is run for from its environment:
-//!
-//! | variable | is |
-//! |---|---|
-//! | `TIDEGATE_LOAD_SCENARIO` | the scenario's name |
-//! | `TIDEGATE_LOAD_FAULT` | the fault's or purge's name |
-//! | `TIDEGATE_LOAD_PHASE` | `run`, `undo`, `change` or `purge` |
-//! | `TIDEGATE_LOAD_COUNT` | how often it has been run, from 1 |
-//! | `TIDEGATE_LOAD_AT_S` | seconds since the end of the warm-up |
-//! | `TIDEGATE_LOAD_TARGET` | the first URL of the catalogue, without its query |
+//! A command knows what it is run for from its environment: see [`HOOK_VARIABLES`].
 //!
 //! Invariant: a fault whose `run` was begun is undone before the run's results are handed out.
 
@@ -125,14 +116,16 @@ impl Stage {
     pub(super) async fn run(&self, step: Step<'_>) -> bool {
         let begun = Instant::now();
         let at_s = self.at_s(begun);
-        let environment = [
-            ("TIDEGATE_LOAD_SCENARIO", self.scenario.to_string()),
-            ("TIDEGATE_LOAD_FAULT", step.name.to_owned()),
-            ("TIDEGATE_LOAD_PHASE", step.phase.to_owned()),
-            ("TIDEGATE_LOAD_COUNT", step.count.to_string()),
-            ("TIDEGATE_LOAD_AT_S", format!("{at_s:.3}")),
-            ("TIDEGATE_LOAD_TARGET", self.target.to_string()),
+        let values = [
+            self.scenario.to_string(),
+            step.name.to_owned(),
+            step.phase.to_owned(),
+            step.count.to_string(),
+            format!("{at_s:.3}"),
+            self.target.to_string(),
         ];
+        let names = HOOK_VARIABLES.iter().map(|(name, _)| *name);
+        let environment: Vec<(&'static str, String)> = names.zip(values).collect();
         let timeout = step.timeout.unwrap_or(COMMAND_TIMEOUT);
         let ended = run_command(step.words, step.is_shell, &environment, timeout).await;
         let name = match step.phase {
@@ -252,6 +245,15 @@ fn target_shown(plan: &RunPlan) -> String {
     url.into()
 }
 
+/// What the environment of a command says, in the order of `Stage::run`.
+pub const HOOK_VARIABLES: [(&str, &str); 6] = [
+    ("TIDEGATE_LOAD_SCENARIO", "the scenario's name"),
+    ("TIDEGATE_LOAD_FAULT", "the fault's or purge's name"),
+    ("TIDEGATE_LOAD_PHASE", "run, undo, change or purge"),
+    ("TIDEGATE_LOAD_COUNT", "how often it has been run, from 1"),
+    ("TIDEGATE_LOAD_AT_S", "seconds since the end of the warm-up"),
+    ("TIDEGATE_LOAD_TARGET", "the first URL of the catalogue, without its query"),
+];
 /// Where a fault does not say otherwise.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Faults and purges of one run that are told of one by one.
@@ -301,7 +303,7 @@ pub(super) mod tests {
         };
         inject(fault, stage.clone()).await;
         let names = names(&stage);
-        assert!(names.len() >= 2 && names.len() % 2 == 0, "{names:?}");
+        assert!(names.len() >= 2 && names.len().is_multiple_of(2), "{names:?}");
         assert!(names.chunks(2).all(|pair| pair == ["kill", "kill: undo"]), "{names:?}");
         assert!(stage.told.borrow().failed.is_empty());
     }

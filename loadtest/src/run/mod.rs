@@ -23,7 +23,7 @@ mod stop;
 
 pub use self::{
     execute::{Watch, execute, judge, rfc3339, rig_version, unix_ms},
-    fault::Faults,
+    fault::{Faults, HOOK_VARIABLES},
     health::{FilesLimit, raise_files_limit, saturation},
     plan::{Inputs, RunError, RunPlan},
     prepare::prepare,

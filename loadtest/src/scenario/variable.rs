@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn variables_become_values() {
-        let table: &[(&str, &[(&str, &str)], &str)] = &[
+        type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+        let table: &[Row] = &[
             ("a = 'x${b}y'", &[("b", "1")], "a = \"x1y\""),
             ("a = '${b:-2.5}'", &[], "a = 2.5"),
             ("a = '${b:-}'", &[], "a = \"\""),

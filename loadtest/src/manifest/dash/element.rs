@@ -11,7 +11,7 @@ use quick_xml::{
 
 use super::super::{
     error::{Fault, ManifestError, excerpt},
-    limit, text,
+    limit, text, work,
 };
 
 /// Walks down and up a document. An element that was returned is read (its children until there are none, or its
@@ -82,12 +82,17 @@ impl<'a> Cursor<'a> {
 
     /// A fault where the cursor stands.
     pub(super) fn fault(&self, fault: Fault) -> ManifestError {
-        let position = usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX);
-        fault.at(text::line_of(self.text, position))
+        fault.at(text::line_of(self.text, self.position()))
+    }
+
+    fn position(&self) -> usize {
+        usize::try_from(self.reader.buffer_position()).expect("within the text")
     }
 
     fn event(&mut self) -> Result<Event<'a>, ManifestError> {
+        let before = self.position();
         let event = self.reader.read_event();
+        work::add(self.position() - before);
         let event =
             event.map_err(|error| self.fault(Fault::Syntax(excerpt(&error.to_string()))))?;
         match &event {
@@ -135,6 +140,7 @@ impl Element<'_> {
             let attribute = attribute.map_err(|error| syntax(&error))?;
             let value = attribute.normalized_value(XmlVersion::Implicit1_0);
             let value = value.map_err(|error| syntax(&error))?;
+            work::add(value.len());
             take(attribute.key.into_inner(), value).map_err(|fault| cursor.fault(fault))?;
         }
         Ok(())

@@ -19,7 +19,7 @@ mod element; // XML
 mod attribute;
 mod model;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use url::Url;
 
@@ -30,16 +30,16 @@ use super::{
     limit, reference, text,
 };
 
-/// An MPD.
+/// An MPD. A copy shares what it says with the one that it was made of.
 #[derive(Debug, Clone)]
 pub struct Mpd {
-    document: Document,
+    document: Arc<Document>,
     /// Where it came from, which its references are against.
     url: Url,
     /// Where it is asked for again.
     update_url: Url,
     /// Indexes that were read, by where they stand.
-    indexes: HashMap<Object, Index>,
+    indexes: HashMap<Object, Arc<Index>>,
 }
 
 impl Mpd {
@@ -55,7 +55,12 @@ impl Mpd {
         if let Some(steering) = &document.steering {
             reference::join(base, "ContentSteering", &steering.server)?;
         }
-        Ok(Self { document, url: base.clone(), update_url, indexes: HashMap::new() })
+        Ok(Self {
+            document: Arc::new(document),
+            url: base.clone(),
+            update_url,
+            indexes: HashMap::new(),
+        })
     }
 
     /// The choices. Bandwidths are those of the representations, without the sound that is played with them.
@@ -105,7 +110,7 @@ impl Mpd {
         if self.indexes.len() == limit::MAX_REPRESENTATIONS {
             return Err(Fault::too_many("indexes", limit::MAX_REPRESENTATIONS).into());
         }
-        self.indexes.insert(index, index::read(bytes)?);
+        self.indexes.insert(index, Arc::new(index::read(bytes)?));
         Ok(())
     }
 }

@@ -176,8 +176,7 @@ fn settle(document: &mut Document) -> Result<(), Fault> {
     let mut starts: Vec<Option<Duration>> = Vec::new();
     let mut end = Some(Duration::ZERO);
     for period in &document.periods {
-        let start =
-            period.said_start.or(end.filter(|_| !document.is_dynamic || !starts.is_empty()));
+        let start = period.said_start.or(end);
         end = start.zip(period.duration).and_then(|(start, length)| start.checked_add(length));
         starts.push(start);
     }

@@ -1,6 +1,6 @@
 //! URL templates: `$RepresentationID$`, `$Number%05d$`, `$Time$`, `$Bandwidth$`, `$$`.
 
-use super::super::{error::Fault, limit};
+use super::super::{error::Fault, limit, work};
 
 /// A template that was read once, to be filled in for each segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,7 @@ impl Template {
                 return Err(Fault::too_many("bytes of a URL", limit::MAX_URL_BYTES));
             }
         }
+        work::add(out.len());
         Ok(out)
     }
 

@@ -1,7 +1,10 @@
 //! Which segments there are by time: runs of a timeline, or equal ones counted by a duration. Arithmetic only, so that a
 //! repetition of a billion costs as much as one of two.
 
-use super::{super::error::Fault, model::Run};
+use super::{
+    super::{error::Fault, work},
+    model::Run,
+};
 
 /// Segments of equal length one behind the other; times in ticks of the media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,7 @@ impl Span {
 
 /// The segments of a timeline. In a live one those that have begun count: it lists what the server has.
 pub(super) fn of_runs(runs: &[Run], bounds: Bounds) -> Result<Vec<Span>, Fault> {
+    work::add(runs.len());
     let mut spans: Vec<Span> = Vec::with_capacity(runs.len());
     let (mut clock, mut first, mut begun) = (0, 0_u64, 0);
     for (index, run) in runs.iter().enumerate() {
@@ -149,6 +153,8 @@ mod tests {
         Bounds { begin: 0, end, edge }
     }
 
+    type Case<'a> = (&'a [Run], Bounds, &'a [(u64, u64)]);
+
     fn starts(spans: &[Span]) -> Vec<(u64, u64)> {
         let one = |span: &Span| {
             let Span { first, start, duration, .. } = *span;
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn runs_become_segments() {
-        let table: [(&[Run], Bounds, &[(u64, u64)]); 8] = [
+        let table: [Case<'_>; 8] = [
             (&[run(0, 4, 1), run(None, 2, 0)], bounds(None, None), &[(0, 0), (1, 4), (2, 8)]),
             // a gap between runs
             (&[run(10, 4, 0), run(20, 4, 0)], bounds(None, None), &[(0, 10), (1, 20)]),

@@ -1,6 +1,6 @@
 //! One representation in one period: its times, and its segments out of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use url::Url;
 
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
             index: None,
         };
         if segments.form == Some(Form::Base) {
-            view.index = mpd.indexes.get(&view.index_object()?);
+            view.index = mpd.indexes.get(&view.index_object()?).map(Arc::as_ref);
         }
         // The file knows its own timescale better.
         if let Some(index) = view.index {

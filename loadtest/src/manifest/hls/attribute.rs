@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{
-    super::{error::Fault, limit, time},
+    super::{error::Fault, limit, time, work},
     variable::Variables,
 };
 
@@ -32,10 +32,11 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             // A comma before the next `=` ends something that is no attribute.
-            let end = self.rest.find(['=', ','])?;
-            let (name, rest) = self.rest.split_at(end);
-            if rest.starts_with(',') {
-                self.rest = &rest[1..];
+            let end = self.rest.find(['=', ',']);
+            work::add(end.unwrap_or(self.rest.len()) + 1);
+            let (name, rest) = self.rest.split_at(end?);
+            if let Some(rest) = rest.strip_prefix(',') {
+                self.rest = rest;
                 continue;
             }
             let (value, rest) = Value::split(&rest[1..]);
@@ -49,11 +50,16 @@ impl<'a> Value<'a> {
     /// A value, and what stands behind its comma.
     fn split(text: &'a str) -> (Self, &'a str) {
         let text = text.trim_ascii_start();
-        if let Some((text, rest)) = text.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-            let rest = rest.split_once(',').map_or("", |(_, rest)| rest);
-            return (Self { text }, rest);
+        if let Some(quoted) = text.strip_prefix('"') {
+            if let Some((text, behind)) = quoted.split_once('"') {
+                let rest = behind.split_once(',').map_or("", |(_, rest)| rest);
+                work::add(quoted.len() - rest.len());
+                return (Self { text }, rest);
+            }
+            work::add(quoted.len());
         }
         let (text, rest) = text.split_once(',').unwrap_or((text, ""));
+        work::add(text.len());
         (Self { text: text.trim_ascii() }, rest)
     }
 

@@ -59,7 +59,8 @@ fn opened(text: &str) -> Result<Lines<'_>, ManifestError> {
 
 /// A line as a tag: its name with `#`, and what stands behind the colon.
 fn tag(line: &str) -> (&str, &str) {
-    line.split_once(':').unwrap_or((line, ""))
+    let (name, value) = line.split_once(':').unwrap_or((line, ""));
+    (name, value.trim_ascii_start())
 }
 
 #[cfg(test)]

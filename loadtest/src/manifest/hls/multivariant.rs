@@ -117,7 +117,7 @@ impl Reader<'_> {
     }
 
     fn alternative(&mut self, list: &str) -> Result<(), Fault> {
-        let (mut is_audio, mut group) = (false, None);
+        let (mut is_audio, mut group, mut uri) = (false, None, None);
         let mut alternative = Alternative {
             group: String::new(),
             is_default: false,
@@ -135,10 +135,7 @@ impl Reader<'_> {
                 "AUTOSELECT" => alternative.is_autoselect = value.is_yes(),
                 "PATHWAY-ID" => alternative.pathway = text("PATHWAY-ID")?,
                 "STABLE-RENDITION-ID" => alternative.stable_id = text("STABLE-RENDITION-ID")?,
-                "URI" => {
-                    let uri = value.text(&self.variables)?;
-                    alternative.url = Some(self.references.resolve("URI of EXT-X-MEDIA", &uri)?);
-                }
+                "URI" => uri = Some(value),
                 _ => {}
             }
         }
@@ -146,6 +143,10 @@ impl Reader<'_> {
         let (true, Some(group)) = (is_audio, group) else { return Ok(()) };
         if self.audio.len() == limit::MAX_VARIANTS {
             return Err(Fault::too_many("audio renditions", limit::MAX_VARIANTS));
+        }
+        if let Some(uri) = uri {
+            let uri = uri.text(&self.variables)?;
+            alternative.url = Some(self.references.resolve("URI of EXT-X-MEDIA", &uri)?);
         }
         self.audio.push(Alternative { group, ..alternative });
         Ok(())

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use url::Url;
 
 use super::{
-    super::{error::Fault, limit},
+    super::{error::Fault, limit, work},
     attribute::Attributes,
 };
 
@@ -58,6 +58,7 @@ impl Variables {
 
     /// The text with every `{$name}` replaced, once: what a value brings is not looked through again.
     pub(super) fn expand<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, Fault> {
+        work::add(text.len());
         if !text.contains("{$") {
             return Ok(Cow::Borrowed(text));
         }
@@ -77,6 +78,7 @@ impl Variables {
             rest = after;
         }
         out.push_str(rest);
+        work::add(out.len());
         Ok(Cow::Owned(out))
     }
 }

@@ -65,15 +65,15 @@ impl<'a> Bootstrap<'a> {
             Sample::Sums { total, trace } => {
                 let length_s = self.results.interval_s()?;
                 let intervals = self.results.intervals.iter();
-                let traces: Vec<Sums> = intervals.map(|it| trace(it, length_s)).collect();
+                let blocks = Blocks::of(intervals.map(|it| trace(it, length_s)));
                 let value = total.value()?;
-                let measured = sum(traces.iter().copied()).value()?;
-                (traces.len() >= INTERVALS_MIN).then_some(())?;
+                let measured = blocks.whole().value()?;
+                (blocks.count() >= INTERVALS_MIN).then_some(())?;
                 if measured == 0.0 {
                     // No interval knows of it: that is sure only if the run does not either.
                     return (value == 0.0).then(|| vec![0.0; DRAWS]);
                 }
-                let draw = |_| Some(value * again(&traces, &mut rng).value()? / measured);
+                let draw = |_| Some(value * blocks.again(&mut rng).value()? / measured);
                 (0..DRAWS).map(draw).collect()
             }
             Sample::Number(_) => None,
@@ -102,12 +102,12 @@ impl<'a> Bootstrap<'a> {
             over: ranks.count_to(limit) as f64,
             under: ranks.count() as f64,
         };
-        let traces: Vec<Sums> = ranks.iter().map(below).collect();
-        let whole = sum(traces.iter().copied());
-        let Some(mean) = whole.value().filter(|_| traces.len() >= INTERVALS_MIN) else {
+        let blocks = Blocks::of(ranks.iter().map(below));
+        let whole = blocks.whole();
+        let Some(mean) = whole.value().filter(|_| blocks.count() >= INTERVALS_MIN) else {
             return 1.0;
         };
-        let drawn = (0..EFFECT_DRAWS).filter_map(|_| again(&traces, rng).value());
+        let drawn = (0..EFFECT_DRAWS).filter_map(|_| blocks.again(rng).value());
         let variance = drawn.map(|share| (share - mean).powi(2)).sum::<f64>() / EFFECT_DRAWS as f64;
         let independent = mean * (1.0 - mean) / whole.under;
         if independent > 0.0 { (variance / independent).max(1.0) } else { 1.0 }
@@ -122,7 +122,7 @@ impl Ranks {
             counts
                 .map(|(value, count)| {
                     (value, {
-                        below += count;
+                        below = u64::saturating_add(below, count);
                         below
                     })
                 })
@@ -146,22 +146,53 @@ impl Ranks {
     }
 }
 
-/// The sum over as many intervals as there are, drawn in blocks of neighbours; within a tenth of the run, after its
-/// last comes its first.
-fn again(traces: &[Sums], rng: &mut Xoshiro256PlusPlus) -> Sums {
-    let length = (traces.len() as f64).cbrt().ceil() as usize;
-    let mut drawn = Sums::default();
-    for stretch in traces.chunks(traces.len().div_ceil(STRETCHES).max(length)) {
-        let mut left = stretch.len();
-        while left > 0 {
-            let start = rng.random_range(0..stretch.len());
-            let block = length.min(left);
-            let places = (start..start + block).map(|place| stretch[place % stretch.len()]);
-            drawn = sum(places.chain([drawn]));
-            left -= block;
+/// Intervals to be drawn from: sums up to each of them, so that a block is one difference.
+struct Blocks {
+    sums: Vec<Sums>,
+}
+
+impl Blocks {
+    fn of(traces: impl Iterator<Item = Sums>) -> Self {
+        let mut sums = vec![Sums::default()];
+        for trace in traces {
+            let last = sums[sums.len() - 1];
+            sums.push(Sums { over: last.over + trace.over, under: last.under + trace.under });
         }
+        Self { sums }
     }
-    drawn
+
+    fn count(&self) -> usize {
+        self.sums.len() - 1
+    }
+
+    fn whole(&self) -> Sums {
+        self.sums[self.count()]
+    }
+
+    /// The sum over as many intervals as there are, drawn in blocks of neighbours; within a tenth of the run, after its
+    /// last comes its first.
+    fn again(&self, rng: &mut Xoshiro256PlusPlus) -> Sums {
+        let length = (self.count() as f64).cbrt().ceil() as usize;
+        let stretch = self.count().div_ceil(STRETCHES).max(length).max(1);
+        let mut drawn = Sums::default();
+        let mut add = |from: usize, to: usize| {
+            drawn.over += self.sums[to].over - self.sums[from].over;
+            drawn.under += self.sums[to].under - self.sums[from].under;
+        };
+        for begin in (0..self.count()).step_by(stretch) {
+            let end = (begin + stretch).min(self.count());
+            let mut left = end - begin;
+            while left > 0 {
+                let start = rng.random_range(begin..end);
+                let block = length.min(left);
+                let over = (start + block).saturating_sub(end);
+                add(start, start + block - over);
+                add(begin, begin + over);
+                left -= block;
+            }
+        }
+        drawn
+    }
 }
 
 /// The mean with every count drawn again.
@@ -192,13 +223,6 @@ fn groups(values: &Histogram) -> Vec<(f64, f64)> {
         groups.push((open.0 / open.1, open.1));
     }
     groups
-}
-
-fn sum(all: impl Iterator<Item = Sums>) -> Sums {
-    all.fold(Sums::default(), |sum, one| Sums {
-        over: sum.over + one.over,
-        under: sum.under + one.under,
-    })
 }
 
 /// Enough for the ends of an interval that holds 99 of 100.
@@ -301,12 +325,17 @@ mod tests {
 
     #[test]
     fn what_the_scenario_does_over_time_is_no_chance() {
-        let traces: Vec<Sums> =
-            (0..100).map(|at| Sums { over: f64::from(at / 10), under: 1.0 }).collect();
+        let level = |at: u32| Sums { over: f64::from(at / 10), under: 1.0 };
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+        let blocks = Blocks::of((0..100).map(level));
         for _ in 0..20 {
-            assert_eq!(again(&traces, rng), Sums { over: 450.0, under: 100.0 });
+            assert_eq!(blocks.again(rng), Sums { over: 450.0, under: 100.0 });
         }
+        // Within a tenth it is: everything can come twice, or not at all.
+        let blocks = Blocks::of((0..100).map(|at| level(at * 10)));
+        let drawn: Vec<f64> = (0..20).map(|_| blocks.again(rng).over).collect();
+        assert!(drawn.iter().any(|sum| *sum > 4_950.0) && drawn.iter().any(|sum| *sum < 4_950.0));
+        assert_eq!(Blocks::of(std::iter::empty()).again(rng), Sums::default());
     }
 
     #[test]

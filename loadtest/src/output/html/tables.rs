@@ -10,6 +10,7 @@ use crate::{
     results::{
         Histogram, Results,
         figure::{self, Figure, Unit, class_name, kind_name, protocol_name},
+        total,
     },
 };
 
@@ -73,14 +74,14 @@ pub(super) fn connections(results: &Results) -> String {
         ("p99", Align::Number),
     ]);
     for (protocol, it) in &results.connections {
-        let failures: u64 = it.failures.values().sum();
+        let failures = total(it.failures.values().copied());
         table.row([
             protocol_name(*protocol).to_uppercase().into(),
             number::count(it.opened).into(),
             number::count(it.resumed).into(),
             number::count(it.early).into(),
             number::count(it.migrated).into(),
-            failed(failures, it.opened + failures),
+            failed(failures, it.opened.saturating_add(failures)),
             micro(&it.dns_us, 0.5),
             micro(&it.dns_us, 0.99),
             micro(&it.connect_us, 0.5),
@@ -93,7 +94,7 @@ pub(super) fn connections(results: &Results) -> String {
 }
 
 pub(super) fn failures(results: &Results) -> String {
-    let fetches: u64 = results.fetches.iter().map(|it| it.count).sum();
+    let fetches = total(results.fetches.iter().map(|it| it.count));
     let mut table = Table::new(&[
         ("Class", Align::Text),
         ("Fetches", Align::Number),
@@ -127,7 +128,7 @@ pub(super) fn failures(results: &Results) -> String {
 }
 
 pub(super) fn pops(results: &Results) -> String {
-    let all: u64 = results.pops.values().map(|pop| pop.count).sum();
+    let all = total(results.pops.values().map(|pop| pop.count));
     let mut table = Table::new(&[
         ("PoP", Align::Text),
         ("Answers", Align::Number),
@@ -151,7 +152,7 @@ pub(super) fn pops(results: &Results) -> String {
             number::value(share, Unit::Share).into(),
             number::bytes(pop.bytes).into(),
             bar(figure::hit_ratio(pop.hits, pop.misses)),
-            failed(pop.failures.values().sum(), pop.count),
+            failed(total(pop.failures.values().copied()), pop.count),
             micro(&pop.first_byte_us, 0.5),
             micro(&pop.first_byte_us, 0.99),
             number::value(milli(0.5), Unit::Milliseconds).into(),

@@ -70,8 +70,8 @@ impl Timeline {
             Series::area("stalled", 1, self.means(|it| it.stalled)),
         ];
         let stalled = |it: &Point| {
-            let watching = it.sum.playing + it.sum.stalled;
-            (watching > 0).then(|| it.sum.stalled as f64 / watching as f64)
+            let watching = it.sum.playing as f64 + it.sum.stalled as f64;
+            (watching > 0.0).then(|| it.sum.stalled as f64 / watching)
         };
         let stalled = [Series::area("stalled", 1, self.points.iter().map(stalled).collect())];
         let arrivals = [

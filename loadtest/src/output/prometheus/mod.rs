@@ -12,6 +12,7 @@ pub use self::metrics::Metrics;
 use crate::results::{
     Histogram, Interval, Results,
     figure::{class_name, kind_name, protocol_name},
+    total,
 };
 
 /// Metrics, and what they hold already.
@@ -107,11 +108,13 @@ fn grown(now: &Histogram, before: &Histogram, mut observe: impl FnMut(u64)) {
 /// How views ended.
 fn ends(results: &Results) -> [(&'static str, u64); 6] {
     let quality = &results.quality;
-    let other = quality.failed_starts
-        + quality.exits_before_start
-        + quality.exits_in_stall
-        + quality.failed_playbacks
-        + quality.cut;
+    let other = total([
+        quality.failed_starts,
+        quality.exits_before_start,
+        quality.exits_in_stall,
+        quality.failed_playbacks,
+        quality.cut,
+    ]);
     [
         ("watched", quality.views.saturating_sub(other)),
         ("failed-start", quality.failed_starts),

@@ -60,7 +60,8 @@ impl Situation<'_> {
             let needs_playlist = rung.segment.is_none() || self.is_live;
             let playlist =
                 if needs_playlist { first_byte + self.playlist_took } else { Duration::ZERO };
-            let body = Duration::from_secs_f64(bitrate * length.as_secs_f64() / carried);
+            let body = bitrate * length.as_secs_f64() / carried;
+            let body = Duration::from_secs_f64(body.min(ENDLESS));
             let took = first_byte + body + playlist;
             self.is_live || took <= first_byte || took < buffer + wait
         })
@@ -73,6 +74,9 @@ struct Factors {
     keep: f64,
     up: f64,
 }
+
+/// Seconds; a declared bitrate may be any number.
+const ENDLESS: f64 = 1e9;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,9 @@
 mod simulation;
 mod content;
 mod viewing;
+mod documents;
 mod failing;
 mod live;
 mod session;
 mod properties;
+mod hostile;

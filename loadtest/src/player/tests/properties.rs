@@ -13,7 +13,7 @@ use super::{
 use crate::kind::{FailureClass, ObjectKind};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn every_moment_is_one_thing_and_the_buffer_keeps_its_limits(

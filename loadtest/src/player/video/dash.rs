@@ -124,11 +124,11 @@ impl Video {
         }
         let document = &mut self.mpd_document;
         if let Some(every) = timeline.minimum_update.filter(|_| document.pending.is_none()) {
-            document.due = Some(document.loaded_at + every.max(UPDATE_MIN));
+            document.due = Some(document.loaded_at.saturating_add(every.max(UPDATE_MIN)));
         }
         let ahead = timeline.next_unix_ms?.saturating_sub(world.wall_ms());
         let wait = Duration::from_millis(u64::try_from(ahead).unwrap_or(0));
-        Some(world.now + wait.max(REMAKE_MIN))
+        Some(world.now.saturating_add(wait.max(REMAKE_MIN)))
     }
 
     fn ask_index(&mut self, role: Role, index: crate::manifest::Object, world: &mut World<'_>) {

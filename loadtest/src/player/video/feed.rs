@@ -142,7 +142,7 @@ impl Video {
         }
         let is_full = track.next.saturating_sub(self.position()) > self.room(world);
         let is_idle = track.loading.as_ref().is_none_or(|l| matches!(l.what, What::Hint(_)));
-        let has_none = track.next_item(self.takes_parts(role, world.behaviour)).is_none();
+        let has_none = !track.has_next(self.takes_parts(role, world.behaviour));
         is_full || (track.list.is_some() && is_idle && has_none)
     }
 

@@ -49,7 +49,7 @@ impl Video {
             asked = reload::url(url, timeline, is_blocking, is_delta);
             if is_blocking {
                 // A server may hold the answer back for three target durations.
-                timeout += timeline.target_duration * 3;
+                timeout = timeout.saturating_add(timeline.target_duration.saturating_mul(3));
             }
         }
         let id = self.ask_document(ObjectKind::Playlist, &asked, timeout, world);
@@ -154,8 +154,10 @@ impl Video {
     pub(super) fn live_shift_us(&self, world: &World<'_>) -> Option<i64> {
         let list = self.main.list.as_ref().filter(|_| self.is_live)?;
         let origin_us = list.origin.as_micros() as i64;
-        let drift_us = list.timeline.clock.map_or(0, |ms| ms.saturating_mul(1_000) - origin_us);
-        Some(world.session.wall_at_start_ms.saturating_mul(1_000) - drift_us)
+        let drift_us =
+            list.timeline.clock.map_or(0, |ms| ms.saturating_mul(1_000).saturating_sub(origin_us));
+        let wall_us = world.session.wall_at_start_ms.saturating_mul(1_000);
+        Some(wall_us.saturating_sub(drift_us).clamp(-LATENCY_MAX_US, LATENCY_MAX_US))
     }
 
     /// Puts main track and sound at the beginning of what is played, from this position on.
@@ -193,7 +195,8 @@ impl Video {
             head.place(position);
         }
         if let Some(shift) = self.live_shift_us(world) {
-            let us = world.now.as_micros() as i64 + shift - position.as_micros() as i64;
+            let now_us = (world.now.as_micros() as i64).saturating_add(shift);
+            let us = now_us.saturating_sub(position.as_micros() as i64);
             self.live_target = Duration::from_micros(us.max(0) as u64);
         }
     }
@@ -255,5 +258,7 @@ impl Video {
     }
 }
 
+/// A wall clock farther from the media's axis is none.
+const LATENCY_MAX_US: i64 = 1 << 60;
 /// A date after the year 9999 is no date.
 const CLOCK_MAX_MS: u64 = 253_402_300_800_000;

@@ -84,29 +84,36 @@ impl Video {
 
     /// When it wants to be woken, if nothing happens before.
     pub(super) fn wake_at(&mut self, world: &World<'_>) -> Option<Duration> {
-        let mut times = Vec::with_capacity(12);
-        if self.broken.is_none() {
-            times.push(self.entry.due.filter(|_| self.entry.pending.is_none()));
-            times.push(self.mpd_document.due.filter(|_| self.mpd_document.pending.is_none()));
-            let steering = self.steering.as_ref().filter(|steering| steering.pending.is_none());
-            times.push(steering.and_then(|steering| steering.due));
-            for role in [Role::Main, Role::Audio] {
-                let Some(track) = self.track(role) else { continue };
-                times.push(track.document.due.filter(|_| track.document.pending.is_none()));
-                match &track.loading {
-                    Some(loading) => {
-                        times.push(loading.check_at);
-                        times.push(loading.abandon.map(|(at, _)| at));
-                    }
-                    None => {
-                        times.push(track.retry_at);
-                        times.push(self.room_at(role, world));
-                    }
+        let mut next = self.next_moment(world);
+        let mut add = |time: Option<Duration>| {
+            next = match (next, time) {
+                (Some(next), Some(time)) => Some(next.min(time)),
+                (next, time) => next.or(time),
+            };
+        };
+        if self.broken.is_some() {
+            return next;
+        }
+        for document in [&self.entry, &self.mpd_document] {
+            add(document.due.filter(|_| document.pending.is_none()));
+        }
+        let steering = self.steering.as_ref().filter(|steering| steering.pending.is_none());
+        add(steering.and_then(|steering| steering.due));
+        for role in [Role::Main, Role::Audio] {
+            let Some(track) = self.track(role) else { continue };
+            add(track.document.due.filter(|_| track.document.pending.is_none()));
+            match &track.loading {
+                Some(loading) => {
+                    add(loading.check_at);
+                    add(loading.abandon.map(|(at, _)| at));
+                }
+                None => {
+                    add(track.retry_at);
+                    add(self.room_at(role, world));
                 }
             }
         }
-        times.push(self.next_moment(world));
-        times.into_iter().flatten().min()
+        next
     }
 
     /// The fetches that are under way.

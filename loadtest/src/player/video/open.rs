@@ -50,6 +50,8 @@ impl Video {
         self.pathway = first_pathway(&show);
         if let Some(steering) = show.steering.as_ref().filter(|_| world.behaviour.steering) {
             self.steering = Some(Steering::new(steering, world.now));
+        } else if pathways(&show).len() > 1 {
+            self.steering = Some(Steering::unsteered(&self.address));
         }
         self.presentation = Some(show);
         self.mpd = opened.mpd;
@@ -102,7 +104,7 @@ impl Video {
             _ => true,
         };
         // What failed is left out first, then what the device does not play; never everything.
-        let filters: [&dyn Fn(usize, &Variant) -> bool; 4] = [
+        let filters: [&Filter<'_>; 4] = [
             &|index, variant| {
                 on_pathway(variant) && is_playable(variant) && !self.refused.contains(&index)
             },
@@ -263,6 +265,9 @@ impl Video {
         self.presentation = Some(show);
     }
 }
+
+/// Which variants stay.
+type Filter<'a> = dyn Fn(usize, &Variant) -> bool + 'a;
 
 fn renumber_track(track: &mut Track, place: &dyn Fn(usize) -> Option<usize>) {
     track.source = place(track.source).unwrap_or(track.source);

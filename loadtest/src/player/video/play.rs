@@ -82,6 +82,9 @@ impl Video {
     /// Plays, if it waits and enough is there; a live player too far behind jumps first.
     pub(super) fn start_playing(&mut self, world: &mut World<'_>) {
         self.keep_up(world);
+        if self.head.as_ref().is_none_or(Playhead::is_playing) {
+            return;
+        }
         let is_all_there =
             self.is_all_there(Role::Main, world) && self.is_all_there(Role::Audio, world);
         let behaviour = world.behaviour;
@@ -197,7 +200,7 @@ impl Video {
     /// How much media is to be seen of this video.
     fn wanted(&self) -> Option<Duration> {
         let list = self.main.list.as_ref().filter(|_| !self.is_live && self.share < 1.0);
-        let share = list.map(|list| list.timeline.duration().mul_f64(self.share));
+        let share = list.map(|list| list.timeline.duration().mul_f64(self.share.clamp(0.0, 1.0)));
         match (share, self.budget) {
             (Some(share), Some(budget)) => Some(share.min(budget)),
             (share, budget) => share.or(budget),
@@ -207,9 +210,10 @@ impl Video {
     /// The speed while the player is behind, and until when.
     fn catch_up(&self, shift: i64, world: &World<'_>) -> Option<(f64, Duration)> {
         let rate = world.behaviour.live_catch_up_rate;
-        let head = self.head.as_ref().filter(|_| rate > 1.0)?;
+        let head = self.head.as_ref().filter(|_| rate >= CATCH_UP_RATE_MIN)?;
         let behind = head.latency(shift).checked_sub(self.live_target)?;
-        (behind > CATCH_UP_FROM).then(|| (rate, head.at() + behind.div_f64(rate - 1.0)))
+        (behind > CATCH_UP_FROM)
+            .then(|| (rate, head.at() + behind.min(CATCH_UP_MAX).div_f64(rate - 1.0)))
     }
 
     fn head_and_media(&mut self) -> Option<(&mut Playhead, Media<'_>)> {
@@ -236,6 +240,10 @@ fn pause_before_seek(world: &mut World<'_>) -> Option<Duration> {
 const HEALTHY: Duration = Duration::from_secs(10);
 /// Nearer to the target than this nothing is caught up.
 const CATCH_UP_FROM: Duration = Duration::from_millis(50);
+/// A smaller difference is no speed of its own.
+const CATCH_UP_RATE_MIN: f64 = 1.001;
+/// Farther behind, it takes for ever anyway.
+const CATCH_UP_MAX: Duration = Duration::from_secs(86_400);
 /// Seconds. Between two seeks some media is played, or a session of seeks would never end.
 const SEEK_PAUSE_MIN: f64 = 0.01;
 const SEEK_PAUSE_MAX: f64 = 1e7;

@@ -224,7 +224,7 @@ pub fn patterns() -> Vec<(String, Unit, &'static str)> {
 /// Hits of all answers that tell.
 #[must_use]
 pub fn hit_ratio(hits: u64, misses: u64) -> Option<f64> {
-    ratio(hits as f64, (hits + misses) as f64)
+    ratio(hits as f64, hits as f64 + misses as f64)
 }
 
 /// Failures of all fetches by class, the most frequent first.
@@ -232,7 +232,8 @@ pub fn hit_ratio(hits: u64, misses: u64) -> Option<f64> {
 pub fn failures(results: &Results) -> Vec<(FailureClass, u64)> {
     let mut sums = BTreeMap::<FailureClass, u64>::new();
     for (class, count) in results.fetches.iter().flat_map(|fetches| &fetches.failures) {
-        *sums.entry(*class).or_default() += count;
+        let sum = sums.entry(*class).or_default();
+        *sum = sum.saturating_add(*count);
     }
     let mut all: Vec<_> = sums.into_iter().filter(|(_, count)| *count > 0).collect();
     all.sort_by_key(|(class, count)| (Reverse(*count), *class));

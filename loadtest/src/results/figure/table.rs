@@ -5,7 +5,7 @@
 use super::{Better, Measure, Sums, Trace, Unit, Values};
 use crate::{
     kind::{FailureClass, Protocol},
-    results::{Fetches, Results},
+    results::{Fetches, Results, total},
 };
 
 /// A figure that is one number.
@@ -32,13 +32,13 @@ pub(super) struct ValuesEntry {
 /// Sums over the fetches of a protocol, or of all.
 fn over(results: &Results, protocol: Option<Protocol>, of: fn(&Fetches) -> u64) -> f64 {
     let wanted = results.fetches.iter().filter(|it| protocol.is_none_or(|p| p == it.protocol));
-    wanted.map(of).sum::<u64>() as f64
+    total(wanted.map(of)) as f64
 }
 
 /// What the server, or the way to it, failed at. The rig's own failures are not among them.
 fn errors(fetches: &Fetches) -> u64 {
     let theirs = fetches.failures.iter().filter(|(class, _)| **class != FailureClass::Rig);
-    theirs.map(|(_, count)| count).sum()
+    total(theirs.map(|(_, count)| *count))
 }
 
 const fn share(
@@ -96,7 +96,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         },
         Some(|interval, _| Sums {
             over: interval.stalled as f64,
-            under: (interval.stalled + interval.playing) as f64,
+            under: interval.stalled as f64 + interval.playing as f64,
         }),
     ),
     sums(
@@ -111,7 +111,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         },
         Some(|interval, _| Sums {
             over: interval.stalled as f64,
-            under: (interval.stalled + interval.playing) as f64,
+            under: interval.stalled as f64 + interval.playing as f64,
         }),
     ),
     share(
@@ -158,7 +158,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         Better::Lower,
         "changes of the rendition in each minute played, up and down",
         |results, _| Sums {
-            over: (results.quality.switches_up + results.quality.switches_down) as f64,
+            over: results.quality.switches_up as f64 + results.quality.switches_down as f64,
             under: results.quality.played_s / 60.0,
         },
         None,
@@ -199,7 +199,7 @@ pub(super) const SCALARS: &[Scalar] = &[
         },
         Some(|interval, _| Sums {
             over: interval.hits as f64,
-            under: (interval.hits + interval.misses) as f64,
+            under: interval.hits as f64 + interval.misses as f64,
         }),
     )),
     by_protocol(sums(

@@ -62,6 +62,7 @@ pub(crate) fn reply(request: &Request<()>) -> Reply {
         "never" => None,
         "stall" => announced(2 * number, vec![Step::Data(pattern(number)), Step::Hang]),
         "cut" => announced(2 * number, vec![Step::Data(pattern(number)), Step::Reset]),
+        "short" => announced(2 * number, vec![Step::Data(pattern(number))]),
         "headers" => whole(200, lines(request.headers()).into()),
         "facts" => {
             let response = response(200)

@@ -10,6 +10,7 @@ mod moving;
 mod raw;
 mod server;
 mod shaped;
+mod streams;
 mod whole;
 
 use std::{net::SocketAddr, time::Duration};

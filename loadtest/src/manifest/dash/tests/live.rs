@@ -56,7 +56,7 @@ fn low_latency_lists_a_segment_before_it_is_whole() {
     assert_eq!(list.expect("segments").segments.len(), 3);
     let text = "<MPD type=\"dynamic\" availabilityStartTime=\"2026-11-21T09:00:00\">\
         <ServiceDescription><Scope/><Latency target=\"3500\" max=\"9\"/></ServiceDescription>\
-        <Period start=\"PT0S\"><AdaptationSet mimeType=\"video/mp2t\"><BaseURL availabilityTimeOffset=\"1\">x/</BaseURL>\
+        <Period><AdaptationSet mimeType=\"video/mp2t\"><BaseURL availabilityTimeOffset=\"1\">x/</BaseURL>\
         <Representation id=\"v\" bandwidth=\"1\"><SegmentTemplate duration=\"2\" media=\"$Number$\"/>\
         </Representation></AdaptationSet></Period></MPD>";
     let list = super::mpd(text).segments("v", NINE + 1_000).expect("segments");

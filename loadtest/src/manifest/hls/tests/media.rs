@@ -111,7 +111,7 @@ fn dates_go_on_and_back_without_drift() {
 #[test]
 fn what_players_pass_over_is_passed_over() {
     let list = media(
-        "#EXTM3U some words\n#EXT-X-TARGETDURATION:6.5\n#EXT-X-ALLOW-CACHE:YES\n#comment\n\
+        "#EXTM3U some words\n#EXT-X-TARGETDURATION: 6.5\n#EXT-X-ALLOW-CACHE:YES\n#comment\n\
          #EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n#EXT-X-DATERANGE:ID=\"x\",START-DATE=\"2026\"\n\
          #EXT-X-START:TIME-OFFSET=-12.5,PRECISE=YES\n#EXT-X-UNHEARD-OF\n\
          stray.ts\n#EXTINF: 6 ,\n  1.ts  \n#EXT-OATCLS-SCTE35:/DA=\n#EXT-X-CUE-OUT:30\n\
