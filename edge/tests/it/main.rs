@@ -15,6 +15,7 @@ mod invalidate; // what unsafe methods and HEAD change
 mod lease; // cut off from the control plane
 mod live; // held playlists, early segments, playlists that stand still
 mod pass; // what is not stored
+mod players; // what CMCD says
 mod prefetch; // before a viewer asks
 mod purge; // by URL, key, everything; hard and soft
 mod reference; // the shipped configurations

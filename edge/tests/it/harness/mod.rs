@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod edge;
+pub(crate) mod log;
 pub(crate) mod origin;
 
 use std::time::Duration;

@@ -120,6 +120,11 @@ impl FakeOrigin {
         requests.iter().filter(|r| r.path == path).cloned().collect()
     }
 
+    /// Every request.
+    pub(crate) fn everything(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
     /// The last request for a path.
     pub(crate) fn last(&self, path: &str) -> Request {
         let requests = self.shared.requests.lock().unwrap();
