@@ -14,6 +14,9 @@ mod interim; // 103 and trailers
 mod invalidate; // what unsafe methods and HEAD change
 mod lease; // cut off from the control plane
 mod live; // held playlists, early segments, playlists that stand still
+mod guard_door; // rates, CORS, methods, countries
+mod guard_renewal; // tokens that live on
+mod guard_token; // who may have what
 mod pass; // what is not stored
 mod players; // what CMCD says
 mod prefetch; // before a viewer asks

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod log;
 pub(crate) mod origin;
+pub(crate) mod token;
 
 use std::time::Duration;
 
