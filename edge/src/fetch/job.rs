@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     admit::{self, Admitted, Circumstances},
+    ahead::{self, Asked},
     collapse::{Outcome, Seat},
     pump::Pump,
     relay::Receiving,
@@ -117,11 +118,11 @@ impl Job {
         let shared = self.shared.clone();
         let wanted = self.wanted.clone();
         loop {
-            let born = shared.born(&wanted.route);
             let (headers, interim) = (self.headers(), self.interim.clone());
-            let question = Question { method: Method::GET, headers, body: None, interim };
-            let answer = match shared.ask(&wanted, question).await {
-                Ok(answer) => answer,
+            let stale = self.stale.as_ref().map(|stale| stale.head.clone());
+            let asked = ahead::ask(&shared, &wanted, headers, interim, stale.as_deref()).await;
+            let Asked { answer, born } = match asked {
+                Ok(asked) => asked,
                 Err(failure) => {
                     self.fail(Failed::without_answer(failure));
                     return false;

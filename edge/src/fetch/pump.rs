@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use super::{playlist::Playlist, relay::Sending, shared::Shared, wanted::Wanted};
+use super::{mpd, playlist::Playlist, relay::Sending, shared::Shared, wanted::Wanted};
 use crate::{
     cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
@@ -107,7 +107,7 @@ impl Pump {
         };
         metrics.fills.with_label_values(&[result]).inc();
         let text = text.filter(|_| result == "stored");
-        let playlist = text.as_deref().and_then(Playlist::read);
+        let playlist = text.as_deref().and_then(manifest);
         playlist.is_some_and(|playlist| learn(&shared, &wanted, &playlist, answer.from))
     }
 
@@ -190,6 +190,11 @@ fn is_worth_finishing(brought: u64, alone: u64, length: Option<u64>, finish_alon
     }
 }
 
+/// A live playlist or MPD.
+pub(super) fn manifest(text: &[u8]) -> Option<Playlist<'_>> {
+    Playlist::read(text).or_else(|| mpd::read(text))
+}
+
 /// Takes note of what a playlist says; true when it stands still.
 fn learn(shared: &Shared, wanted: &Wanted, playlist: &Playlist<'_>, from: Candidate) -> bool {
     let route = &wanted.route;
@@ -200,7 +205,7 @@ fn learn(shared: &Shared, wanted: &Wanted, playlist: &Playlist<'_>, from: Candid
 }
 
 /// The longest playlist that is read: 10 hours of 4-second segments with long names.
-const PLAYLIST_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const PLAYLIST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
