@@ -39,7 +39,7 @@ pub(super) fn revalidate(shared: &Arc<Shared>, wanted: &Wanted, found: &Found) {
         reply: None,
         interim: None,
         stale: Some(stale),
-        slice: None,
+        instead: None,
         is_wanted_anyway: true,
     });
 }
@@ -97,7 +97,7 @@ fn begin(shared: &Arc<Shared>, wanted: Wanted, why: &'static str, place: Option<
         reply: None,
         interim: None,
         stale: None,
-        slice: None,
+        instead: None,
         is_wanted_anyway: true,
     };
     match place {

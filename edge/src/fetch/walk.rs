@@ -13,7 +13,7 @@ use super::{
     collapse::{Outcome, Role, Seat, Waited},
     pump::Pump,
     shared::{Question, Shared},
-    slice::{Aligned, Part, strong_validator},
+    slice::{Aligned, Instead, Part, strong_validator},
     wanted::{Failed, Wanted},
 };
 use crate::{
@@ -218,7 +218,7 @@ impl Whole {
         let asked = self.shared.ask(&self.wanted, question).await;
         let answer = asked.map_err(Failed::without_answer)?;
         let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
-        let part = is_part.then(|| Part::read(&answer, &aligned).ok()).flatten();
+        let part = is_part.then(|| Part::read(&answer, Instead::Slice(aligned)).ok()).flatten();
         let part = part.filter(|p| p.validator == self.validator && p.total == self.total);
         let Some(part) = part else {
             if answer.status.is_server_error() {
