@@ -10,6 +10,7 @@
 //! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
 //! | a body that grows too large while it is read                 | `relay.rs`      |
 //! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
+//! | where a body broke off, the rest from somebody else          | `rest.rs`       |
 //! | which slice; is the answer that one                          | `slice.rs`      |
 //! | may it be stored, as what                                    | `admit.rs`      |
 //! | is something stored, what is it good for                     | `look.rs`       |
@@ -28,6 +29,7 @@ mod walk; // from slice to slice
 mod job; // one ask of upstream
 mod ahead; // looking into a playlist before anybody gets it
 mod pump; // bytes into a fill
+mod rest; // of a body that broke off
 mod slice; // aligned slices
 mod admit; // may it be stored, as what
 mod look; // is something stored, what is it good for

@@ -1,13 +1,14 @@
 //! From an answer's body to a fill.
 //!
-//! Never waits for a reader. Invariant: what broke off, fell short, or grew beyond what may be kept fails every reader
+//! Never waits for a reader. Where an upstream breaks off, the rest comes from another one that has the same
+//! representation. Invariant: what broke off, fell short, or grew beyond what may be kept fails every reader
 //! and is not stored.
 
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use super::{mpd, playlist::Playlist, relay::Sending, shared::Shared, wanted::Wanted};
+use super::{mpd, playlist::Playlist, relay::Sending, rest::Rest, shared::Shared, wanted::Wanted};
 use crate::{
     cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
@@ -25,6 +26,10 @@ pub(super) struct Pump {
     is_for_the_moment: bool,
     /// For readers of a body that grows too large.
     relay: Option<Sending>,
+    /// What its rest must be, should it break off.
+    rest: Option<Rest>,
+    /// How often it went on somewhere else.
+    resumed: usize,
     /// The text of a playlist, as far as it came.
     text: Option<Vec<u8>>,
     brought: u64,
@@ -56,10 +61,12 @@ impl Pump {
             shared,
             wanted,
             fill: Some(fill),
-            answer,
             is_wanted_anyway,
             is_for_the_moment: false,
             relay: None,
+            rest: Rest::of_answer(&answer),
+            resumed: 0,
+            answer,
             text: is_playlist.then(Vec::new),
             brought: 0,
             brought_to_readers: 0,
@@ -120,6 +127,9 @@ impl Pump {
                 Ok(None) => return End::Whole,
                 Err(failure) => {
                     tracing::debug!(kind = failure.kind, "a fill broke off");
+                    if self.resume().await {
+                        continue;
+                    }
                     return End::Failed;
                 }
             };
@@ -141,6 +151,29 @@ impl Pump {
                 if !is_worth_finishing(self.brought, alone, length, finish_alone) {
                     return End::Abandoned;
                 }
+            }
+        }
+    }
+
+    /// Goes on where it broke off, with the same representation of another upstream, or of the same one if there is no
+    /// other; readers notice nothing but the wait.
+    async fn resume(&mut self) -> bool {
+        let is_read = self.fill.as_ref().is_some_and(|fill| fill.readers() > 0);
+        let Some(rest) = &self.rest else { return false };
+        if !(is_read || self.is_wanted_anyway) || self.resumed >= RESUMES_MAX {
+            return false;
+        }
+        self.resumed += 1;
+        self.shared.parts.metrics.background.with_label_values(&["rest"]).inc();
+        let from = Some(self.answer.from);
+        match rest.ask(&self.shared, &self.wanted, self.brought, from).await {
+            Ok(answer) => {
+                self.answer = answer;
+                true
+            }
+            Err(failure) => {
+                tracing::debug!(kind = failure.kind, "the rest does not come either");
+                false
             }
         }
     }
@@ -204,6 +237,8 @@ fn learn(shared: &Shared, wanted: &Wanted, playlist: &Playlist<'_>, from: Candid
     shared.playlists.saw(route, playlist, from)
 }
 
+/// How often one fill goes on somewhere else: two upstreams that break off are bad luck, three are no upstreams.
+const RESUMES_MAX: usize = 2;
 /// The longest playlist that is read: 10 hours of 4-second segments with long names.
 pub(super) const PLAYLIST_BYTES_MAX: usize = 2 * 1024 * 1024;
 

@@ -8,6 +8,7 @@ mod harness;
 
 mod collapse; // many clients, one fetch
 mod collapse_failure; // a fetch that breaks off
+mod disk; // that fails while it is read
 mod fair_fill; // a slow client and a fast one
 mod fresh; // stored, fresh, ranges, variants
 mod interim; // 103 and trailers
@@ -23,6 +24,7 @@ mod prefetch; // before a viewer asks
 mod purge; // by URL, key, everything; hard and soft
 mod reference; // the shipped configurations
 mod refusal; // what is answered with a problem
+mod resume; // what broke off goes on somewhere else
 mod slices; // large objects in aligned slices
 mod stale; // revalidation, stale while it runs, stale on error
 mod tiers; // edge, shield, origins; failover

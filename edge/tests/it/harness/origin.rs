@@ -49,6 +49,7 @@ pub(crate) struct Reply {
     head_waits: Option<Gate>,
     body_waits: Option<(usize, Gate)>,
     breaks_off_after: Option<usize>,
+    breaks_off_at: Option<usize>,
     announces: Option<usize>,
 }
 
@@ -69,6 +70,7 @@ pub(crate) fn reply(status: u16) -> Reply {
         head_waits: None,
         body_waits: None,
         breaks_off_after: None,
+        breaks_off_at: None,
         announces: None,
     }
 }
@@ -222,6 +224,12 @@ impl Reply {
         self
     }
 
+    /// Closes the connection before this byte of the whole, whichever part of it is asked for.
+    pub(crate) fn breaking_off_at(mut self, byte: usize) -> Self {
+        self.breaks_off_at = Some(byte);
+        self
+    }
+
     /// Announces another length than the body has.
     pub(crate) fn announcing(mut self, bytes: usize) -> Self {
         self.announces = Some(bytes);
@@ -275,20 +283,23 @@ impl Reply {
             return Some(part.header("content-range", &format!("bytes */{total}")));
         }
         part.status = 206;
+        part.breaks_off_at =
+            self.breaks_off_at.and_then(|byte| (start..end).contains(&byte).then(|| byte - start));
         part.body = self.body[start..end].to_vec();
         Some(part.header("content-range", &format!("bytes {start}-{}/{total}", end - 1)))
     }
 
     async fn send_body(&self, stream: &mut TcpStream) -> std::io::Result<bool> {
         let pause = self.body_waits.as_ref().map_or(0, |(bytes, _)| *bytes);
-        let end = self.breaks_off_after.unwrap_or(self.body.len());
+        let breaks_off = self.breaks_off_after.or(self.breaks_off_at);
+        let end = breaks_off.unwrap_or(self.body.len());
         let (first, rest) = self.body[..end].split_at(pause.min(end));
         self.send_part(stream, first).await?;
         if let Some((_, gate)) = &self.body_waits {
             gate.wait().await;
         }
         self.send_part(stream, rest).await?;
-        if self.breaks_off_after.is_some() {
+        if breaks_off.is_some() {
             return Ok(false);
         }
         if self.is_chunked {
