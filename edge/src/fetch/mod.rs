@@ -10,7 +10,7 @@
 //! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
 //! | a body that grows too large while it is read                 | `relay.rs`      |
 //! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
-//! | where a body broke off, the rest from somebody else          | `rest.rs`       |
+//! | where a body broke off or drips, the rest from somebody else | `rest.rs`, `pace.rs` |
 //! | which slice; is the answer that one                          | `slice.rs`      |
 //! | may it be stored, as what                                    | `admit.rs`      |
 //! | is something stored, what is it good for                     | `look.rs`       |
@@ -29,6 +29,7 @@ mod walk; // from slice to slice
 mod job; // one ask of upstream
 mod ahead; // looking into a playlist before anybody gets it
 mod pump; // bytes into a fill
+mod pace; // what comes too slowly
 mod rest; // of a body that broke off
 mod slice; // aligned slices
 mod admit; // may it be stored, as what

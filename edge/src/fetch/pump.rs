@@ -4,11 +4,14 @@
 //! representation. Invariant: what broke off, fell short, or grew beyond what may be kept fails every reader
 //! and is not stored.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::{mpd, playlist::Playlist, relay::Sending, rest::Rest, shared::Shared, wanted::Wanted};
+use super::{
+    mpd, pace::Pace, playlist::Playlist, relay::Sending, rest::Rest, shared::Shared, wanted::Wanted,
+};
 use crate::{
     cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
@@ -121,13 +124,15 @@ impl Pump {
     async fn fill_up(&mut self) -> End {
         let bytes_max = self.shared.bytes_max(&self.wanted.route);
         let finish_alone = self.shared.parts.config.finish_alone.as_u64();
+        let mut pace = self.pace();
         loop {
-            let data = match self.answer.body.next().await {
+            let data = match pace.next(&mut self.answer.body).await {
                 Ok(Some(data)) => data,
                 Ok(None) => return End::Whole,
                 Err(failure) => {
                     tracing::debug!(kind = failure.kind, "a fill broke off");
                     if self.resume().await {
+                        pace = self.pace();
                         continue;
                     }
                     return End::Failed;
@@ -153,6 +158,11 @@ impl Pump {
                 }
             }
         }
+    }
+
+    fn pace(&self) -> Pace {
+        let config = &self.shared.parts.config;
+        Pace::new(config.fill_rate_min.as_u64(), config.fill_rate_time, Instant::now())
     }
 
     /// Goes on where it broke off, with the same representation of another upstream, or of the same one if there is no

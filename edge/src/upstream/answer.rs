@@ -106,6 +106,11 @@ impl AnswerBody {
         None
     }
 
+    /// Gives an answer up that comes so slowly that nobody can be served from it; it counts against its upstream.
+    pub fn give_up(&mut self) -> Failure {
+        self.fail(&Failed::TooSlow)
+    }
+
     async fn receive(&mut self) -> Result<Option<Bytes>, Failure> {
         if let Some(failure) = self.failed {
             return Err(failure);

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod both_ways; // bodies of request and answer at once
 mod collapse; // many clients, one fetch
 mod collapse_failure; // a fetch that breaks off
 mod disk; // that fails while it is read

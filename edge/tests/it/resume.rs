@@ -141,3 +141,38 @@ async fn what_says_neither_its_length_nor_its_version_is_not_put_together() {
         assert!(asked(&second).iter().all(|range| range == "whole"));
     }
 }
+
+async fn edge_with_pace(first: &FakeOrigin, second: Option<&FakeOrigin>) -> TestEdge {
+    let edge = TestEdge::before(first).config(|config| {
+        // Fifty bytes a second drip; a whole answer of the other origin needs far less than the time.
+        config.fetch.fill_rate_min = ByteSize::kib(1);
+        config.fetch.fill_rate_time = std::time::Duration::from_secs(1);
+    });
+    second.into_iter().fold(edge, |edge, origin| edge.origin(origin)).start().await
+}
+
+#[tokio::test]
+async fn an_origin_that_drips_is_given_up_for_the_next_one() {
+    let (first, second) = (FakeOrigin::start().await, FakeOrigin::start().await);
+    let body = noise(300_000);
+    first.on("/s.ts", movie("\"a\"", body.clone()).dripping_after(100_000));
+    second.on("/s.ts", movie("\"a\"", body.clone()));
+    let edge = edge_with_pace(&first, Some(&second)).await;
+    for answer in join_all(PROTOCOLS.map(|protocol| edge.get_by(protocol, "/s.ts"))).await {
+        answer.expect_status(200).expect_body(&body);
+    }
+    assert_eq!((first.count("/s.ts"), second.count("/s.ts")), (1, 1));
+    assert_eq!(edge.metric("edge_upstream_errors_total", &["slow"]), 1.0);
+}
+
+#[tokio::test]
+async fn where_nobody_else_has_it_readers_learn_that_it_drips() {
+    let origin = FakeOrigin::start().await;
+    let dripping = reply(200).cache_control("max-age=60").body(noise(300_000));
+    origin.on("/s.ts", dripping.dripping_after(100_000));
+    let edge = edge_with_pace(&origin, None).await;
+    for answer in join_all(PROTOCOLS.map(|protocol| edge.get_by(protocol, "/s.ts"))).await {
+        answer.expect_status(200).expect_broken();
+    }
+    assert_eq!(edge.metric("edge_fills_total", &["failed"]), 1.0);
+}

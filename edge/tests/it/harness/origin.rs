@@ -50,6 +50,7 @@ pub(crate) struct Reply {
     body_waits: Option<(usize, Gate)>,
     breaks_off_after: Option<usize>,
     breaks_off_at: Option<usize>,
+    drips_after: Option<usize>,
     announces: Option<usize>,
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn reply(status: u16) -> Reply {
         body_waits: None,
         breaks_off_after: None,
         breaks_off_at: None,
+        drips_after: None,
         announces: None,
     }
 }
@@ -230,6 +232,12 @@ impl Reply {
         self
     }
 
+    /// Sends so many bytes of the body at once, and the others one by one, without ever standing still.
+    pub(crate) fn dripping_after(mut self, bytes: usize) -> Self {
+        self.drips_after = Some(bytes);
+        self
+    }
+
     /// Announces another length than the body has.
     pub(crate) fn announcing(mut self, bytes: usize) -> Self {
         self.announces = Some(bytes);
@@ -298,7 +306,16 @@ impl Reply {
         if let Some((_, gate)) = &self.body_waits {
             gate.wait().await;
         }
-        self.send_part(stream, rest).await?;
+        match self.drips_after.map(|bytes| rest.split_at(bytes.min(rest.len()))) {
+            None => self.send_part(stream, rest).await?,
+            Some((first, rest)) => {
+                self.send_part(stream, first).await?;
+                for byte in rest.chunks(1) {
+                    self.send_part(stream, byte).await?;
+                    tokio::time::sleep(DRIP).await;
+                }
+            }
+        }
         if breaks_off.is_some() {
             return Ok(false);
         }
@@ -403,5 +420,7 @@ async fn read_chunks(
     }
 }
 
+/// Between two drops.
+const DRIP: std::time::Duration = std::time::Duration::from_millis(20);
 /// Not the edge's own piece size, so that it has to cut anew.
 const PIECE_BYTES: usize = 10_000;
