@@ -7,11 +7,15 @@ use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::{
+    sync::mpsc::{self, OwnedPermit},
+    time::timeout,
+};
 
 use super::{
     cache_status::Handled,
@@ -153,16 +157,25 @@ async fn push<S: Stream>(
     let mut place = None;
     loop {
         let Some(open) = upload.as_mut().filter(|upload| !upload.is_ended) else {
-            return Ok(poll_fn(|cx| push.poll(stream, cx)).await?);
+            // With nothing beside it, the stream's own limits of time count.
+            return Ok(match push {
+                Push::Piece(data) => stream.send(data, false).await?,
+                Push::Room => stream.send(Bytes::new(), false).await?,
+                Push::End => stream.finish().await?,
+            });
         };
         let Some(free) = place.take() else {
-            tokio::select! {
-                biased;
-                pushed = poll_fn(|cx| push.poll(stream, cx)) => return Ok(pushed?),
-                reserved = open.pieces.clone().reserve_owned() => match reserved {
-                    Ok(reserved) => place = Some(reserved),
-                    Err(_) => open.is_ended = true, // upstream has heard enough
-                },
+            let step = async {
+                tokio::select! {
+                    biased;
+                    pushed = poll_fn(|cx| push.poll(stream, cx)) => Err(pushed),
+                    reserved = open.pieces.clone().reserve_owned() => Ok(reserved),
+                }
+            };
+            match timeout(STILL_MAX, step).await.map_err(|_| STILL)? {
+                Err(pushed) => return Ok(pushed?),
+                Ok(Ok(reserved)) => place = Some(reserved),
+                Ok(Err(_)) => open.is_ended = true, // upstream has heard enough
             }
             continue;
         };
@@ -172,7 +185,7 @@ async fn push<S: Stream>(
             }
             pin!(stream.read()).poll(cx).map(Ok)
         });
-        match step.await {
+        match timeout(STILL_MAX, step).await.map_err(|_| STILL)? {
             Err(pushed) => return Ok(pushed?),
             Ok(read) => open.is_ended = pass_on(free, read)?,
         }
@@ -210,5 +223,9 @@ async fn more<S: Stream>(upload: &mut Option<Upload>, stream: &mut S) -> Result<
     Ok(())
 }
 
+/// The client neither takes nor sends.
+const STILL: Ended = Ended(Failure::GONE);
+/// How long neither of two bodies may move: longer than listeners and upstreams allow either of them alone.
+const STILL_MAX: Duration = Duration::from_secs(60);
 /// Pieces of a request's body that may wait for upstream.
 const PIECES_MAX: usize = 4;

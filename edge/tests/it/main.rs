@@ -22,6 +22,7 @@ mod guard_token; // who may have what
 mod pass; // what is not stored
 mod players; // what CMCD says
 mod prefetch; // before a viewer asks
+mod priority; // what comes first
 mod purge; // by URL, key, everything; hard and soft
 mod reference; // the shipped configurations
 mod refusal; // what is answered with a problem

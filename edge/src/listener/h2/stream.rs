@@ -18,7 +18,7 @@ use crate::listener::{
     alarm::Alarm,
     announced::Announced,
     pace::Pace,
-    priority::{PRIORITY, Priority},
+    priority::Priority,
     stream::{ResponseHead, Stream, StreamLost, Way},
 };
 
@@ -32,7 +32,7 @@ struct Inner {
     response: Option<SendStream<Bytes>>,
     open: OpenExchange,
     id: u32,
-    urgency: u8,
+    priority: Priority,
     is_head: bool,
     phase: Phase,
     is_finished: bool,
@@ -74,7 +74,7 @@ impl H2Stream {
             request,
             response: None,
             open,
-            urgency: priority.urgency,
+            priority,
             is_head,
             phase: Phase::Waiting,
             is_finished: false,
@@ -114,9 +114,7 @@ impl Stream for H2Stream {
             return Err(inner.cut("a head that contradicts its body, or a second one"));
         };
         let response = response(head, announced);
-        if response.headers().contains_key(PRIORITY) {
-            inner.urgency = Priority::of(response.headers()).urgency;
-        }
+        inner.priority = head.priority(inner.priority);
         inner.response = Some(inner.respond.send_response(response, is_last).map_err(lost)?);
         inner.phase = if is_last { Phase::Ended } else { Phase::Body(announced) };
         Ok(())
@@ -243,7 +241,7 @@ impl Inner {
             let exchanges = &self.open.0;
             let turn = {
                 let mut order = exchanges.order();
-                let urgency = order.urgency(self.id, self.urgency);
+                let urgency = order.urgency(self.id, self.priority.urgency);
                 order.poll_turn(self.id, urgency, cx).map(|()| urgency)
             };
             let Poll::Ready(urgency) = turn else {
