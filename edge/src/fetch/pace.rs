@@ -22,6 +22,7 @@ pub(super) struct Pace {
 impl Pace {
     /// At least so many bytes a second, from now on.
     pub(super) fn new(rate_min: u64, window: Duration, now: Instant) -> Self {
+        let window = window.min(WINDOW_MAX);
         let bytes = u128::from(rate_min) * window.as_millis() / 1000;
         let bytes_min = u64::try_from(bytes).unwrap_or(u64::MAX);
         Self { bytes_min, window, ends: now + window, bytes: 0 }
@@ -57,6 +58,9 @@ impl Pace {
     }
 }
 
+/// A longer window than this never ends for anybody who waits; and times beyond it could overflow.
+const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,8 +78,8 @@ mod tests {
         assert!(pace.is_too_slow(at(20_000)));
         let mut any = Pace::new(0, Duration::from_secs(10), began);
         assert!(!any.is_too_slow(at(99_999)));
-        assert!(
-            Pace::new(u64::MAX, Duration::MAX / 4, began - Duration::from_secs(1)).bytes_min > 0
-        );
+        let mut endless = Pace::new(u64::MAX, Duration::MAX, began);
+        assert!(!endless.is_too_slow(at(86_399_999)), "within a day");
+        assert!(endless.is_too_slow(at(86_400_000)));
     }
 }

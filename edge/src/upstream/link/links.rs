@@ -351,7 +351,7 @@ mod tests {
         drop(nobody);
         let (dead, _sockets) = dead();
         for first in [refusing, dead] {
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             let peers = [peer(first), peer(live.1)];
             let (_, key) = links.socket(&peers).await.unwrap();
             assert_eq!(key, peers[1].reuse_hash());

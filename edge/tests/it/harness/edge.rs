@@ -1,6 +1,9 @@
 //! An edge in this process, on free ports, with a clock that the story moves.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
 use http::Method;
 use tempfile::TempDir;
@@ -187,7 +190,7 @@ impl Builder {
             config.property = snapshot.properties.clone();
         }
         let process = Process::for_test();
-        let clock = Clock::manual(SystemTime::now());
+        let clock = Clock::manual(began());
         let node = Node::start(&config, &process, clock.clone()).await.unwrap();
         node.handles().policy.install(snapshot).unwrap();
         let address =
@@ -205,6 +208,12 @@ impl Drop for TestEdge {
     fn drop(&mut self) {
         self.drain.begin();
     }
+}
+
+/// When all edges of this process begin, so that two of one story agree about the time however slowly they start.
+fn began() -> SystemTime {
+    static BEGAN: OnceLock<SystemTime> = OnceLock::new();
+    *BEGAN.get_or_init(SystemTime::now)
 }
 
 /// A control plane that is not there.
