@@ -241,10 +241,10 @@ impl Inner {
             let exchanges = &self.open.0;
             let turn = {
                 let mut order = exchanges.order();
-                let urgency = order.urgency(self.id, self.priority.urgency);
-                order.poll_turn(self.id, urgency, cx).map(|()| urgency)
+                let rank = order.rank(self.id, self.priority);
+                order.poll_turn(self.id, rank, cx).map(|()| rank)
             };
-            let Poll::Ready(urgency) = turn else {
+            let Poll::Ready(rank) = turn else {
                 // Others hold it up, not the client.
                 self.taking.rest();
                 self.taking_limit.clear();
@@ -260,7 +260,7 @@ impl Inner {
                         return Poll::Ready(Err(StreamLost("stream closed".into())));
                     }
                     Poll::Pending => {
-                        exchanges.order().blocked(self.id, urgency);
+                        exchanges.order().blocked(self.id, rank);
                         return self.poll_slow(cx);
                     }
                 }
@@ -270,7 +270,7 @@ impl Inner {
             let is_end = is_last && data.is_empty();
             let is_done = data.is_empty();
             response.send_data(piece, is_end).map_err(lost)?;
-            exchanges.order().queued(self.id, urgency, length);
+            exchanges.order().queued(self.id, rank, length, is_end);
             self.sent += length as u64;
             if self.taking.is_waiting() {
                 self.taking.moved(length, Instant::now());
