@@ -158,11 +158,12 @@ async fn push<S: Stream>(
     loop {
         let Some(open) = upload.as_mut().filter(|upload| !upload.is_ended) else {
             // With nothing beside it, the stream's own limits of time count.
-            return Ok(match push {
-                Push::Piece(data) => stream.send(data, false).await?,
-                Push::Room => stream.send(Bytes::new(), false).await?,
-                Push::End => stream.finish().await?,
-            });
+            let pushed = match push {
+                Push::Piece(data) => stream.send(data, false).await,
+                Push::Room => stream.send(Bytes::new(), false).await,
+                Push::End => stream.finish().await,
+            };
+            return pushed.map_err(Ended::from);
         };
         let Some(free) = place.take() else {
             let step = async {

@@ -27,7 +27,7 @@ enum Source {
     Relay,
     /// Upstream is asked for the rest.
     Rest(BoxFuture<'static, Result<AnswerBody, Lost>>),
-    Upstream(AnswerBody),
+    Upstream(Box<AnswerBody>),
 }
 
 /// How to go on when the disk fails.
@@ -81,7 +81,7 @@ impl Reading {
                     return relay.next().await.map_err(|_| BROKEN);
                 }
                 Source::Rest(asked) => {
-                    self.source = Source::Upstream(asked.await?);
+                    self.source = Source::Upstream(Box::new(asked.await?));
                     continue;
                 }
                 Source::Upstream(body) => return body.next().await.map_err(Lost),
