@@ -69,6 +69,7 @@ impl Engine {
             fetcher: handles.fetcher.clone(),
             guard: Guard::new(registry, None, std::time::Instant::now()),
             metrics: handles.metrics.clone(),
+            players: exchange::PlayerMetrics::register(registry),
             alt_svc,
             log: LogPolicy { is_on: config.access_log, every: config.access_log_every },
             purge_wait_max: config.cache.purge_wait_max,

@@ -35,8 +35,6 @@ pub struct Metrics {
     pub lease_certain: IntGauge,
     /// Purges that are accepted but not yet applied here.
     pub purge_lag: IntGauge,
-    /// Requests of players that speak CMCD, by the kind of object and by whether they ran dry.
-    pub player_requests: IntCounterVec,
     totals: Arc<Totals>,
 }
 
@@ -120,13 +118,6 @@ impl Metrics {
                 registry,
                 "edge_purge_lag_orders",
                 "Purges that the control plane accepted and that are not applied here yet.",
-            ),
-            player_requests: counter_vec(
-                registry,
-                "edge_player_requests_total",
-                "Requests of players that speak CMCD, by the kind of object that they ask for and by whether they ran \
-                 dry since the last one (yes, no).",
-                &["object", "starved"],
             ),
             totals: Arc::default(),
         }

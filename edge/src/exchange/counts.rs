@@ -55,11 +55,6 @@ impl Counts {
         let is_refused = exchange.status.is_some_and(|status| status.is_server_error());
         let is_error = is_refused || failure.is_some_and(|failure| failure != Failure::GONE);
         metrics.count_exchange(exchange.handled.is_hit(), is_error);
-        if let Some(cmcd) = &exchange.cmcd {
-            let object = cmcd.object.map_or("none", |object| object.as_str());
-            let starved = if cmcd.is_starved { "yes" } else { "no" };
-            metrics.player_requests.with_label_values(&[object, starved]).inc();
-        }
     }
 }
 

@@ -12,7 +12,9 @@ use super::{
     cmcd::Cmcd,
     context::{Ended, Exchange, Pass},
     counts::Counts,
-    pass, read, refuse, route,
+    pass,
+    player_metrics::PlayerMetrics,
+    read, refuse, route,
 };
 use crate::{
     cache::wishes::Wishes,
@@ -34,6 +36,8 @@ pub struct Parts {
     pub guard: Guard,
     /// Our numbers.
     pub metrics: Metrics,
+    /// The numbers of what players say.
+    pub players: PlayerMetrics,
     /// What to tell clients of HTTP/3.
     pub alt_svc: Option<String>,
     /// Which exchanges get a line.
@@ -165,6 +169,9 @@ impl Edge {
         let rest = granted.strip.target(&request.target);
         if has_cmcd(request) {
             let read = Cmcd::read(&request.headers, request.target.query(), rest.path());
+            if read.is_err() && exchange.child.is_none() {
+                self.parts.players.count_invalid();
+            }
             exchange.cmcd = read.ok().flatten().map(Box::new);
         }
         if rest != &request.target {
@@ -214,6 +221,9 @@ impl Edge {
     ) {
         let sent = stream.sent();
         self.counts.count(exchange, sent, failure, &self.parts.metrics);
+        if let Some(cmcd) = exchange.cmcd.as_ref().filter(|_| exchange.child.is_none()) {
+            self.parts.players.count(cmcd);
+        }
         if exchange.meters != crate::guard::Meters::default() {
             self.parts.guard.charge(exchange.meters, sent, std::time::Instant::now());
         }

@@ -10,7 +10,7 @@
 //! | the head of the answer: range, age, traces           | `respond.rs`, `multipart.rs`, `cache_status.rs`, `cmsd.rs` |
 //! | the body                                             | `deliver.rs`                      |
 //! | what went wrong                                      | `refuse.rs`                       |
-//! | one line, some numbers                               | `access_log.rs`, `counts.rs`, `cmcd.rs` |
+//! | one line, some numbers                               | `access_log.rs`, `counts.rs`, `cmcd.rs`, `player_metrics.rs` |
 //!
 //! `context.rs` is what one exchange carries through them. Invariant: nothing here knows which protocol it answers.
 
@@ -24,6 +24,7 @@ mod multipart; // several ranges
 mod route; // which property, which key
 mod access_log;
 mod counts;
+mod player_metrics; // what players say, in numbers
 mod context; // what one exchange carries
 mod cache_status;
 pub mod cmcd; // what players say
@@ -35,4 +36,5 @@ mod testing;
 pub use self::{
     access_log::LogPolicy,
     edge::{Edge, Parts},
+    player_metrics::PlayerMetrics,
 };

@@ -3,18 +3,29 @@
 //! The bodies of request and answer go both ways at once. Invariant: what an unsafe method changed is forgotten before
 //! the client learns of its success.
 
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc::{self, OwnedPermit},
+    time::timeout,
+};
 
 use super::{
     cache_status::Handled,
     context::{Ended, Exchange},
-    deliver,
     edge::Edge,
     read::{INTERIM_MAX, wanted},
     respond::{self, PassedHead},
 };
 use crate::{
+    error::Failure,
     fetch::Content,
     listener::stream::{BodyLength, Request, Stream, StreamLost},
     upstream::{Answer, Piece},
@@ -99,7 +110,7 @@ async fn both_ways<S: Stream>(
     let mut content = Content::Passing(answer.body);
     let head = respond::passed_head(edge, exchange, request, told, stream)?;
     let Some(mut left) = head else { return Ok(stream.finish().await?) };
-    loop {
+    while left != Some(0) {
         let read = tokio::select! {
             read = content.read() => read.map_err(|lost| Ended(lost.0))?,
             sent = more(&mut upload, stream) => {
@@ -107,14 +118,110 @@ async fn both_ways<S: Stream>(
                 continue;
             }
         };
-        match read {
-            Some(data) => deliver::piece(stream, data, &mut left).await?,
-            None => return deliver::end(stream, &mut content, left).await,
+        let Some(data) = read else { break };
+        if let Some(left) = &mut left {
+            *left = left.checked_sub(data.len() as u64).ok_or(Ended(Failure::INTERNAL))?;
         }
-        if left == Some(0) {
-            return Ok(stream.finish().await?);
+        push(&mut upload, stream, Push::Piece(data)).await?;
+    }
+    match (left, content.trailers()) {
+        (Some(1..), _) => return Err(Ended(Failure::BROKEN)),
+        (None, Some(trailers)) if !trailers.is_empty() => stream.trailers(&trailers)?,
+        // Taken at once; what it waits for is waited for below.
+        _ => drop(stream.send(Bytes::new(), true)),
+    }
+    push(&mut upload, stream, Push::End).await
+}
+
+/// What is on its way to the client.
+enum Push {
+    /// A piece.
+    Piece(Bytes),
+    /// What waits still, until the client's transport has it.
+    Room,
+    /// The end.
+    End,
+}
+
+impl Push {
+    fn poll<S: Stream>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamLost>> {
+        match std::mem::replace(self, Self::Room) {
+            // The stream takes a piece at once; after that, nothing more is sent to wait for its room.
+            Self::Piece(data) => pin!(stream.send(data, false)).poll(cx),
+            Self::Room => pin!(stream.send(Bytes::new(), false)).poll(cx),
+            Self::End => {
+                *self = Self::End;
+                pin!(stream.finish()).poll(cx)
+            }
         }
     }
+}
+
+/// Sends to the client while its request goes on to be read: a client may send all of it before it reads anything, and
+/// each would wait for the other. What is read waits only as far as upstream takes it.
+async fn push<S: Stream>(
+    upload: &mut Option<Upload>,
+    stream: &mut S,
+    mut push: Push,
+) -> Result<(), Ended> {
+    let mut place = None;
+    loop {
+        let Some(open) = upload.as_mut().filter(|upload| !upload.is_ended) else {
+            // With nothing beside it, the stream's own limits of time count.
+            let pushed = match push {
+                Push::Piece(data) => stream.send(data, false).await,
+                Push::Room => stream.send(Bytes::new(), false).await,
+                Push::End => stream.finish().await,
+            };
+            return pushed.map_err(Ended::from);
+        };
+        let Some(free) = place.take() else {
+            let step = async {
+                tokio::select! {
+                    biased;
+                    pushed = poll_fn(|cx| push.poll(stream, cx)) => Err(pushed),
+                    reserved = open.pieces.clone().reserve_owned() => Ok(reserved),
+                }
+            };
+            match timeout(STILL_MAX, step).await.map_err(|_| STILL)? {
+                Err(pushed) => return Ok(pushed?),
+                Ok(Ok(reserved)) => place = Some(reserved),
+                Ok(Err(_)) => open.is_ended = true, // upstream has heard enough
+            }
+            continue;
+        };
+        let step = poll_fn(|cx| {
+            if let Poll::Ready(pushed) = push.poll(stream, cx) {
+                return Poll::Ready(Err(pushed));
+            }
+            pin!(stream.read()).poll(cx).map(Ok)
+        });
+        match timeout(STILL_MAX, step).await.map_err(|_| STILL)? {
+            Err(pushed) => return Ok(pushed?),
+            Ok(read) => open.is_ended = pass_on(free, read)?,
+        }
+    }
+}
+
+/// Gives what was read of a request's body to upstream; true at its end.
+fn pass_on(
+    place: OwnedPermit<Result<Piece, StreamLost>>,
+    read: Result<Option<Bytes>, StreamLost>,
+) -> Result<bool, Ended> {
+    let is_end = matches!(read, Ok(None));
+    match read {
+        Ok(Some(data)) => drop(place.send(Ok(Piece::Data(data)))),
+        Ok(None) => drop(place.send(Ok(Piece::End(None)))),
+        Err(lost) => {
+            place.send(Err(lost.clone()));
+            return Err(lost.into());
+        }
+    }
+    Ok(is_end)
 }
 
 /// Moves one more piece of the request's body to upstream; never returns once it has ended or nobody takes it.
@@ -123,23 +230,17 @@ async fn more<S: Stream>(upload: &mut Option<Upload>, stream: &mut S) -> Result<
         return Err(stream.gone().await.into());
     };
     // The place first: what was read is never left without one.
-    let Ok(place) = open.pieces.reserve().await else {
+    let Ok(place) = open.pieces.clone().reserve_owned().await else {
         open.is_ended = true; // upstream has heard enough
         return Ok(());
     };
-    match stream.read().await {
-        Ok(Some(data)) => place.send(Ok(Piece::Data(data))),
-        Ok(None) => {
-            place.send(Ok(Piece::End(None)));
-            open.is_ended = true;
-        }
-        Err(lost) => {
-            place.send(Err(lost.clone()));
-            return Err(lost.into());
-        }
-    }
+    open.is_ended = pass_on(place, stream.read().await)?;
     Ok(())
 }
 
+/// The client neither takes nor sends.
+const STILL: Ended = Ended(Failure::GONE);
+/// How long neither of two bodies may move: longer than listeners and upstreams allow either of them alone.
+const STILL_MAX: Duration = Duration::from_secs(60);
 /// Pieces of a request's body that may wait for upstream.
 const PIECES_MAX: usize = 4;

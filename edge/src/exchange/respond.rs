@@ -21,6 +21,7 @@ use crate::{
         condition::{self, Condition},
         fields::Fields,
         kept,
+        media_class::MediaClass,
         object::Head,
         range::{ContentRange, Selection, select},
     },
@@ -28,6 +29,7 @@ use crate::{
     fetch::{Content, Forward, date},
     listener::{
         Protocol,
+        priority::PRIORITY,
         stream::{Request, ResponseHead, Stream},
     },
     upstream::Answer,
@@ -87,6 +89,7 @@ pub(super) async fn stored<S: Stream>(
     if exchange.cmcd.is_some() {
         own.say_way(exchange, stream);
     }
+    own.rank(exchange, request, head.class, &head.headers);
     if let Some(withheld) = withheld {
         own.extend(withheld);
     }
@@ -181,6 +184,9 @@ pub(super) fn passed_head<S: Stream>(
     }
     if exchange.cmcd.is_some() {
         own.say_way(exchange, stream);
+    }
+    if let Some(route) = &exchange.route {
+        own.rank(exchange, request, route.class, &headers);
     }
     let is_without_body = matches!(status.as_u16(), 204 | 304);
     let length = content_length(&headers).filter(|_| !is_without_body);
@@ -309,6 +315,25 @@ impl Own {
 
     fn extend(&mut self, headers: &HeaderMap) {
         self.copy(headers, |_| true);
+    }
+
+    /// Says that this comes first, where neither client nor origin says anything: nothing plays before its manifest and
+    /// its init segment are there. The listener reads it as it reads the origin's word.
+    fn rank(
+        &mut self,
+        exchange: &Exchange,
+        request: &Request,
+        class: MediaClass,
+        said: &HeaderMap,
+    ) {
+        let is_first = matches!(class, MediaClass::Manifest | MediaClass::Init);
+        // H1 has no order, and another node asks its own clients.
+        let is_ordered =
+            exchange.downstream.protocol != Protocol::Http1 && exchange.child.is_none();
+        let is_unsaid = !request.headers.contains_key(PRIORITY) && !said.contains_key(PRIORITY);
+        if is_first && is_ordered && is_unsaid {
+            self.push(PRIORITY, HeaderValue::from_static("u=1"));
+        }
     }
 
     /// What the transport knows of the way to a player that speaks of such things itself.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{
+    ahead::{note_standstill, upstreams},
     job::{Confirmable, Job},
     look::{Asked, Look, look},
     playlists::segment,
@@ -20,8 +21,7 @@ pub(super) fn spawn(job: Job) {
     let (shared, wanted) = (job.shared.clone(), job.wanted.clone());
     tokio::spawn(async move {
         if job.run().await {
-            shared.parts.metrics.stalled.inc();
-            tracing::warn!(host = wanted.route.host, "a live playlist stands still");
+            note_standstill(&shared, &wanted);
             ask_another(&shared, &wanted);
         }
     });
@@ -39,16 +39,14 @@ pub(super) fn revalidate(shared: &Arc<Shared>, wanted: &Wanted, found: &Found) {
         reply: None,
         interim: None,
         stale: Some(stale),
-        slice: None,
+        instead: None,
         is_wanted_anyway: true,
     });
 }
 
 /// Asks for a playlist once more, now that its origin is known to stand still: the next one is asked first.
 fn ask_another(shared: &Arc<Shared>, wanted: &Wanted) {
-    let has_another =
-        wanted.route.property().origins.len() + wanted.route.policy.snapshot.shields.len() > 1;
-    if has_another {
+    if upstreams(wanted) > 1 {
         begin(shared, wanted.behind_the_scenes(), "stalled", None);
     }
 }
@@ -99,7 +97,7 @@ fn begin(shared: &Arc<Shared>, wanted: Wanted, why: &'static str, place: Option<
         reply: None,
         interim: None,
         stale: None,
-        slice: None,
+        instead: None,
         is_wanted_anyway: true,
     };
     match place {

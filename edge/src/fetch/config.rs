@@ -14,6 +14,12 @@ pub struct Config {
     /// How many bytes a fill that nobody reads any more may still bring; it goes on beyond that only when more than
     /// half of it is there. Default 8MiB: two segments of a good rendition.
     pub finish_alone: ByteSize,
+    /// The slowest that a fill may come, in bytes a second over `fill_rate_time`; then another upstream is asked for the
+    /// rest, or the fill has failed. 0: any. Default 1KiB: below the poorest live audio, and nobody can watch at that rate.
+    pub fill_rate_min: ByteSize,
+    /// Over which time that is measured. Default 30s: longer than a segment takes that is sent while it is made.
+    #[serde(with = "humantime_serde")]
+    pub fill_rate_time: Duration,
     /// How long a resource is remembered as not storable. Default 60s; then one request tries again for all.
     #[serde(with = "humantime_serde")]
     pub unstorable_time: Duration,
@@ -40,6 +46,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             finish_alone: ByteSize::mib(8),
+            fill_rate_min: ByteSize::kib(1),
+            fill_rate_time: Duration::from_secs(30),
             unstorable_time: Duration::from_secs(60),
             hold_max: Duration::from_secs(30),
             stalled_time: Duration::from_secs(30),
@@ -66,6 +74,7 @@ impl Config {
     /// The first [`ConfigError`] found.
     pub fn check(&self) -> Result<(), ConfigError> {
         let values = [
+            ("fill_rate_time", self.fill_rate_time.is_zero()),
             ("unstorable_time", self.unstorable_time.is_zero()),
             ("hold_max", self.hold_max.is_zero()),
             ("stalled_time", self.stalled_time.is_zero()),

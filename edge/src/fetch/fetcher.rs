@@ -20,7 +20,7 @@ use super::{
     relay::Receiving,
     replace,
     shared::{Parts, Question, Shared, Unsliceable},
-    slice::Aligned,
+    slice::Instead,
     tier::NodeName,
     walk::Walk,
     wanted::{Failed, Route, Wanted},
@@ -299,10 +299,8 @@ impl Fetcher {
         let is_conditional = wanted.is_conditional();
         let is_unstorable = stale.is_none() && self.shared.unstorable.has(key);
         let unsliceable = self.shared.unsliceable.get(key);
-        let slice = Aligned::for_range(wanted).filter(|_| unsliceable.is_none());
-        let is_suffix = slice.is_none() && stale.is_none() && Aligned::is_suffix(wanted);
-        if is_conditional && (is_unstorable || is_suffix || unsliceable == Some(Unsliceable::Pass))
-        {
+        let instead = Instead::of(wanted).filter(|_| unsliceable.is_none());
+        if is_conditional && (is_unstorable || unsliceable == Some(Unsliceable::Pass)) {
             if let Some(seat) = seat {
                 seat.vacate(Outcome::OnYourOwn);
             }
@@ -322,7 +320,7 @@ impl Fetcher {
             reply: Some(reply),
             interim: interim.clone(),
             stale: confirmable,
-            slice,
+            instead,
             is_wanted_anyway: false,
         });
         let internal = Failed::without_answer(Failure::INTERNAL);

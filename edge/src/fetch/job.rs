@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use super::{
     admit::{self, Admitted, Circumstances},
+    ahead::{self, Asked},
     collapse::{Outcome, Seat},
     pump::Pump,
     relay::Receiving,
     shared::{Question, Shared, Unsliceable},
-    slice::{Aligned, Part},
+    slice::{Aligned, Instead, Part},
     wanted::{Failed, Wanted},
 };
 use crate::{
@@ -43,8 +44,8 @@ pub(super) struct Job {
     pub(super) interim: Option<Interim>,
     /// What is stored and has to be confirmed.
     pub(super) stale: Option<Confirmable>,
-    /// The slice to ask for instead of the whole.
-    pub(super) slice: Option<Aligned>,
+    /// What to ask for instead of the whole.
+    pub(super) instead: Option<Instead>,
     /// Whether the fill goes on when nobody reads it.
     pub(super) is_wanted_anyway: bool,
 }
@@ -117,11 +118,11 @@ impl Job {
         let shared = self.shared.clone();
         let wanted = self.wanted.clone();
         loop {
-            let born = shared.born(&wanted.route);
             let (headers, interim) = (self.headers(), self.interim.clone());
-            let question = Question { method: Method::GET, headers, body: None, interim };
-            let answer = match shared.ask(&wanted, question).await {
-                Ok(answer) => answer,
+            let stale = self.stale.as_ref().map(|stale| stale.head.clone());
+            let asked = ahead::ask(&shared, &wanted, headers, interim, stale.as_deref()).await;
+            let Asked { answer, born } = match asked {
+                Ok(asked) => asked,
                 Err(failure) => {
                     self.fail(Failed::without_answer(failure));
                     return false;
@@ -139,8 +140,21 @@ impl Job {
                 self.stale = None;
                 continue;
             }
-            if answer.status == StatusCode::PARTIAL_CONTENT && self.slice.is_some() {
-                match self.part(answer, born) {
+            if answer.status == StatusCode::RANGE_NOT_SATISFIABLE
+                && matches!(self.instead, Some(Instead::Last { .. }))
+            {
+                // Nothing has no last byte, and some origins do not count from the end.
+                self.instead = None;
+                continue;
+            }
+            if answer.status == StatusCode::PARTIAL_CONTENT
+                && let Some(instead) = self.instead.take()
+            {
+                let next = match instead {
+                    Instead::Slice(aligned) => self.part(answer, born, aligned),
+                    Instead::Last { .. } => self.last(answer, born, instead).await,
+                };
+                match next {
                     Next::Pump(pump) => return pump.run().await,
                     Next::Again => continue,
                     Next::Done => return false,
@@ -162,8 +176,8 @@ impl Job {
                 headers.insert(name, value);
             }
         }
-        if let Some(slice) = &self.slice {
-            headers.insert(header::RANGE, slice.header());
+        if let Some(instead) = &self.instead {
+            headers.insert(header::RANGE, instead.header());
         }
         headers
     }
@@ -277,9 +291,8 @@ impl Job {
     }
 
     /// A part of the resource that was asked for.
-    fn part(&mut self, answer: Answer, born: u64) -> Next {
-        let Some(aligned) = self.slice.take() else { return Next::Again };
-        let part = match Part::read(&answer, &aligned) {
+    fn part(&mut self, answer: Answer, born: u64, aligned: Aligned) -> Next {
+        let part = match Part::read(&answer, Instead::Slice(aligned)) {
             Ok(part) => part,
             Err(total) => {
                 let is_large = total.is_some_and(|total| total > self.bytes_max());
@@ -287,7 +300,7 @@ impl Job {
             }
         };
         let circumstances = self.circumstances(&answer, born, &Method::GET);
-        let admitted = part.admit(&answer, &aligned, &circumstances);
+        let admitted = part.admit(&answer, aligned.slice_bytes, &circumstances);
         let Ok((whole, slice)) = admitted else {
             // Not storable: the client gets what it asked for, neither more nor less.
             if let Err(reason) = admitted {
@@ -310,6 +323,38 @@ impl Job {
         self.shared.unstorable.forget(&key);
         self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
         Next::Pump(Box::new(self.pump(fill, answer, true)))
+    }
+
+    /// The last byte of a resource, whose end is wanted: now it is known how long the whole is, and the slices come when
+    /// they are read.
+    async fn last(&mut self, mut answer: Answer, born: u64, asked: Instead) -> Next {
+        let part = match Part::read(&answer, asked) {
+            Ok(part) => part,
+            Err(total) => {
+                let is_large = total.is_some_and(|total| total > self.bytes_max());
+                return self.cannot_slice(is_large);
+            }
+        };
+        let circumstances = self.circumstances(&answer, born, &Method::GET);
+        let whole = match part.admit(&answer, asked.slice_bytes(), &circumstances) {
+            Ok((whole, _)) => whole,
+            Err(reason) => {
+                self.note_unstorable(reason);
+                return self.pass_on();
+            }
+        };
+        let key = self.wanted.route.key;
+        let store = &self.shared.parts.store;
+        let found = store.reserve(Some(0)).and_then(|none| sliced_head(store, key, whole, none));
+        let Some(found) = found else { return self.pass_on() };
+        self.stale = None;
+        let mut forward = Forward::of(&answer);
+        forward.is_stored = true;
+        self.shared.unstorable.forget(&key);
+        self.settle_now(Outcome::Settled, Ok(Fetched::Stored(found, forward, None)));
+        // Read, so that the connection can be used again.
+        while let Ok(Some(_)) = answer.body.next().await {}
+        Next::Done
     }
 
     /// A resource that is too large to be kept whole, whose origin gives parts of it.

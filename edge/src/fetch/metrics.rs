@@ -68,7 +68,7 @@ impl Metrics {
                 registry,
                 "edge_background_fetches_total",
                 "Requests sent upstream that no client waits for, by why: revalidation, slice, prefetch, \
-                 stalled, disk (the rest of a body that the disk did not give).",
+                 stalled, disk (what the disk did not give), rest (of a body that broke off).",
                 &["why"],
             ),
             slices_mixed: counter(

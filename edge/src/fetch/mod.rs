@@ -12,11 +12,12 @@
 //! | reading a body, whole or from slice to slice                 | `content.rs`, `reading.rs`, `walk.rs` |
 //! | a body that grows too large while it is read                 | `relay.rs`      |
 //! | one ask of upstream as a task; bytes into a fill             | `job.rs`, `pump.rs` |
+//! | where a body broke off or drips, the rest from somebody else | `rest.rs`, `pace.rs` |
 //! | which slice; is the answer that one                          | `slice.rs`      |
 //! | may it be stored, as what                                    | `admit.rs`      |
 //! | is something stored, what is it good for                     | `look.rs`       |
 //! | who asks, who waits                                          | `collapse.rs`   |
-//! | live playlists                                               | `playlists.rs`, `live.rs`, `playlist.rs` |
+//! | live playlists                                               | `ahead.rs`, `playlists.rs`, `live.rs`, `playlist.rs`, `mpd.rs` |
 //!
 //! Invariant: a fill is a task of its own; no client's speed or departure changes what the others get.
 
@@ -30,7 +31,10 @@ mod content; // a body, wherever it comes from
 mod reading; // beyond what can go wrong on the way
 mod walk; // from slice to slice
 mod job; // one ask of upstream
+mod ahead; // looking into a playlist before anybody gets it
 mod pump; // bytes into a fill
+mod pace; // what comes too slowly
+mod rest; // of a body that broke off
 mod slice; // aligned slices
 mod admit; // may it be stored, as what
 mod look; // is something stored, what is it good for
@@ -39,7 +43,8 @@ mod prefetch; // how much is fetched ahead
 mod relay; // what grows too large passes on
 mod playlists; // what is remembered of playlists
 mod live; // does one stand still
-mod playlist; // reading one
+mod mpd; // reading one of DASH
+mod playlist; // reading one of HLS
 mod memory; // bounded hints
 mod collapse; // who asks, who waits
 mod tier; // between nodes

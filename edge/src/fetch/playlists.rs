@@ -14,7 +14,7 @@ use super::{
     config::Config,
     live::{self, Progress},
     memory::Memory,
-    playlist::{Playlist, resolve},
+    playlist::{Playlist, Position, resolve},
     wanted::Route,
 };
 use crate::{
@@ -84,6 +84,25 @@ impl Playlists {
             segments: Vec::new(),
         };
         self.saw(route, &playlist, from)
+    }
+
+    /// Whether a playlist that does not move now stands still: then its next copy is looked at before anybody gets it.
+    pub(super) fn is_due(&self, route: &Route) -> bool {
+        let now = self.clock.now();
+        self.known(route).is_some_and(|known| live::is_stalled(&known.progress, now))
+    }
+
+    /// How far a playlist was when it was last seen.
+    pub(super) fn position(&self, route: &Route) -> Option<Position> {
+        self.known(route).map(|known| known.progress.position)
+    }
+
+    /// Nobody has a better copy: whose copy stood still is asked in its turn again.
+    pub(super) fn forgive(&self, route: &Route, from: Candidate) {
+        if let Some(mut known) = self.known(route) {
+            known.avoided.retain(|(candidate, _)| *candidate != from);
+            self.live.note(name(route), known);
+        }
     }
 
     /// Who is asked last for a playlist.

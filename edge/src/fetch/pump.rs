@@ -1,13 +1,17 @@
 //! From an answer's body to a fill.
 //!
-//! Never waits for a reader. Invariant: what broke off, fell short, or grew beyond what may be kept fails every reader
+//! Never waits for a reader. Where an upstream breaks off, the rest comes from another one that has the same
+//! representation. Invariant: what broke off, fell short, or grew beyond what may be kept fails every reader
 //! and is not stored.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::{playlist::Playlist, relay::Sending, shared::Shared, wanted::Wanted};
+use super::{
+    mpd, pace::Pace, playlist::Playlist, relay::Sending, rest::Rest, shared::Shared, wanted::Wanted,
+};
 use crate::{
     cache::{arrival::Unstorable, media_class::MediaClass, store::Fill},
     upstream::{Answer, Candidate},
@@ -25,6 +29,10 @@ pub(super) struct Pump {
     is_for_the_moment: bool,
     /// For readers of a body that grows too large.
     relay: Option<Sending>,
+    /// What its rest must be, should it break off.
+    rest: Option<Rest>,
+    /// How often it went on somewhere else.
+    resumed: usize,
     /// The text of a playlist, as far as it came.
     text: Option<Vec<u8>>,
     brought: u64,
@@ -56,10 +64,12 @@ impl Pump {
             shared,
             wanted,
             fill: Some(fill),
-            answer,
             is_wanted_anyway,
             is_for_the_moment: false,
             relay: None,
+            rest: Rest::of_answer(&answer),
+            resumed: 0,
+            answer,
             text: is_playlist.then(Vec::new),
             brought: 0,
             brought_to_readers: 0,
@@ -107,19 +117,24 @@ impl Pump {
         };
         metrics.fills.with_label_values(&[result]).inc();
         let text = text.filter(|_| result == "stored");
-        let playlist = text.as_deref().and_then(Playlist::read);
+        let playlist = text.as_deref().and_then(manifest);
         playlist.is_some_and(|playlist| learn(&shared, &wanted, &playlist, answer.from))
     }
 
     async fn fill_up(&mut self) -> End {
         let bytes_max = self.shared.bytes_max(&self.wanted.route);
         let finish_alone = self.shared.parts.config.finish_alone.as_u64();
+        let mut pace = self.pace();
         loop {
-            let data = match self.answer.body.next().await {
+            let data = match pace.next(&mut self.answer.body).await {
                 Ok(Some(data)) => data,
                 Ok(None) => return End::Whole,
                 Err(failure) => {
                     tracing::debug!(kind = failure.kind, "a fill broke off");
+                    if self.resume().await {
+                        pace = self.pace();
+                        continue;
+                    }
                     return End::Failed;
                 }
             };
@@ -141,6 +156,34 @@ impl Pump {
                 if !is_worth_finishing(self.brought, alone, length, finish_alone) {
                     return End::Abandoned;
                 }
+            }
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let config = &self.shared.parts.config;
+        Pace::new(config.fill_rate_min.as_u64(), config.fill_rate_time, Instant::now())
+    }
+
+    /// Goes on where it broke off, with the same representation of another upstream, or of the same one if there is no
+    /// other; readers notice nothing but the wait.
+    async fn resume(&mut self) -> bool {
+        let is_read = self.fill.as_ref().is_some_and(|fill| fill.readers() > 0);
+        let Some(rest) = &self.rest else { return false };
+        if !(is_read || self.is_wanted_anyway) || self.resumed >= RESUMES_MAX {
+            return false;
+        }
+        self.resumed += 1;
+        self.shared.parts.metrics.background.with_label_values(&["rest"]).inc();
+        let from = Some(self.answer.from);
+        match rest.ask(&self.shared, &self.wanted, self.brought, from).await {
+            Ok(answer) => {
+                self.answer = answer;
+                true
+            }
+            Err(failure) => {
+                tracing::debug!(kind = failure.kind, "the rest does not come either");
+                false
             }
         }
     }
@@ -190,6 +233,11 @@ fn is_worth_finishing(brought: u64, alone: u64, length: Option<u64>, finish_alon
     }
 }
 
+/// A live playlist or MPD.
+pub(super) fn manifest(text: &[u8]) -> Option<Playlist<'_>> {
+    Playlist::read(text).or_else(|| mpd::read(text))
+}
+
 /// Takes note of what a playlist says; true when it stands still.
 fn learn(shared: &Shared, wanted: &Wanted, playlist: &Playlist<'_>, from: Candidate) -> bool {
     let route = &wanted.route;
@@ -199,8 +247,10 @@ fn learn(shared: &Shared, wanted: &Wanted, playlist: &Playlist<'_>, from: Candid
     shared.playlists.saw(route, playlist, from)
 }
 
+/// How often one fill goes on somewhere else: two upstreams that break off are bad luck, three are no upstreams.
+const RESUMES_MAX: usize = 2;
 /// The longest playlist that is read: 10 hours of 4-second segments with long names.
-const PLAYLIST_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const PLAYLIST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -5,26 +5,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Method, StatusCode, header};
-
-use super::{
-    relay::Receiving,
-    shared::{Question, Shared},
-    slice::strong_validator,
-    walk::Lost,
-    wanted::Wanted,
-};
+use super::{relay::Receiving, rest::Rest, shared::Shared, walk::Lost, wanted::Wanted};
 use crate::{
-    cache::{
-        body::Body,
-        key::Key,
-        object::Head,
-        range::{ContentRange, Span, enclosed},
-    },
+    cache::{body::Body, key::Key, object::Head},
     error::Failure,
     upstream::AnswerBody,
 };
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
 
 /// A reader of one stored body.
 pub struct Reading {
@@ -37,7 +25,9 @@ pub struct Reading {
 enum Source {
     Body(Body),
     Relay,
-    Upstream(AnswerBody),
+    /// Upstream is asked for the rest.
+    Rest(BoxFuture<'static, Result<AnswerBody, Lost>>),
+    Upstream(Box<AnswerBody>),
 }
 
 /// How to go on when the disk fails.
@@ -90,6 +80,10 @@ impl Reading {
                     let Some(relay) = &mut self.relay else { return Err(BROKEN) };
                     return relay.next().await.map_err(|_| BROKEN);
                 }
+                Source::Rest(asked) => {
+                    self.source = Source::Upstream(Box::new(asked.await?));
+                    continue;
+                }
                 Source::Upstream(body) => return body.next().await.map_err(Lost),
             };
             let position = body.position();
@@ -107,9 +101,10 @@ impl Reading {
                 },
             };
             let Err(_) = read else { return read.map_err(|_| BROKEN) };
-            let Some(spare) = &self.spare else { return Err(BROKEN) };
-            let rest = spare.rest(position, self.end).await?;
-            self.source = Source::Upstream(rest);
+            let Some(spare) = self.spare.take() else { return Err(BROKEN) };
+            // Kept, because this read may be dropped while upstream is being asked.
+            let end = self.end;
+            self.source = Source::Rest(async move { spare.rest(position, end).await }.boxed());
         }
     }
 }
@@ -120,18 +115,9 @@ impl Spare {
         let Self { shared, wanted, head, .. } = self;
         shared.parts.store.remove(self.key, self.fill);
         shared.parts.metrics.background.with_label_values(&["disk"]).inc();
-        let (Some(validator), Some(length)) = (strong_validator(&head.headers), head.length) else {
-            return Err(BROKEN);
-        };
-        let span = Span { start, end: end.unwrap_or(length).min(length) };
-        let mut headers = wanted.unconditional();
-        headers.insert(header::RANGE, span.to_range());
-        let question = Question { method: Method::GET, headers, body: None, interim: None };
-        let answer = shared.ask(wanted, question).await.map_err(Lost)?;
-        let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
-            && enclosed(&answer.headers) == Some(ContentRange::of(span, length))
-            && strong_validator(&answer.headers).as_ref() == Some(&validator);
-        if is_rest { Ok(answer.body) } else { Err(BROKEN) }
+        let rest = Rest::of_head(head).ok_or(BROKEN)?.until(end);
+        let answer = rest.ask(shared, wanted, start, None).await.map_err(Lost)?;
+        Ok(answer.body)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     cache::{self, key::Key, lease::Lease, purge::PurgeTable, store::Store, variance::Vary},
     error::Failure,
     policy::Policy,
-    upstream::{Answer, Ask, Client, Interim, RequestBody, Trace, Upstreams},
+    upstream::{Answer, Ask, Candidate, Client, Interim, RequestBody, Trace, Upstreams},
 };
 
 /// What fetches are built from.
@@ -137,6 +137,16 @@ impl Shared {
 
     /// Asks upstream; the answer's head has arrived when this returns.
     pub(super) async fn ask(&self, wanted: &Wanted, question: Question) -> Result<Answer, Failure> {
+        self.ask_others(wanted, question, None).await
+    }
+
+    /// The same, where one upstream is asked only when nobody else answers.
+    pub(super) async fn ask_others(
+        &self,
+        wanted: &Wanted,
+        question: Question,
+        last: Option<Candidate>,
+    ) -> Result<Answer, Failure> {
         let route = &wanted.route;
         let node = self.node(Some(&route.policy));
         let mut headers = question.headers;
@@ -150,6 +160,8 @@ impl Shared {
         trace.leave(&mut headers);
         // After `born` was taken, so that what it stands for is in `seen`.
         let seal = || tier::seal(&route.policy.snapshot, self.parts.lease.seen(), self.now());
+        let mut avoid = self.playlists.avoided(route);
+        avoid.extend(last);
         let ask = Ask {
             policy: &route.policy,
             property: route.property,
@@ -159,7 +171,7 @@ impl Shared {
             method: question.method,
             headers,
             body: question.body,
-            avoid: self.playlists.avoided(route),
+            avoid,
             interim: question.interim,
             seal: Some(&seal),
             hold: self.playlists.hold(route, self.parts.config.hold_max),

@@ -28,6 +28,19 @@ pub(super) struct Aligned {
     pub(super) slice_bytes: u64,
 }
 
+/// What is asked for instead of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// The slice that a range begins in.
+    Slice(Aligned),
+    /// The last byte, when a range counts from the end: its answer says how long the whole is, and so which slices
+    /// are wanted.
+    Last {
+        /// How large they are.
+        slice_bytes: u64,
+    },
+}
+
 /// A part that is what it was asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
@@ -36,20 +49,47 @@ pub(super) struct Part {
     pub(super) validator: Vec<u8>,
 }
 
-impl Aligned {
-    /// The slice to ask for when a range of something unknown is wanted; absent where the whole has to be asked for.
-    pub(super) fn for_range(wanted: &Wanted) -> Option<Self> {
+impl Instead {
+    /// What to ask for when a range of something unknown is wanted; absent where the whole has to be asked for.
+    pub(super) fn of(wanted: &Wanted) -> Option<Self> {
         let slice_bytes = slice_bytes(wanted)?;
-        let start = first_byte(wanted)?;
-        Some(Self { number: start / slice_bytes, slice_bytes })
+        let first = match asked(&Method::GET, &wanted.headers) {
+            Asked::From(start, _) => Some(start),
+            Asked::Last(_) => None,
+            Asked::Many => first_of_many(&wanted.headers)?,
+            Asked::Whole => return None,
+        };
+        Some(match first {
+            Some(start) => Self::Slice(Aligned { number: start / slice_bytes, slice_bytes }),
+            None => Self::Last { slice_bytes },
+        })
     }
 
-    /// Whether the end of something unknown is wanted, which no aligned slice begins with.
-    pub(super) fn is_suffix(wanted: &Wanted) -> bool {
-        let is_sliced = slice_bytes(wanted).is_some();
-        is_sliced && wanted.headers.contains_key(header::RANGE) && wants_end(wanted)
+    /// The `Range` that asks for it.
+    pub(super) fn header(self) -> HeaderValue {
+        match self {
+            Self::Slice(aligned) => aligned.header(),
+            Self::Last { .. } => HeaderValue::from_static("bytes=-1"),
+        }
     }
 
+    /// The bytes of a resource of this length.
+    pub(super) fn span(self, total: u64) -> Span {
+        match self {
+            Self::Slice(aligned) => aligned.span(total),
+            Self::Last { .. } => Span { start: total.saturating_sub(1), end: total },
+        }
+    }
+
+    /// How large slices are.
+    pub(super) fn slice_bytes(self) -> u64 {
+        match self {
+            Self::Slice(Aligned { slice_bytes, .. }) | Self::Last { slice_bytes } => slice_bytes,
+        }
+    }
+}
+
+impl Aligned {
     /// The slices of a resource whose whole is too large to be kept.
     pub(super) fn instead_of(wanted: &Wanted, answer: &Answer) -> Option<Self> {
         let accepts = answer.headers.get(header::ACCEPT_RANGES)?.as_bytes();
@@ -86,14 +126,14 @@ impl Aligned {
 }
 
 impl Part {
-    /// Reads an answer to a request for a slice; otherwise says how long the whole is, if that is known.
-    pub(super) fn read(answer: &Answer, aligned: &Aligned) -> Result<Self, Option<u64>> {
+    /// Reads an answer to a request for a part; otherwise says how long the whole is, if that is known.
+    pub(super) fn read(answer: &Answer, asked: Instead) -> Result<Self, Option<u64>> {
         let Some(ContentRange { span: Some(span), total: Some(total) }) = enclosed(&answer.headers)
         else {
             return Err(None);
         };
         match strong_validator(&answer.headers) {
-            Some(validator) if span == aligned.span(total) => Ok(Self { span, total, validator }),
+            Some(validator) if span == asked.span(total) => Ok(Self { span, total, validator }),
             _ => Err(Some(total)),
         }
     }
@@ -102,13 +142,13 @@ impl Part {
     pub(super) fn admit(
         &self,
         answer: &Answer,
-        aligned: &Aligned,
+        slice_bytes: u64,
         circumstances: &Circumstances<'_>,
     ) -> Result<(Admitted, Head), Unstorable> {
         let mut headers = answer.headers.clone();
         headers.remove(header::CONTENT_RANGE);
         headers.remove(header::CONTENT_LENGTH);
-        let extent = Extent::Sliced { total: self.total, slice_bytes: aligned.slice_bytes };
+        let extent = Extent::Sliced { total: self.total, slice_bytes };
         let whole = admit::admit(StatusCode::OK, headers, extent, None, circumstances)?;
         let slice = self.head(&whole.head);
         Ok((whole, slice))
@@ -146,23 +186,9 @@ fn slice_bytes(wanted: &Wanted) -> Option<u64> {
     (wanted.method == Method::GET).then(|| slice.as_u64())
 }
 
-/// The first byte that a request for a range wants; absent when it wants the end or the whole.
-fn first_byte(wanted: &Wanted) -> Option<u64> {
-    let headers = &wanted.headers;
-    match asked(&Method::GET, headers) {
-        Asked::From(start, _) => Some(start),
-        Asked::Many => first_of_many(headers),
-        Asked::Whole | Asked::Last(_) => None,
-    }
-}
-
-fn wants_end(wanted: &Wanted) -> bool {
-    matches!(asked(&Method::GET, &wanted.headers), Asked::Last(_))
-}
-
-/// The first of several ranges, or of one under a condition, as if the resource were endless: only a range that counts
-/// from the end lies behind any file then.
-fn first_of_many(headers: &HeaderMap) -> Option<u64> {
+/// The first byte of several ranges, or of one under a condition, as if the resource were endless; only a range that
+/// counts from the end lies behind any file then, for which it is `Some(None)`. `None` where the whole is wanted.
+fn first_of_many(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut only_range = HeaderMap::new();
     only_range.insert(header::RANGE, headers.get(header::RANGE)?.clone());
     let start = match select(&Method::GET, &only_range, &HeaderMap::new(), ENDLESS) {
@@ -170,7 +196,7 @@ fn first_of_many(headers: &HeaderMap) -> Option<u64> {
         Selection::Many(spans) => spans.iter().map(|span| span.start).min()?,
         Selection::Whole | Selection::Unsatisfiable => return None,
     };
-    (start < ENDLESS / 2).then_some(start)
+    Some((start < ENDLESS / 2).then_some(start))
 }
 
 /// Longer than any file.
@@ -179,6 +205,7 @@ const ENDLESS: u64 = u64::MAX / 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::testing::wanted;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let parse = |(name, value): &(&str, &str)| {
@@ -195,6 +222,26 @@ mod tests {
         assert_eq!(slice.span(10), Span { start: 10, end: 10 });
         let last = Aligned { number: u64::MAX, slice_bytes: 1 << 20 };
         assert_eq!(last.span(u64::MAX).end, u64::MAX);
+    }
+
+    #[test]
+    fn a_range_begins_in_a_slice_or_counts_from_the_end() {
+        let slice = |number| Some(Instead::Slice(Aligned { number, slice_bytes: 1 << 20 }));
+        let end = Instead::Last { slice_bytes: 1 << 20 };
+        let last = Some(end);
+        for (pairs, expected) in [
+            (vec![("range", "bytes=3000000-")], slice(2)),
+            (vec![("range", "bytes=-500")], last),
+            (vec![("range", "bytes=-500"), ("if-range", "\"a\"")], last),
+            (vec![("range", "bytes=3000000-3000001,-500")], slice(2)),
+            (vec![("range", "bytes=5-,9-")], None),
+            (vec![("range", "lines=1-2")], None),
+            (vec![], None),
+        ] {
+            let wanted = Wanted { headers: headers(&pairs), ..wanted("/m.mp4") };
+            assert_eq!(Instead::of(&wanted), expected, "{pairs:?}");
+        }
+        assert_eq!(end.span(700), Span { start: 699, end: 700 });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     collapse::{Outcome, Role, Seat, Waited},
     pump::Pump,
     shared::{Question, Shared},
-    slice::{Aligned, Part, strong_validator},
+    slice::{Aligned, Instead, Part, strong_validator},
     wanted::{Failed, Wanted},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         key::Key,
         object::{Extent, Head},
         purge::Verdict,
-        store::{Found, Lookup},
+        store::{Found, Lookup, Tier},
     },
     error::Failure,
 };
@@ -32,7 +32,16 @@ pub struct Walk {
     whole: Arc<Whole>,
     position: u64,
     end: u64,
-    current: Option<(u64, Body)>,
+    current: Option<(u64, Opened)>,
+    /// The slice that the disk did not give, the last time.
+    unreadable: Option<u64>,
+}
+
+/// A slice that is read.
+struct Opened {
+    body: Body,
+    /// The fill that made it, when it comes from disk.
+    on_disk: Option<u64>,
 }
 
 /// What is read.
@@ -66,7 +75,13 @@ impl Walk {
             total,
             slice_bytes,
         };
-        Some(Self { whole: Arc::new(whole), position: 0, end: total, current: None })
+        Some(Self {
+            whole: Arc::new(whole),
+            position: 0,
+            end: total,
+            current: None,
+            unreadable: None,
+        })
     }
 
     /// Goes on at `start` and stops before `end`.
@@ -92,19 +107,27 @@ impl Walk {
             }
             let number = self.number();
             match &mut self.current {
-                Some((at, body)) if *at == number => match body.read().await {
+                Some((at, opened)) if *at == number => match opened.body.read().await {
                     Ok(Some(bytes)) => {
                         self.position += bytes.len() as u64;
                         return Ok(Some(bytes));
                     }
-                    Ok(None) | Err(_) => return Err(Lost(Failure::BROKEN)),
+                    Ok(None) => return Err(Lost(Failure::BROKEN)),
+                    Err(_) => {
+                        // What the disk does not give, upstream does, once.
+                        let is_first = self.unreadable.replace(number) != Some(number);
+                        let fill = opened.on_disk.filter(|_| is_first);
+                        let fill = fill.ok_or(Lost(Failure::BROKEN))?;
+                        self.whole.forget(number, fill);
+                        self.current = None;
+                    }
                 },
                 _ => {
-                    let mut body = self.whole.open(number).await?;
+                    let mut opened = self.whole.open(number).await?;
                     let first = number * self.whole.slice_bytes;
                     let end = (self.end - first).min(self.whole.slice_bytes);
-                    body.seek(self.position - first, Some(end));
-                    self.current = Some((number, body));
+                    opened.body.seek(self.position - first, Some(end));
+                    self.current = Some((number, opened));
                     self.look_ahead(number);
                 }
             }
@@ -125,6 +148,13 @@ impl Walk {
             self.whole.shared.parts.metrics.background.with_label_values(&["slice"]).inc();
             self.whole.spawn(next, seat, None);
         }
+    }
+}
+
+impl Opened {
+    fn of(found: Found) -> Self {
+        let on_disk = (found.tier == Tier::Disk).then_some(found.fill);
+        Self { body: found.body, on_disk }
     }
 }
 
@@ -152,14 +182,14 @@ impl Whole {
     }
 
     /// A reader of a slice, from its beginning.
-    async fn open(self: &Arc<Self>, number: u64) -> Result<Body, Lost> {
+    async fn open(self: &Arc<Self>, number: u64) -> Result<Opened, Lost> {
         for _ in 0..OPENS_MAX {
             match self.lookup(number) {
-                Lookup::Found(found) => return Ok(found.body),
+                Lookup::Found(found) => return Ok(Opened::of(found)),
                 Lookup::OnDisk(stored) => {
                     let loaded = self.shared.parts.store.load(stored).await;
                     if let Some(found) = loaded.filter(|found| self.is_usable(found)) {
-                        return Ok(found.body);
+                        return Ok(Opened::of(found));
                     }
                 }
                 Lookup::Nothing => {}
@@ -177,12 +207,18 @@ impl Whole {
             let (reply, answer) = oneshot::channel();
             self.spawn(number, seat, Some(reply));
             return match answer.await {
-                Ok(Ok(body)) => Ok(body),
+                Ok(Ok(body)) => Ok(Opened { body, on_disk: None }),
                 Ok(Err(failed)) => Err(Lost(failed.failure)),
                 Err(_) => Err(Lost(Failure::INTERNAL)),
             };
         }
         Err(Lost(Failure::BROKEN))
+    }
+
+    /// The disk does not give a slice.
+    fn forget(&self, number: u64, fill: u64) {
+        self.shared.parts.store.remove(self.slice_key(number), fill);
+        self.shared.parts.metrics.background.with_label_values(&["disk"]).inc();
     }
 
     fn spawn(self: &Arc<Self>, number: u64, seat: Seat, reply: Option<Reply>) {
@@ -218,7 +254,7 @@ impl Whole {
         let asked = self.shared.ask(&self.wanted, question).await;
         let answer = asked.map_err(Failed::without_answer)?;
         let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
-        let part = is_part.then(|| Part::read(&answer, &aligned).ok()).flatten();
+        let part = is_part.then(|| Part::read(&answer, Instead::Slice(aligned)).ok()).flatten();
         let part = part.filter(|p| p.validator == self.validator && p.total == self.total);
         let Some(part) = part else {
             if answer.status.is_server_error() {

@@ -21,8 +21,8 @@ mod clients; // connections of one address
 mod alarm; // one timer for a connection
 mod pace; // how slow a client may be
 mod allowance; // how often a client may do something
-pub mod priority; // RFC 9218
 pub mod stream; // the seam to whoever answers
+pub mod priority; // RFC 9218
 pub mod config;
 pub mod tls;
 mod downstream;

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 
-use super::downstream::Downstream;
+use super::{
+    downstream::Downstream,
+    priority::{PRIORITY, Priority},
+};
 use crate::cache::fields::Fields;
 
 /// Whoever answers requests. One for all listeners and protocols.
@@ -68,6 +71,17 @@ pub struct ResponseHead<'a> {
     /// The length of the content: also of the content that a response to HEAD or a 304 leaves out, where known. `None`
     /// for a body of unknown length, and for 304 and 204, which need none.
     pub length: Option<u64>,
+}
+
+impl ResponseHead<'_> {
+    /// The priority of the response: what its head says about it, and the request's where that says nothing (RFC 9218
+    /// section 8).
+    #[must_use]
+    pub fn priority(&self, asked: Priority) -> Priority {
+        let stored = self.stored.into_iter().flat_map(|stored| stored.map().get_all(PRIORITY));
+        let own = self.own.iter().filter(|(name, _)| *name == PRIORITY).map(|(_, value)| value);
+        stored.chain(own).fold(asked, |before, value| before.with(value.as_bytes()))
+    }
 }
 
 /// One request's stream. Every future of it may be dropped and asked for again without a byte lost or repeated.

@@ -3,7 +3,7 @@
 //! Invariant: the end of the body is said only when the upstream's framing said it. An answer that is dropped before
 //! is cut off on its connection.
 
-use std::time::SystemTime;
+use std::{collections::VecDeque, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -39,6 +39,8 @@ pub struct Answer {
 
 /// The body of an answer.
 pub struct AnswerBody {
+    /// What was looked at ahead, and is still to be read.
+    unread: VecDeque<Bytes>,
     incoming: Incoming,
     permit: Option<Permit>,
     tier: Tier,
@@ -56,6 +58,7 @@ impl AnswerBody {
         metrics: Metrics,
     ) -> Self {
         let mut body = Self {
+            unread: VecDeque::new(),
             incoming,
             permit: Some(permit),
             tier,
@@ -80,6 +83,35 @@ impl AnswerBody {
     /// # Errors
     /// When the answer breaks off, makes no sense, or does not go on in time; every later call says the same.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        if let Some(data) = self.unread.pop_front() {
+            return Ok(Some(data));
+        }
+        self.receive().await
+    }
+
+    /// Looks at all of the body, when it is no longer than this; it is still to be read afterwards, as if nobody had.
+    /// `None` when it is longer, or breaks off.
+    pub async fn look_ahead(&mut self, bytes_max: usize) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        while text.len() <= bytes_max {
+            match self.receive().await {
+                Ok(Some(data)) => {
+                    text.extend_from_slice(&data);
+                    self.unread.push_back(data);
+                }
+                Ok(None) => return Some(text).filter(|text| text.len() <= bytes_max),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Gives an answer up that comes so slowly that nobody can be served from it; it counts against its upstream.
+    pub fn give_up(&mut self) -> Failure {
+        self.fail(&Failed::TooSlow)
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, Failure> {
         if let Some(failure) = self.failed {
             return Err(failure);
         }

@@ -32,6 +32,12 @@ pub(super) enum Failed {
     /// It said that it did not look at the request.
     #[error("the request was not looked at")]
     NotLookedAt,
+    /// It wants this request over HTTP/1.1, and did nothing with it (RFC 9113 section 7).
+    #[error("it wants HTTP/1.1")]
+    NeedsHttp1,
+    /// Its answer comes so slowly that nobody can be served from it.
+    #[error("the answer comes too slowly")]
+    TooSlow,
     /// No head of an answer in time.
     #[error("no answer in time")]
     FirstByteTime,
@@ -74,6 +80,7 @@ impl Failed {
             Self::Status(_) => "status",
             Self::ClientGone => "client-gone",
             Self::Malformed(_) => "malformed",
+            Self::TooSlow => "slow",
             _ => self.failure().kind,
         }
     }
@@ -85,9 +92,11 @@ impl Failed {
             Self::Busy => BUSY,
             Self::Connect(error) if is_timeout(error) => Failure::TIMEOUT,
             Self::Connect(_) => Failure::UNREACHABLE,
-            Self::ConnectTime | Self::FirstByteTime | Self::ReadTime | Self::WriteTime => {
-                Failure::TIMEOUT
-            }
+            Self::ConnectTime
+            | Self::FirstByteTime
+            | Self::ReadTime
+            | Self::WriteTime
+            | Self::TooSlow => Failure::TIMEOUT,
             Self::ClientGone => Failure::GONE,
             Self::Request(_) => Failure::BAD_REQUEST,
             _ => Failure::BROKEN,
@@ -104,6 +113,7 @@ impl Failed {
                 | Self::Connect(_)
                 | Self::ConnectTime
                 | Self::NotLookedAt
+                | Self::NeedsHttp1
         )
     }
 

@@ -30,6 +30,16 @@ async fn race(mut a: RecvStream, mut b: RecvStream) -> (usize, usize) {
 
 /// Two requests at once; what had come of each when one was complete.
 async fn two(edge: &Edge, first: &str, second: &str, update: Option<&[u8]>) -> (usize, usize) {
+    two_of(edge, ("bytes", first), ("bytes", second), update).await
+}
+
+/// The same for kinds of responses.
+async fn two_of(
+    edge: &Edge,
+    first: (&str, &str),
+    second: (&str, &str),
+    update: Option<&[u8]>,
+) -> (usize, usize) {
     let (connection, mut control) = raw::greeted(edge).await;
     assert!(raw::is_alive(&connection).await);
     if let Some(update) = update {
@@ -39,7 +49,9 @@ async fn two(edge: &Edge, first: &str, second: &str, update: Option<&[u8]>) -> (
     }
     let (mut a, a_recv) = connection.open_bi().await.unwrap();
     let (mut b, b_recv) = connection.open_bi().await.unwrap();
-    let ask = |priority| request("GET", "/bytes/1000000", &[("priority", priority)]);
+    let ask = |(kind, priority): (&str, &str)| {
+        request("GET", &format!("/{kind}/1000000"), &[("priority", priority)])
+    };
     // Both leave in one packet, for nothing runs in between.
     let (a_request, b_request) = (ask(first), ask(second));
     let (wrote_a, wrote_b) = tokio::join!(a.write_all(&a_request), b.write_all(&b_request));
@@ -72,4 +84,18 @@ async fn a_frame_changes_what_the_header_said() {
     // Streams 0 and 4 are those that ask whether the connection lives; 12 is the second of the race.
     let (a, b) = two(&edge, "u=2", "u=7", Some(b"\x0cu=0")).await;
     assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+}
+
+#[tokio::test]
+async fn a_response_says_how_urgent_it_is_where_no_frame_does() {
+    let edge = Edge::start().await;
+    let (a, b) = two_of(&edge, ("bytes", "u=2"), ("first", "u=5"), None).await;
+    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+    // What it leaves out stays as the client asked for it.
+    let (a, b) = two_of(&edge, ("shared", "u=6"), ("shared", "u=1"), None).await;
+    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+    let (a, b) = two_of(&edge, ("shared", "u=3"), ("shared", "u=3"), None).await;
+    assert!(a.min(b) > 700_000, "{a} {b}");
+    let (a, b) = two_of(&edge, ("bytes", "u=2"), ("first", "u=0"), Some(b"\x0cu=7")).await;
+    assert!(a > 1_000_000 && b < 500_000, "the client's last word: {a} {b}");
 }

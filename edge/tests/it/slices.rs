@@ -89,6 +89,98 @@ async fn a_range_over_several_slices_and_the_whole_walk_from_slice_to_slice() {
 }
 
 #[tokio::test]
+async fn the_end_of_something_unknown_costs_the_slices_that_it_lies_in() {
+    let origin = FakeOrigin::start().await;
+    let body = noise(300_000);
+    origin.on("/m.mp4", movie(300_000));
+    let edge = edge(&origin).await;
+    // All at once: the length is asked for once, and so is each slice.
+    let ends = PROTOCOLS.map(|protocol| {
+        let edge = &edge;
+        async move { edge.ask(protocol, &range("bytes=-40000")).await }
+    });
+    for answer in join_all(ends).await {
+        answer
+            .expect_status(206)
+            .expect_header("content-range", "bytes 260000-299999/300000")
+            .expect_body(&body[260_000..]);
+    }
+    assert_eq!(asked(&origin), ["bytes=-1", "bytes=196608-262143", "bytes=262144-327679"]);
+    for protocol in PROTOCOLS {
+        edge.ask(protocol, &range("bytes=-30000")).await.expect_cache("hit");
+        let all = edge.ask(protocol, &range("bytes=-999999")).await.expect_status(206);
+        all.expect_body(&body);
+        edge.ask(protocol, &range("bytes=-0")).await.expect_status(416);
+    }
+    assert_eq!(origin.count("/m.mp4"), 6, "every slice once");
+}
+
+#[tokio::test]
+async fn the_end_under_a_condition_and_an_open_range_cost_no_more() {
+    let origin = FakeOrigin::start().await;
+    let body = noise(300_000);
+    origin.on("/m.mp4", movie(300_000));
+    for protocol in PROTOCOLS {
+        let edge = edge(&origin).await;
+        let before = asked(&origin).len();
+        let ask = range("bytes=-9").header("if-range", "\"a\"");
+        edge.ask(protocol, &ask).await.expect_status(206).expect_body(&body[299_991..]);
+        edge.ask(protocol, &range("bytes=200000-")).await.expect_body(&body[200_000..]);
+        let wanted = ["bytes=-1", "bytes=262144-327679", "bytes=196608-262143"];
+        assert_eq!(asked(&origin)[before..], wanted);
+        let other = range("bytes=-9").header("if-range", "\"b\"");
+        edge.ask(protocol, &other).await.expect_status(200).expect_body(&body);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_what_cannot_be_sliced_is_right_all_the_same() {
+    let origin = FakeOrigin::start().await;
+    let body = noise(200_000);
+    let plain = || reply(200).cache_control("max-age=60").body(body.clone());
+    for reply in
+        [plain(), plain().etag("\"a\""), plain().ranged(), plain().etag("W/\"a\"").ranged()]
+    {
+        origin.on("/m.mp4", reply);
+        let edge = edge(&origin).await;
+        let before = asked(&origin).len();
+        for protocol in PROTOCOLS {
+            let end = edge.ask(protocol, &range("bytes=-9")).await.expect_status(206);
+            end.expect_body(&body[199_991..]);
+        }
+        assert!(asked(&origin)[before..].len() <= 2, "{:?}", asked(&origin));
+    }
+    origin.on("/m.mp4", movie(0));
+    let edge = edge(&origin).await;
+    edge.ask(Protocol::Http2, &range("bytes=-9")).await.expect_status(200).expect_body(b"");
+    origin.on("/m.mp4", reply(404).body("none"));
+    let edge = self::edge(&origin).await;
+    edge.ask(Protocol::Http2, &range("bytes=-9")).await.expect_status(404).expect_body("none");
+}
+
+#[tokio::test]
+async fn a_sliced_object_that_went_stale_is_confirmed_or_replaced_by_a_request_for_its_end() {
+    let origin = FakeOrigin::start().await;
+    let body = noise(300_000);
+    origin.on("/m.mp4", movie(300_000));
+    let edge = edge(&origin).await;
+    edge.ask(Protocol::Http1, &range("bytes=-9")).await.expect_body(&body[299_991..]);
+    edge.advance(61);
+    edge.ask(Protocol::Http3, &range("bytes=-9"))
+        .await
+        .expect_cache("fwd=stale fwd-status=304")
+        .expect_body(&body[299_991..]);
+    edge.advance(61);
+    let new: Vec<u8> = noise(280_000).into_iter().rev().collect();
+    let changed = reply(200).cache_control("max-age=60").etag("\"b\"").body(new.clone()).ranged();
+    origin.on("/m.mp4", changed);
+    edge.ask(Protocol::Http2, &range("bytes=-9"))
+        .await
+        .expect_header("content-range", "bytes 279991-279999/280000")
+        .expect_body(&new[279_991..]);
+}
+
+#[tokio::test]
 async fn readers_share_a_slice_while_it_arrives() {
     let origin = FakeOrigin::start().await;
     let body = noise(300_000);

@@ -280,6 +280,37 @@ async fn the_more_urgent_response_goes_first() {
 }
 
 #[tokio::test]
+async fn equals_go_one_after_the_other_unless_they_are_incremental() {
+    const BYTES: usize = 20_000_000;
+    let edge = Edge::start().await;
+    for (priority, is_shared) in [("u=3", false), ("u=3, i", true)] {
+        let ask = |path: &'static str| {
+            let mut fields = GET.to_vec();
+            fields[3].1 = path;
+            fields.push(("priority", priority));
+            fields
+        };
+        let mut connection = raw_h2::connect(&edge).await;
+        open_windows(&mut connection).await;
+        connection.request(&ask("/bytes/20000000")).await;
+        connection.until_blocked().await;
+        connection.request(&ask("/bytes/20000000")).await;
+        // How much of the second had come when the first was complete.
+        let mut of_second = 0;
+        loop {
+            let (kind, flags, stream, payload) = connection.next().await.unwrap();
+            match (kind, stream) {
+                (DATA, 1) if flags & END_STREAM != 0 => break,
+                (DATA, 3) => of_second += payload.len(),
+                _ => {}
+            }
+        }
+        let is_apart = of_second < BYTES / 10;
+        assert_eq!(is_apart, !is_shared, "{priority}: {of_second} bytes of the second");
+    }
+}
+
+#[tokio::test]
 async fn small_responses_of_one_turn_leave_in_few_records() {
     let edge = Edge::start().await;
     let mut connection = raw_h2::connect(&edge).await;

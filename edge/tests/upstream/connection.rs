@@ -191,6 +191,22 @@ async fn a_stream_that_was_refused_goes_again_whatever_its_method() {
     assert_eq!(refused.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test]
+async fn what_wants_http_1_1_is_asked_over_it_and_from_then_on_at_once() {
+    let origin = Secure::h1_wanted().await;
+    let client = Client::new(Setup { origins: vec![origin.upstream()], ..Setup::default() });
+    assert_eq!(text(client.get("/").await).await.unwrap(), "h1");
+    assert_eq!((client.connections("h2"), client.connections("h1")), ((1, 0), (1, 0)));
+    // Nothing of it counts against the origin, and no other request finds out anew.
+    for method in [Method::GET, Method::POST, Method::GET] {
+        let wish = Wish { method, ..Wish::default() };
+        assert_eq!(text(client.ask(wish).await).await.unwrap(), "h1");
+    }
+    assert_eq!(client.connections("h2"), (1, 0));
+    assert_eq!((client.errors("broken"), client.errors("slow")), (0, 0));
+    assert_eq!(origin.connections(), 3, "one of H2, one that is kept, one for the POST alone");
+}
+
 #[test]
 fn runtimes_share_connections() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

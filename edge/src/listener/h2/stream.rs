@@ -18,7 +18,7 @@ use crate::listener::{
     alarm::Alarm,
     announced::Announced,
     pace::Pace,
-    priority::{PRIORITY, Priority},
+    priority::Priority,
     stream::{ResponseHead, Stream, StreamLost, Way},
 };
 
@@ -32,7 +32,7 @@ struct Inner {
     response: Option<SendStream<Bytes>>,
     open: OpenExchange,
     id: u32,
-    urgency: u8,
+    priority: Priority,
     is_head: bool,
     phase: Phase,
     is_finished: bool,
@@ -74,7 +74,7 @@ impl H2Stream {
             request,
             response: None,
             open,
-            urgency: priority.urgency,
+            priority,
             is_head,
             phase: Phase::Waiting,
             is_finished: false,
@@ -114,9 +114,7 @@ impl Stream for H2Stream {
             return Err(inner.cut("a head that contradicts its body, or a second one"));
         };
         let response = response(head, announced);
-        if response.headers().contains_key(PRIORITY) {
-            inner.urgency = Priority::of(response.headers()).urgency;
-        }
+        inner.priority = head.priority(inner.priority);
         inner.response = Some(inner.respond.send_response(response, is_last).map_err(lost)?);
         inner.phase = if is_last { Phase::Ended } else { Phase::Body(announced) };
         Ok(())
@@ -243,10 +241,10 @@ impl Inner {
             let exchanges = &self.open.0;
             let turn = {
                 let mut order = exchanges.order();
-                let urgency = order.urgency(self.id, self.urgency);
-                order.poll_turn(self.id, urgency, cx).map(|()| urgency)
+                let rank = order.rank(self.id, self.priority);
+                order.poll_turn(self.id, rank, cx).map(|()| rank)
             };
-            let Poll::Ready(urgency) = turn else {
+            let Poll::Ready(rank) = turn else {
                 // Others hold it up, not the client.
                 self.taking.rest();
                 self.taking_limit.clear();
@@ -262,7 +260,7 @@ impl Inner {
                         return Poll::Ready(Err(StreamLost("stream closed".into())));
                     }
                     Poll::Pending => {
-                        exchanges.order().blocked(self.id, urgency);
+                        exchanges.order().blocked(self.id, rank);
                         return self.poll_slow(cx);
                     }
                 }
@@ -272,7 +270,7 @@ impl Inner {
             let is_end = is_last && data.is_empty();
             let is_done = data.is_empty();
             response.send_data(piece, is_end).map_err(lost)?;
-            exchanges.order().queued(self.id, urgency, length);
+            exchanges.order().queued(self.id, rank, length, is_end);
             self.sent += length as u64;
             if self.taking.is_waiting() {
                 self.taking.moved(length, Instant::now());

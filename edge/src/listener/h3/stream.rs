@@ -37,6 +37,8 @@ pub(super) struct H3Stream {
     is_head: bool,
     body_bytes: u64,
     priorities_seen: u32,
+    /// What the request's header said; absent once a frame has said it, which is the client's last word.
+    asked: Option<Priority>,
     ended: Option<Ended>,
     _open: OpenExchange,
 }
@@ -70,6 +72,7 @@ impl H3Stream {
             is_head: false,
             body_bytes: 0,
             priorities_seen: 0,
+            asked: None,
             ended: None,
             _open: peer.begin(),
             peer: peer.clone(),
@@ -83,6 +86,7 @@ impl H3Stream {
         self.is_head = parts.method == Method::HEAD;
         let said = self.peer.priority_of(self.id, &mut self.priorities_seen);
         let priority = said.unwrap_or_else(|| Priority::of(&parts.headers));
+        self.asked = said.is_none().then_some(priority);
         self.outgoing.set_priority(of_stream(priority, self.id));
         request::check_limits(&parts, &self.peer.limits.of_requests).map_err(NoRequest::Refused)?;
         let downstream = Downstream {
@@ -207,6 +211,7 @@ impl H3Stream {
         }
         let changed = self.peer.priority_of(self.id, &mut self.priorities_seen);
         if let Some(priority) = changed {
+            self.asked = None;
             self.outgoing.set_priority(of_stream(priority, self.id));
         }
         let flushed = self.outgoing.flush(&self.peer.limits).await;
@@ -260,6 +265,12 @@ impl stream::Stream for H3Stream {
             Some(length) => Follows::Known(length),
             None => Follows::Pieces,
         };
+        if let Some(asked) = self.asked {
+            let priority = head.priority(asked);
+            if priority != asked {
+                self.outgoing.set_priority(of_stream(priority, self.id));
+            }
+        }
         let frames = self.peer.write(|scratch| response::head(scratch, head, follows));
         self.outgoing.push(frames);
         self.response = if is_last { Response::Pushed } else { Response::Content(head.length) };

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -53,6 +53,8 @@ struct Known {
     /// Held while somebody connects.
     connecting: tokio::sync::Mutex<()>,
     speaks: AtomicU8,
+    /// Until when it is asked over H1 alone, because it said so.
+    h1_until: Mutex<Option<Instant>>,
 }
 
 /// A connection for one request.
@@ -114,6 +116,29 @@ impl Links {
     /// Sends a request and reads the head of its answer. Where a kept connection was closed meanwhile, once more on a
     /// new one, silently.
     pub(in crate::upstream) async fn exchange(
+        &self,
+        target: &Target,
+        sent: &Sent<'_>,
+        body: &mut Option<RequestBody>,
+    ) -> Result<Received, Failed> {
+        let known = target.may_h2.then(|| self.known(&target.name));
+        if known.as_ref().is_some_and(|known| known.needs_h1()) {
+            return self.exchange_as_it_is(&target.h1_alone(), sent, body).await;
+        }
+        let had_body = body.is_some();
+        match (self.exchange_as_it_is(target, sent, body).await, known) {
+            (Err(Failed::NeedsHttp1), Some(known)) => {
+                known.want_h1();
+                if had_body != body.is_some() {
+                    return Err(Failed::NeedsHttp1);
+                }
+                self.exchange_as_it_is(&target.h1_alone(), sent, body).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn exchange_as_it_is(
         &self,
         target: &Target,
         sent: &Sent<'_>,
@@ -262,6 +287,20 @@ impl Links {
     }
 }
 
+impl Known {
+    fn needs_h1(&self) -> bool {
+        let until = *self.h1_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn want_h1(&self) {
+        let until = Instant::now() + H1_TIME;
+        *self.h1_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+}
+
+/// How long an upstream that wants HTTP/1.1 is asked over it: what makes it want that is a setting, not a moment.
+const H1_TIME: Duration = Duration::from_secs(600);
 const SPEAKS_H1: u8 = 1;
 const SPEAKS_H2: u8 = 2;
 /// When the next address is tried beside one that has not answered (RFC 8305 5).
@@ -312,7 +351,7 @@ mod tests {
         drop(nobody);
         let (dead, _sockets) = dead();
         for first in [refusing, dead] {
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             let peers = [peer(first), peer(live.1)];
             let (_, key) = links.socket(&peers).await.unwrap();
             assert_eq!(key, peers[1].reuse_hash());

@@ -68,6 +68,22 @@ pub(super) fn target(
     })
 }
 
+impl Target {
+    /// The same over H1 alone.
+    pub(super) fn h1_alone(&self) -> Self {
+        let peer = |peer: &HttpPeer| {
+            let mut peer = peer.clone();
+            peer.options.alpn = ALPN::H1;
+            peer
+        };
+        Self {
+            name: self.name.clone(),
+            peers: self.peers.iter().map(peer).collect(),
+            may_h2: false,
+        }
+    }
+}
+
 /// Who a TLS upstream is checked by: a name for that, and the certificates when they are not Pingora's.
 type Authority = (u64, Option<Arc<CaType>>);
 

@@ -72,6 +72,9 @@ impl TestApp {
         match name {
             "bytes" => return self.bytes(stream, number, true).await,
             "pieces" => return self.bytes(stream, number, false).await,
+            // The response says itself that it is urgent, or how it may be sent.
+            "first" => return self.ranked(stream, number, "u=0").await,
+            "shared" => return self.ranked(stream, number, "i").await,
             "gate" => {
                 self.gate.notified().await;
                 return self.bytes(stream, 5, true).await;
@@ -166,6 +169,28 @@ impl TestApp {
             length: is_known.then_some(length as u64),
         };
         stream.head(&head, length == 0)?;
+        self.content(stream, length).await
+    }
+
+    async fn ranked<S: Stream>(
+        &self,
+        stream: &mut S,
+        length: usize,
+        priority: &'static str,
+    ) -> Result<(), StreamLost> {
+        let own = [(HeaderName::from_static("priority"), HeaderValue::from_static(priority))];
+        let length = length.min(MAX_LENGTH);
+        let head = ResponseHead {
+            status: StatusCode::OK,
+            stored: Some(&self.stored),
+            own: &own,
+            length: Some(length as u64),
+        };
+        stream.head(&head, length == 0)?;
+        self.content(stream, length).await
+    }
+
+    async fn content<S: Stream>(&self, stream: &mut S, length: usize) -> Result<(), StreamLost> {
         let mut left = length;
         for piece in &self.pieces {
             if left == 0 {

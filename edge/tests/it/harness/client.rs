@@ -1,20 +1,25 @@
 //! Clients of H1, H2 and H3 with one face. Each request has a connection of its own, so that a broken one disturbs
 //! nobody else.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate_edge::listener::Protocol;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Where an edge is and what its certificate is signed by.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub http: SocketAddr,
     pub https: SocketAddr,
+    /// Where its requests come from.
+    pub ip: IpAddr,
     tls: rustls::ClientConfig,
 }
 
@@ -113,7 +118,7 @@ impl Client {
         }
         let tls =
             rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Self { http, https, tls }
+        Self { http, https, ip: Ipv4Addr::LOCALHOST.into(), tls }
     }
 
     /// Asks and reads the whole answer.
@@ -139,8 +144,19 @@ impl Client {
         }
     }
 
+    /// The same from another address of this machine.
+    pub(crate) fn from(&self, ip: [u8; 4]) -> Self {
+        Self { ip: ip.into(), ..self.clone() }
+    }
+
+    async fn connect(&self, to: SocketAddr) -> Result<TcpStream, String> {
+        let socket = TcpSocket::new_v4().map_err(text)?;
+        socket.bind((self.ip, 0).into()).map_err(text)?;
+        socket.connect(to).await.map_err(text)
+    }
+
     async fn open_h1(&self, ask: &Ask) -> Result<Open, String> {
-        let stream = TcpStream::connect(self.http).await.map_err(text)?;
+        let stream = self.connect(self.http).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
         tokio::spawn(connection);
@@ -149,7 +165,7 @@ impl Client {
     }
 
     async fn open_h2(&self, ask: &Ask) -> Result<Open, String> {
-        let stream = TcpStream::connect(self.https).await.map_err(text)?;
+        let stream = self.connect(self.https).await?;
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
@@ -168,7 +184,7 @@ impl Client {
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![b"h3".to_vec()];
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-        let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).map_err(text)?;
+        let mut endpoint = quinn::Endpoint::client((self.ip, 0).into()).map_err(text)?;
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
         let connecting = endpoint.connect(self.https, "localhost").map_err(text)?;
         let connection = h3_quinn::Connection::new(connecting.await.map_err(text)?);
@@ -260,7 +276,8 @@ impl Answer {
     }
 
     pub(crate) fn expect_broken(self) -> Self {
-        assert!(self.body.is_err(), "{:?}: a whole body of {:?}", self.protocol, self.body);
+        let bytes = self.body.as_ref().map(Bytes::len);
+        assert!(bytes.is_err(), "{:?}: a whole body of {bytes:?}", self.protocol);
         self
     }
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{
     explanation::Explanation,
+    guard_policy::GuardPolicy,
     id::{Generation, PopId, PropertyId},
     property::{CachePolicy, Property, Upstream},
     purge::{PurgeOrder, PurgeTarget},
@@ -24,6 +25,7 @@ use tidegate_edge::{
 
 use super::{
     client::{Answer, Ask, Client, Open},
+    log,
     origin::FakeOrigin,
 };
 
@@ -99,6 +101,19 @@ impl TestEdge {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// The edge's time of day, in seconds since 1970.
+    pub(crate) fn now_s(&self) -> u64 {
+        self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    /// A new snapshot, as the control plane would send it.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Property)) {
+        let mut snapshot = self.handles.policy.current().unwrap().snapshot.clone();
+        snapshot.generation = Generation(snapshot.generation.0 + 1);
+        change(&mut snapshot.properties[0]);
+        self.handles.policy.install(snapshot).unwrap();
+    }
+
     pub(crate) fn purge(&self, target: PurgeTarget, soft: bool) {
         self.handles.purges.apply(&PurgeOrder { target, soft });
     }
@@ -141,7 +156,7 @@ impl TestEdge {
         self.edge.explain("localhost", &path.parse().unwrap(), headers).await.unwrap()
     }
 
-    /// The value of a counter or gauge with these label values, 0 when it was never touched.
+    /// The value of a counter or gauge, or the count of a histogram, with these label values, 0 when it was never touched.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let families = self.registry.gather();
         let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
@@ -149,7 +164,8 @@ impl TestEdge {
             labels.iter().all(|label| metric.get_label().iter().any(|l| l.value() == *label))
         };
         let value = |metric: &prometheus::proto::Metric| {
-            metric.get_counter().get_value() + metric.get_gauge().get_value()
+            let count = metric.get_histogram().get_sample_count() as f64;
+            metric.get_counter().get_value() + metric.get_gauge().get_value() + count
         };
         family.get_metric().iter().filter(has_labels).map(value).sum()
     }
@@ -170,6 +186,11 @@ impl Builder {
 
     pub(crate) fn policy(mut self, policy: CachePolicy) -> Self {
         self.snapshot.properties[0].cache = policy;
+        self
+    }
+
+    pub(crate) fn guard(mut self, guard: GuardPolicy) -> Self {
+        self.snapshot.properties[0].guard = guard;
         self
     }
 
@@ -200,6 +221,7 @@ impl Builder {
     }
 
     pub(crate) async fn start(self) -> TestEdge {
+        log::keep();
         let Self { mut config, snapshot, has_control } = self;
         let state = has_control.then(|| nobody(&mut config));
         if !has_control {

@@ -2,7 +2,9 @@
 
 pub(crate) mod client;
 pub(crate) mod edge;
+pub(crate) mod log;
 pub(crate) mod origin;
+pub(crate) mod token;
 
 use std::time::Duration;
 

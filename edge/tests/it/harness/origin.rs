@@ -49,6 +49,8 @@ pub(crate) struct Reply {
     head_waits: Option<Gate>,
     body_waits: Option<(usize, Gate)>,
     breaks_off_after: Option<usize>,
+    breaks_off_at: Option<usize>,
+    drips_after: Option<usize>,
     announces: Option<usize>,
 }
 
@@ -69,6 +71,8 @@ pub(crate) fn reply(status: u16) -> Reply {
         head_waits: None,
         body_waits: None,
         breaks_off_after: None,
+        breaks_off_at: None,
+        drips_after: None,
         announces: None,
     }
 }
@@ -118,6 +122,11 @@ impl FakeOrigin {
     pub(crate) fn all(&self, path: &str) -> Vec<Request> {
         let requests = self.shared.requests.lock().unwrap();
         requests.iter().filter(|r| r.path == path).cloned().collect()
+    }
+
+    /// Every request.
+    pub(crate) fn everything(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
     }
 
     /// The last request for a path.
@@ -217,6 +226,18 @@ impl Reply {
         self
     }
 
+    /// Closes the connection before this byte of the whole, whichever part of it is asked for.
+    pub(crate) fn breaking_off_at(mut self, byte: usize) -> Self {
+        self.breaks_off_at = Some(byte);
+        self
+    }
+
+    /// Sends so many bytes of the body at once, and the others one by one, without ever standing still.
+    pub(crate) fn dripping_after(mut self, bytes: usize) -> Self {
+        self.drips_after = Some(bytes);
+        self
+    }
+
     /// Announces another length than the body has.
     pub(crate) fn announcing(mut self, bytes: usize) -> Self {
         self.announces = Some(bytes);
@@ -270,20 +291,32 @@ impl Reply {
             return Some(part.header("content-range", &format!("bytes */{total}")));
         }
         part.status = 206;
+        part.breaks_off_at =
+            self.breaks_off_at.and_then(|byte| (start..end).contains(&byte).then(|| byte - start));
         part.body = self.body[start..end].to_vec();
         Some(part.header("content-range", &format!("bytes {start}-{}/{total}", end - 1)))
     }
 
     async fn send_body(&self, stream: &mut TcpStream) -> std::io::Result<bool> {
         let pause = self.body_waits.as_ref().map_or(0, |(bytes, _)| *bytes);
-        let end = self.breaks_off_after.unwrap_or(self.body.len());
+        let breaks_off = self.breaks_off_after.or(self.breaks_off_at);
+        let end = breaks_off.unwrap_or(self.body.len());
         let (first, rest) = self.body[..end].split_at(pause.min(end));
         self.send_part(stream, first).await?;
         if let Some((_, gate)) = &self.body_waits {
             gate.wait().await;
         }
-        self.send_part(stream, rest).await?;
-        if self.breaks_off_after.is_some() {
+        match self.drips_after.map(|bytes| rest.split_at(bytes.min(rest.len()))) {
+            None => self.send_part(stream, rest).await?,
+            Some((first, rest)) => {
+                self.send_part(stream, first).await?;
+                for byte in rest.chunks(1) {
+                    self.send_part(stream, byte).await?;
+                    tokio::time::sleep(DRIP).await;
+                }
+            }
+        }
+        if breaks_off.is_some() {
             return Ok(false);
         }
         if self.is_chunked {
@@ -387,5 +420,7 @@ async fn read_chunks(
     }
 }
 
+/// Between two drops.
+const DRIP: std::time::Duration = std::time::Duration::from_millis(20);
 /// Not the edge's own piece size, so that it has to cut anew.
 const PIECE_BYTES: usize = 10_000;

@@ -70,6 +70,29 @@ impl Secure {
         .await
     }
 
+    /// One that takes connections of H2 and then wants every request over H1, which it answers with its name.
+    pub(crate) async fn h1_wanted() -> Self {
+        Self::start(&[b"h2", b"http/1.1"], |mut stream| async move {
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+                }
+                return;
+            }
+            let mut buffer = Vec::new();
+            while stream.read_buf(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
+                if buffer.ends_with(b"\r\n\r\n") {
+                    buffer.clear();
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh1";
+                    let _ = stream.write_all(answer).await;
+                    let _ = stream.flush().await;
+                }
+            }
+        })
+        .await
+    }
+
     async fn start<F>(
         protocols: &[&[u8]],
         act: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,

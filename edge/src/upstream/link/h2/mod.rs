@@ -209,8 +209,11 @@ fn before_answer(error: h2::Error) -> Failed {
     let is_goodbye = error.is_go_away() && error.is_remote() && reason == Some(Reason::NO_ERROR);
     let is_refused =
         error.is_reset() && error.is_remote() && reason == Some(Reason::REFUSED_STREAM);
+    let is_h1_wanted = error.is_remote() && reason == Some(Reason::HTTP_1_1_REQUIRED);
     if is_goodbye || is_refused {
         Failed::NotLookedAt
+    } else if is_h1_wanted {
+        Failed::NeedsHttp1
     } else if error.is_io() {
         Failed::Closed
     } else {
