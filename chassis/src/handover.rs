@@ -174,7 +174,7 @@ impl Successor {
     /// When it cannot be started, or ends at once.
     pub async fn start(
         program: &Path,
-        args: impl Iterator<Item = std::ffi::OsString>,
+        args: Vec<std::ffi::OsString>,
         sockets: Vec<Passed>,
         state: serde_json::Value,
     ) -> Result<Self, HandoverError> {
@@ -364,25 +364,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_successor_that_cannot_start_or_stays_silent_is_an_error() {
-        let none = Vec::new();
         let state = serde_json::Value::Null;
         let nowhere = Successor::start(
             Path::new("/nonexistent/program"),
-            none.into_iter(),
+            Vec::new(),
             Vec::new(),
             state.clone(),
         )
         .await;
         assert!(matches!(nowhere, Err(HandoverError::Line(_))));
 
-        let ends = Successor::start(Path::new("true"), [].into_iter(), Vec::new(), state.clone());
+        let ends = Successor::start(Path::new("true"), Vec::new(), Vec::new(), state.clone());
         let ended = match ends.await {
             Ok(successor) => successor.ready(Duration::from_secs(20)).await,
             Err(error) => Err(error),
         };
         assert!(ended.unwrap_err().is_end());
 
-        let args = ["60".into()].into_iter();
+        let args = vec!["60".into()];
         let silent = Successor::start(Path::new("sleep"), args, Vec::new(), state).await.unwrap();
         let pid = silent.pid();
         let waited = silent.ready(Duration::from_millis(10)).await;

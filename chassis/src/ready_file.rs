@@ -1,4 +1,4 @@
-//! A file that appears once the process is ready, with the addresses it got as JSON.
+//! A file that appears once the process is ready, with the addresses it got and its number as JSON.
 //!
 //! Whoever starts a process on free ports waits for this file. It is written beside its place and renamed, so that
 //! a reader never sees half of it, and removed at the end, unless another process has written its own meanwhile.
@@ -83,7 +83,11 @@ async fn keep(
 
 /// Writes the file, and says which one it is.
 fn write(path: &Path, status: &Status) -> io::Result<Identity> {
-    let text = serde_json::json!({ "admin": status.admin, "listeners": status.listeners });
+    let text = serde_json::json!({
+        "admin": status.admin,
+        "listeners": status.listeners,
+        "pid": std::process::id(),
+    });
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);

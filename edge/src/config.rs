@@ -11,7 +11,7 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::{cache, control, fetch, listener, upstream};
+use crate::{cache, control, fetch, listener, upgrade, upstream};
 
 /// Everything that a node can be told by file, environment and command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub fetch: fetch::Config,
     /// How upstreams are asked.
     pub upstream: upstream::Config,
+    /// How a new process takes over.
+    pub upgrade: upgrade::Config,
     /// Whether lines are written for exchanges. Default true.
     pub access_log: bool,
     /// For one in how many exchanges; those that failed always have one. Default 1: for every exchange.
@@ -65,6 +67,7 @@ impl Default for Config {
             cache: cache::Config::default(),
             fetch: fetch::Config::default(),
             upstream: upstream::Config::default(),
+            upgrade: upgrade::Config::default(),
             access_log: true,
             access_log_every: 1,
             control: None,

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub purge_lag: IntGauge,
     /// Requests of players that speak CMCD, by the kind of object and by whether they ran dry.
     pub player_requests: IntCounterVec,
+    /// Handovers to a new process by how they ended.
+    pub upgrades: IntCounterVec,
     totals: Arc<Totals>,
 }
 
@@ -127,6 +129,12 @@ impl Metrics {
                 "Requests of players that speak CMCD, by the kind of object that they ask for and by whether they ran \
                  dry since the last one (yes, no).",
                 &["object", "starved"],
+            ),
+            upgrades: counter_vec(
+                registry,
+                "edge_upgrades_total",
+                "Handovers to a new process by how they ended: done, failed, refused.",
+                &["outcome"],
             ),
             totals: Arc::default(),
         }

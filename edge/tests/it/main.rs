@@ -22,3 +22,4 @@ mod refusal; // what is answered with a problem
 mod slices; // large objects in aligned slices
 mod stale; // revalidation, stale while it runs, stale on error
 mod tiers; // edge, shield, origins; failover
+mod upgrade; // a new process takes over

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(posted.iter().filter(|is_taken| **is_taken).count(), WAITING_MAX);
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         let seen = Mutex::new(0_u32);
-        let all = tokio::sync::Notify::new();
+        let all = Notify::new();
         let receiving = receive_all(&theirs, |worker, _, datagram| {
             let mut seen = seen.lock().unwrap();
             assert_eq!(datagram, seen.to_be_bytes());
