@@ -50,7 +50,7 @@ where
         Err(error) => return refuse(program, &error),
     };
     if args.check_config {
-        return show("ok\n");
+        return show(&format!("ok\n{}", config.summary()));
     }
     if args.print_config {
         return match config::effective_toml(&config) {

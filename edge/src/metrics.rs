@@ -37,6 +37,10 @@ pub struct Metrics {
     pub purge_lag: IntGauge,
     /// Requests of players that speak CMCD, by the kind of object and by whether they ran dry.
     pub player_requests: IntCounterVec,
+    /// Bytes that the buffers of clients may hold, as granted.
+    pub client_buffers: IntGauge,
+    /// The most memory that the settings allow, and what there is.
+    pub memory_limits: IntGaugeVec,
     /// Handovers to a new process by how they ended.
     pub upgrades: IntCounterVec,
     totals: Arc<Totals>,
@@ -129,6 +133,17 @@ impl Metrics {
                 "Requests of players that speak CMCD, by the kind of object that they ask for and by whether they ran \
                  dry since the last one (yes, no).",
                 &["object", "starved"],
+            ),
+            client_buffers: gauge(
+                registry,
+                "edge_client_buffer_bytes",
+                "Bytes that the buffers of clients may hold now, of listen.limits.buffers.",
+            ),
+            memory_limits: gauge_vec(
+                registry,
+                "edge_memory_limit_bytes",
+                "The most memory that the settings allow (worst_case), and what there is for them (max).",
+                &["limit"],
             ),
             upgrades: counter_vec(
                 registry,

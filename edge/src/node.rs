@@ -84,7 +84,17 @@ impl Node {
         node.follow(config, &clock)?;
         node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
+        if let Some(traces) = node.listener.traces() {
+            process.admin_routes(admin::trace_route(traces));
+        }
         node.publish(clock);
+        let limits = &node.handles.metrics.memory_limits;
+        for (limit, bytes) in
+            [("worst_case", config.worst_case().sum()), ("max", config.memory_max())]
+        {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            limits.with_label_values(&[limit]).set(bytes);
+        }
         node.watch_upstreams();
         Ok(node)
     }
@@ -232,13 +242,17 @@ impl Node {
 
     /// Keeps the gauges up to date.
     fn publish(&self, clock: Clock) {
-        let handles = self.handles.clone();
+        let (handles, account) = (self.handles.clone(), self.listener.account());
         let drain = self.process.drain();
         self.process.spawn("gauges", async move {
             let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
             loop {
                 tokio::select! {
-                    _ = ticks.tick() => handles.publish(&clock),
+                    _ = ticks.tick() => {
+                        handles.publish(&clock);
+                        let bytes = i64::try_from(account.taken()).unwrap_or(i64::MAX);
+                        handles.metrics.client_buffers.set(bytes);
+                    }
                     () = drain.started() => return Ok(()),
                 }
             }

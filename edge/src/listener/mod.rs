@@ -16,6 +16,7 @@ pub mod request; // is a request of H2 or H3 well-formed?
 mod authority; // hosts and targets that all readers read alike
 pub mod refusal; // why a request does not reach the app
 mod serving; // what all connections share
+pub mod account; // what all buffers together may hold
 mod announced; // how much body a response has
 mod bell; // tells idle connections of the drain
 mod clients; // connections of one address
@@ -52,6 +53,8 @@ pub struct Listener {
     workers: Vec<Worker>,
     addresses: Vec<(&'static str, SocketAddr)>,
     certificates: Option<Arc<tls::Certificates>>,
+    account: account::Account,
+    traces: Option<quic::Traces>,
     estate: Estate,
     metrics: Metrics,
     quic_metrics: quic::Metrics,
@@ -87,6 +90,8 @@ impl Listener {
             workers: (0..workers(config)).map(|_| Worker::default()).collect(),
             addresses: Vec::new(),
             certificates: None,
+            account: account::Account::new(config.limits.buffers.as_u64()),
+            traces: quic::Traces::new(&config.quic),
             estate: Estate::default(),
             metrics: Metrics::register(registry)?,
             quic_metrics: quic::Metrics::register(registry)?,
@@ -126,6 +131,18 @@ impl Listener {
         self.certificates.as_ref()?.self_signed_pem()
     }
 
+    /// Where traces of connections are asked for, when there is a folder for them.
+    #[must_use]
+    pub fn traces(&self) -> Option<quic::Traces> {
+        self.traces.clone()
+    }
+
+    /// What the buffers of all clients hold.
+    #[must_use]
+    pub fn account(&self) -> account::Account {
+        self.account.clone()
+    }
+
     /// What this listener leaves to a process that follows; nothing more when it was taken. Whoever has it keeps the
     /// sockets open: drop it when the drain begins.
     pub fn take_estate(&mut self) -> Estate {
@@ -146,7 +163,8 @@ impl Listener {
     /// When an accept loop ends before the drain: the process cannot serve and should end.
     pub async fn serve<A: stream::App>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError> {
         drop(self.estate);
-        let serving = Arc::new(Serving::new(app, &self.config, drain.clone(), self.metrics));
+        let (config, account) = (&self.config, self.account);
+        let serving = Arc::new(Serving::new(app, config, account, drain.clone(), self.metrics));
         let acceptor = match &self.certificates {
             Some(certificates) => Some(TlsAcceptor::from(Arc::new(certificates.for_tcp()?))),
             None => None,
@@ -201,8 +219,15 @@ impl Listener {
             tries -= 1;
             let count = self.workers.len();
             let (bound, passed) = (bound_to(address, &sockets)?, inherited.take_quic(address));
-            let bind =
-                quic::bind(bound, count, passed, &self.config, certificates, &self.quic_metrics);
+            let bind = quic::bind(
+                bound,
+                count,
+                passed,
+                &self.config,
+                certificates,
+                self.traces.as_ref(),
+                &self.quic_metrics,
+            );
             match bind {
                 Ok(quic) => break (sockets, quic),
                 Err(ListenError::Bind { cause, .. })
@@ -295,7 +320,8 @@ pub enum ListenError {
 }
 
 /// How many workers serve: as asked for, else one for every core.
-fn workers(config: &Config) -> usize {
+#[must_use]
+pub fn workers(config: &Config) -> usize {
     match config.workers {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         asked => asked,

@@ -29,6 +29,7 @@ struct Running {
 impl Running {
     /// Starts the program by a link, which an upgrade may point elsewhere.
     async fn before(origin: &FakeOrigin) -> Self {
+        tidegate_chassis::init_crypto();
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("tidegate-edge");
         symlink(env!("CARGO_BIN_EXE_tidegate-edge"), &program).unwrap();
@@ -100,7 +101,8 @@ impl Running {
 
     async fn metric(&self, name: &str) -> f64 {
         let admin = read(&self.ready_file())["admin"].as_str().unwrap().parse().unwrap();
-        let client = Client { http: admin, ..self.client.clone() };
+        let mut client = self.client.clone();
+        client.http = admin;
         let answer = client.ask(PROTOCOLS[0], &Ask::get("/metrics")).await.unwrap();
         let text = String::from_utf8(answer.whole_body().to_vec()).unwrap();
         let line = text.lines().find(|line| line.starts_with(name));
@@ -121,7 +123,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Whichever process serves now, and the first, which may have failed to end.
-        signal("-KILL", &self.pid());
+        if let Ok(ready) = std::fs::read(self.ready_file()) {
+            let ready: Value = serde_json::from_slice(&ready).unwrap_or_default();
+            signal("-KILL", &ready["pid"].to_string());
+        }
         let _ = self.first.kill();
         let _ = self.first.wait();
     }
@@ -136,8 +141,12 @@ fn signal(which: &str, pid: &str) {
 }
 
 /// Clients that come one after the other over all protocols, until told to stop; how many were served.
-fn newcomers(client: &Client, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
-    let (client, stop) = (client.clone(), stop.clone());
+fn newcomers(
+    client: &Client,
+    all: &Arc<AtomicUsize>,
+    stop: &Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<usize> {
+    let (client, stop, all) = (client.clone(), stop.clone(), all.clone());
     tokio::spawn(async move {
         let mut served = 0;
         while !stop.load(SeqCst) {
@@ -147,6 +156,7 @@ fn newcomers(client: &Client, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle
                     answer.unwrap_or_else(|error| panic!("{protocol:?} {served}: {error}"));
                 answer.expect_status(200).expect_body("small");
                 served += 1;
+                all.fetch_add(1, SeqCst);
             }
         }
         served
@@ -190,7 +200,8 @@ async fn an_upgrade_cuts_no_download_and_refuses_nobody() {
     .await;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let coming: Vec<_> = (0..4).map(|_| newcomers(&node.client, &stop)).collect();
+    let all = Arc::new(AtomicUsize::new(0));
+    let coming: Vec<_> = (0..4).map(|_| newcomers(&node.client, &all, &stop)).collect();
     let before = node.ready_inode();
     node.ask_for_upgrade();
     node.upgraded(before).await;
@@ -209,6 +220,10 @@ async fn an_upgrade_cuts_no_download_and_refuses_nobody() {
     eventually("the old process has ended", || first.try_wait().unwrap().is_some()).await;
     assert!(node.first.wait().unwrap().success());
     node.expect_metric("edge_cache_disk_objects", 1.0).await;
+    eventually("200 clients came", || {
+        all.load(SeqCst) >= 200 || coming.iter().any(|newcomer| newcomer.is_finished())
+    })
+    .await;
     stop.store(true, SeqCst);
     let mut served = 0;
     for newcomer in coming {
@@ -227,7 +242,7 @@ async fn a_program_that_does_not_start_changes_nothing_and_the_next_takes_the_di
     let pid = node.pid();
     node.install(Path::new("/bin/false"));
     let stop = Arc::new(AtomicBool::new(false));
-    let coming = newcomers(&node.client, &stop);
+    let coming = newcomers(&node.client, &Arc::default(), &stop);
     node.ask_for_upgrade();
     node.expect_metric("edge_upgrades_total{outcome=\"failed\"}", 1.0).await;
     node.install(&node.folder.path().join("missing"));

@@ -22,6 +22,7 @@ use super::{
     scan::{self, Found, Scan},
 };
 use crate::listener::{
+    account::{EXCHANGE, Grant},
     alarm::Alarm,
     bell::Listening,
     config::Limits,
@@ -35,6 +36,9 @@ use crate::listener::{
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) io: Transport,
+    /// What this connection holds beside what it had when it came.
+    pub(super) room: Grant,
+    head_bytes_max: u64,
     /// What has come and was not taken.
     input: BytesMut,
     pub(super) output: Output,
@@ -101,7 +105,7 @@ struct Times {
 }
 
 impl Connection {
-    pub(super) fn new(io: Transport, listening: Listening, limits: &Limits) -> Self {
+    pub(super) fn new(io: Transport, room: Grant, listening: Listening, limits: &Limits) -> Self {
         let rules = Rules {
             still_max: limits.body_timeout,
             rate_min: limits.rate_min.as_u64(),
@@ -109,6 +113,8 @@ impl Connection {
         };
         Self {
             io,
+            room,
+            head_bytes_max: limits.header_bytes_max.as_u64(),
             input: BytesMut::new(),
             output: Output::default(),
             asked: Asked::default(),
@@ -152,6 +158,10 @@ impl Connection {
                     }));
                 }
                 Ok(Found::More) => {}
+            }
+            let is_long = self.input.len() > INPUT_AHEAD_MAX;
+            if is_long && !self.room.cover(EXCHANGE + self.head_bytes_max) {
+                return Poll::Ready(Ok(Next::Refused(Refusal::Busy)));
             }
             // Some clients send an empty line behind a body and nothing more for long.
             let is_idle = matches!(&self.input[..], b"" | b"\r\n");

@@ -17,7 +17,10 @@ use h2::{
     Reason, RecvStream,
     server::{Builder, Connection, SendResponse},
 };
-use http::{HeaderValue, Method, Request, Response, header::DATE};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{DATE, RETRY_AFTER},
+};
 use tokio::time::Instant;
 
 use super::{exchanges::Exchanges, frame_watch::Fault, gather::Gather, stream::H2Stream};
@@ -53,7 +56,7 @@ pub(in crate::listener) async fn converse<A: App>(
     let _open = serving.metrics.connection(Protocol::Http2);
     let mut conversation = Conversation {
         connection,
-        exchanges: Exchanges::new(gather.clone(), &serving.limits),
+        exchanges: Exchanges::new(gather.clone(), &serving.limits, serving.account.clone()),
         gather: gather.clone(),
         downstream,
         bell: poll_fn(|cx| Poll::Ready(bell.listen(cx))).await,
@@ -189,8 +192,11 @@ impl<A: App> Conversation<A> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal, &mut respond),
         };
+        let Some(open) = self.exchanges.begin() else {
+            return self.refuse(Refusal::Busy, &mut respond);
+        };
         self.quiet_since = None;
-        let stream = H2Stream::new(body, respond, is_head, priority, self.exchanges.begin());
+        let stream = H2Stream::new(body, respond, is_head, priority, open);
         let app = self.serving.app.clone();
         let mut exchange = Box::pin(async move { drop(app.serve(request, stream).await) });
         // What waits is polled again by its own task, so nobody needs to be woken from here. A panic ends one
@@ -209,6 +215,9 @@ impl<A: App> Conversation<A> {
         *response.status_mut() = refusal.status();
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
             response.headers_mut().insert(DATE, date);
+        }
+        if let Some(after) = refusal.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, after);
         }
         // Fails only if the client has reset the stream, which is as good an end.
         let _ = respond.send_response(response, true);

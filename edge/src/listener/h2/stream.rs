@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::exchanges::OpenExchange;
 use crate::listener::{
+    account::WINDOW_MIN,
     alarm::Alarm,
     announced::Announced,
     pace::Pace,
@@ -32,6 +33,8 @@ struct Inner {
     response: Option<SendStream<Bytes>>,
     open: OpenExchange,
     id: u32,
+    /// How much may wait for the client behind flow control.
+    send_buffer: usize,
     urgency: u8,
     is_head: bool,
     phase: Phase,
@@ -73,6 +76,7 @@ impl H2Stream {
             respond,
             request,
             response: None,
+            send_buffer: 0,
             open,
             urgency: priority.urgency,
             is_head,
@@ -117,6 +121,12 @@ impl Stream for H2Stream {
         if response.headers().contains_key(PRIORITY) {
             inner.urgency = Priority::of(response.headers()).urgency;
         }
+        let is_large = match announced {
+            Announced::Nothing => false,
+            Announced::Exactly(length) => length > WINDOW_MIN,
+            Announced::Open => true,
+        };
+        inner.send_buffer = inner.open.send_buffer(is_large);
         inner.response = Some(inner.respond.send_response(response, is_last).map_err(lost)?);
         inner.phase = if is_last { Phase::Ended } else { Phase::Body(announced) };
         Ok(())
@@ -252,7 +262,7 @@ impl Inner {
                 self.taking_limit.clear();
                 return Poll::Pending;
             };
-            response.reserve_capacity(data.len().min(exchanges.send_buffer));
+            response.reserve_capacity(data.len().min(self.send_buffer));
             let capacity = response.capacity();
             if capacity == 0 {
                 match response.poll_capacity(cx) {

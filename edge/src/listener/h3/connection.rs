@@ -15,6 +15,7 @@ use super::{
     settings::control_stream_begin,
     stream::H3Stream,
     uni,
+    windows::Windows,
     worker::Worker,
 };
 use crate::listener::{downstream::Protocol, serving::Serving, stream::App};
@@ -27,7 +28,8 @@ pub(in crate::listener) async fn converse<A: App>(
 ) {
     let _open = serving.metrics.connection(Protocol::Http3);
     let limits = Limits::new(&serving.limits, serving.quic.frame_bytes_max.as_u64());
-    let peer = Peer::new(quic, limits, serving.metrics.clone(), worker.clone());
+    let room = (serving.account.clone(), Windows::new(&serving.account, &serving.quic));
+    let peer = Peer::new(quic, limits, serving.metrics.clone(), room, worker.clone());
     let conversation = Conversation {
         peer: Arc::new(peer),
         worker: worker.clone(),

@@ -34,15 +34,15 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-pub use self::config::Config;
 pub(super) use self::metrics::Metrics;
+pub use self::{config::Config, qlog::Traces};
 use self::{
     connection_id::{Generator, Owner, WORKER_MAX},
-    qlog::Qlog,
     steering::{Group, Legacy},
 };
 use super::{
     ListenError,
+    account::{QUIC_CONNECTION, WINDOW_MIN},
     config::Limits,
     h3,
     serving::Serving,
@@ -57,7 +57,7 @@ pub(super) struct Socket {
     group: Arc<Group>,
     handshakes: Arc<AtomicUsize>,
     server: quinn::ServerConfig,
-    qlog: Option<Arc<Qlog>>,
+    traces: Option<Traces>,
     metrics: Metrics,
     is_batching: bool,
 }
@@ -83,6 +83,7 @@ pub(super) fn bind(
     inherited: Option<Inherited>,
     config: &super::Config,
     certificates: &Arc<Certificates>,
+    traces: Option<&Traces>,
     metrics: &Metrics,
 ) -> Result<Vec<Socket>, ListenError> {
     let tls = QuicServerConfig::try_from(Arc::new(certificates.for_quic(&config.quic)?));
@@ -124,14 +125,13 @@ pub(super) fn bind(
         None => Group::new(passed.len(), metrics.clone()),
     };
     let handshakes = Arc::new(AtomicUsize::new(0));
-    let qlog = Qlog::new(&config.quic).map(Arc::new);
     let socket = |(me, udp)| Socket {
         udp,
         me: me as u16,
         group: group.clone(),
         handshakes: handshakes.clone(),
         server: server.clone(),
-        qlog: qlog.clone(),
+        traces: traces.cloned(),
         metrics: metrics.clone(),
         is_batching: config.quic.batch_sends,
     };
@@ -235,7 +235,7 @@ pub(super) async fn accept<A: App>(
             let _ = incoming.retry();
             continue;
         }
-        let Some(permit) = serving.admit(incoming.remote_address()) else {
+        let Some(permit) = serving.admit(incoming.remote_address(), QUIC_CONNECTION) else {
             incoming.refuse();
             continue;
         };
@@ -273,7 +273,7 @@ fn start(socket: &Socket) -> io::Result<(Arc<socket::Socket>, Endpoint)> {
 
 /// The settings of a connection that is traced, when it is its turn.
 fn traced<A>(socket: &Socket, serving: &Serving<A>) -> Option<Arc<quinn::ServerConfig>> {
-    let trace = socket.qlog.as_ref()?.next()?;
+    let trace = socket.traces.as_ref()?.next()?;
     let mut transport = transport(&serving.limits, &serving.quic);
     transport.qlog_stream(Some(trace));
     let mut server = socket.server.clone();
@@ -335,8 +335,9 @@ fn transport(limits: &Limits, quic: &Config) -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(limits.streams_per_connection_max.into())
         .max_concurrent_uni_streams(UNI_STREAMS_MAX.into())
-        .send_window(quic.send_window.as_u64())
-        .receive_window(varint(quic.receive_window))
+        // They grow with what a client does, as far as there is room: `h3::windows`.
+        .send_window(quic.send_window.as_u64().min(WINDOW_MIN))
+        .receive_window(varint(quic.receive_window.min(ByteSize(WINDOW_MIN))))
         .stream_receive_window(varint(quic.stream_receive_window))
         // Streams of equal priority take turns; those that should not have priorities of their own (`h3::priority`).
         .send_fairness(true)
