@@ -14,6 +14,7 @@ mod interim; // 103 and trailers
 mod invalidate; // what unsafe methods and HEAD change
 mod lease; // cut off from the control plane
 mod live; // held playlists, early segments, playlists that stand still
+mod memory; // an army of slow readers
 mod pass; // what is not stored
 mod prefetch; // before a viewer asks
 mod purge; // by URL, key, everything; hard and soft

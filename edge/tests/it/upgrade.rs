@@ -1,144 +1,20 @@
 //! A new process takes over from an old one, with real processes: nobody is refused, nothing is cut.
 
 use std::{
-    os::unix::fs::{MetadataExt, symlink},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
 };
-
-use serde_json::Value;
 
 use crate::harness::{
     FakeOrigin, Gate, PATIENCE, PROTOCOLS,
     client::{Ask, Client, Open},
-    eventually, noise, reply,
+    eventually, noise,
+    process::Running,
+    reply,
 };
-
-/// A node whose process changes.
-struct Running {
-    folder: tempfile::TempDir,
-    first: Child,
-    client: Client,
-}
-
-impl Running {
-    /// Starts the program by a link, which an upgrade may point elsewhere.
-    async fn before(origin: &FakeOrigin) -> Self {
-        tidegate_chassis::init_crypto();
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("tidegate-edge");
-        symlink(env!("CARGO_BIN_EXE_tidegate-edge"), &program).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = names.self_signed(&key).unwrap().pem();
-        std::fs::write(folder.path().join("cert.pem"), &certificate).unwrap();
-        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        let at = folder.path().display();
-        let config = format!(
-            "access_log = false\n\
-             [process]\nready_file = \"{at}/ready.json\"\ndrain_grace = \"60s\"\n\
-             [upgrade]\nprogram = \"{at}/tidegate-edge\"\nstart_timeout = \"20s\"\n\
-             [listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nworkers = 2\n\
-             [listen.tls]\ncertificate = \"{at}/cert.pem\"\nkey = \"{at}/key.pem\"\n\
-             [cache]\nmemory = \"32MiB\"\nin_flight = \"32MiB\"\nobject_max = \"16MiB\"\n\
-             [cache.disk]\npath = \"{at}/disk\"\nbytes = \"64MiB\"\nwrite_queue = \"8MiB\"\nadmission = \"all\"\n\
-             [[property]]\nid = \"demo\"\nhosts = [\"*\"]\norigins = [{{ authority = \"{}\" }}]\n",
-            origin.address
-        );
-        std::fs::write(folder.path().join("edge.toml"), config).unwrap();
-        let first = Command::new(&program)
-            .args(["serve", "--config"])
-            .arg(folder.path().join("edge.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let file = folder.path().join("ready.json");
-        eventually("the first process is ready", || file.exists()).await;
-        let ready = read(&file);
-        let address = |name: &str| ready["listeners"][name].as_str().unwrap().parse().unwrap();
-        let client = Client::new(address("http"), address("https"), &certificate);
-        Self { folder, first, client }
-    }
-
-    fn ready_file(&self) -> PathBuf {
-        self.folder.path().join("ready.json")
-    }
-
-    fn pid(&self) -> String {
-        read(&self.ready_file())["pid"].to_string()
-    }
-
-    /// Asks the process that serves now to hand over.
-    fn ask_for_upgrade(&self) {
-        signal("-USR2", &self.pid());
-    }
-
-    /// Points the program elsewhere.
-    fn install(&self, program: &Path) {
-        let (link, new) =
-            (self.folder.path().join("tidegate-edge"), self.folder.path().join("new"));
-        symlink(program, &new).unwrap();
-        std::fs::rename(new, link).unwrap();
-    }
-
-    /// Waits until another process has said that it is ready.
-    async fn upgraded(&self, before: u64) {
-        let file = self.ready_file();
-        let is_other = || std::fs::metadata(&file).is_ok_and(|found| found.ino() != before);
-        eventually("another process is ready", is_other).await;
-    }
-
-    fn ready_inode(&self) -> u64 {
-        std::fs::metadata(self.ready_file()).unwrap().ino()
-    }
-
-    async fn metric(&self, name: &str) -> f64 {
-        let admin = read(&self.ready_file())["admin"].as_str().unwrap().parse().unwrap();
-        let mut client = self.client.clone();
-        client.http = admin;
-        let answer = client.ask(PROTOCOLS[0], &Ask::get("/metrics")).await.unwrap();
-        let text = String::from_utf8(answer.whole_body().to_vec()).unwrap();
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.map_or(0.0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
-    }
-
-    async fn expect_metric(&self, name: &str, expected: f64) {
-        let waiting = async {
-            while self.metric(name).await < expected {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        waited.unwrap_or_else(|_| panic!("never: {name} is {expected}"));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Whichever process serves now, and the first, which may have failed to end.
-        if let Ok(ready) = std::fs::read(self.ready_file()) {
-            let ready: Value = serde_json::from_slice(&ready).unwrap_or_default();
-            signal("-KILL", &ready["pid"].to_string());
-        }
-        let _ = self.first.kill();
-        let _ = self.first.wait();
-    }
-}
-
-fn read(file: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
-}
-
-fn signal(which: &str, pid: &str) {
-    Command::new("kill").args([which, pid]).stderr(Stdio::null()).status().unwrap();
-}
 
 /// Clients that come one after the other over all protocols, until told to stop; how many were served.
 fn newcomers(
@@ -256,9 +132,15 @@ async fn a_program_that_does_not_start_changes_nothing_and_the_next_takes_the_di
     node.expect_metric("edge_cache_disk_objects", 2.0).await;
     node.install(Path::new(env!("CARGO_BIN_EXE_tidegate-edge")));
     for round in 1..=2 {
-        let before = node.ready_inode();
+        let (before, pid) = (node.ready_inode(), node.pid());
         node.ask_for_upgrade();
         node.upgraded(before).await;
+        eventually("the old process has ended", || {
+            // The first is a child of this one, which has to be told that it ended.
+            let _ = node.first.try_wait();
+            !Path::new(&format!("/proc/{pid}")).exists()
+        })
+        .await;
         // Once more, by another process, which has taken over what the first one wrote.
         node.expect_metric("edge_cache_disk_objects", 2.0).await;
         let kept = node.client.ask(PROTOCOLS[2], &Ask::get("/kept")).await.unwrap();

@@ -179,6 +179,38 @@ pub(crate) async fn leave_early(
     Ok(())
 }
 
+/// Opens connections, and takes an answer slowly over each; leaves before the end.
+pub(crate) async fn read_slowly(
+    protocol: Protocol,
+    target: &Target,
+    material: &Material,
+    pieces: usize,
+    pause: Duration,
+) -> Result<()> {
+    let reading = (0..CONNECTING).map(|_| async {
+        let mut connection = Connection::open(protocol, target.addr, material).await?;
+        connection.get_slowly(target, pieces, pause).await?;
+        connection.close();
+        anyhow::Ok(())
+    });
+    futures::future::try_join_all(reading).await.map(drop)
+}
+
+/// Asks for what upstream fails to answer; an answer of 200 would be a mistake.
+pub(crate) async fn ask_in_vain(
+    protocol: Protocol,
+    target: &Target,
+    material: &Material,
+) -> Result<()> {
+    let mut connection = Connection::open(protocol, target.addr, material).await?;
+    for _ in 0..CONNECTING {
+        let answered = connection.get(target).await;
+        ensure!(answered.is_err(), "an answer to {}, which upstream does not have", target.path);
+    }
+    connection.close();
+    Ok(())
+}
+
 async fn sum(mut tasks: JoinSet<Result<u64>>) -> Result<u64> {
     let mut total = 0;
     while let Some(done) = tasks.join_next().await {

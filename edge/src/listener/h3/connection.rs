@@ -163,6 +163,10 @@ impl<A: App> Conversation<A> {
 
     /// Time in which a request that was sent before GOAWAY arrived there is here.
     fn round_trip(&self) -> Duration {
+        if self.next_stream == 0 {
+            // The client has just come, and has its first request on the way; it may not have finished its handshake.
+            return LEAVE_TIME_MAX;
+        }
         (self.peer.quic.rtt() * 2).clamp(LEAVE_TIME_MIN, LEAVE_TIME_MAX)
     }
 }

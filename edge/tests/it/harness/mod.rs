@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod origin;
+pub(crate) mod process;
 
 use std::time::Duration;
 
