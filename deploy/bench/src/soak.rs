@@ -37,6 +37,13 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let material = Material::create()?;
     let peer = peer::start_edge(programs, &material, cores).await?;
+    // Until the cache is full its growth is none of a leak.
+    for n in 0..FILLING {
+        let size = material::SIZES[material::SIZES.len() - 1];
+        let path = format!("/{size}.bin?fill={n}");
+        let target = Target { addr: peer.https, path, size };
+        load::once(Protocol::H1, &target, &material).await?;
+    }
     let start = Instant::now();
     let mut samples: Vec<(f64, f64)> = Vec::new();
     let mut requests = 0;
@@ -133,6 +140,8 @@ const PURGE_EVERY: usize = 4;
 const PURGE_ALL_EVERY: usize = 16;
 /// What memory may rise and fall by without being a leak: the allocator keeps about so much more or less.
 const NOISE_BYTES: f64 = 6.0 * MIB;
+/// Objects of the largest size that fill the cache of the soak, which has 128 MiB, one and a half times.
+const FILLING: usize = 192;
 /// Names in use; with the largest size more than the cache that the soak gives the edge.
 const OBJECTS: usize = 512;
 

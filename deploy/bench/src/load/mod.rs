@@ -84,6 +84,14 @@ pub(crate) async fn repeat(
     sum(tasks).await
 }
 
+/// Asks once, over a connection of its own.
+pub(crate) async fn once(protocol: Protocol, target: &Target, material: &Material) -> Result<()> {
+    let mut connection = Connection::open(protocol, target.addr, material).await?;
+    connection.get(target).await?;
+    connection.close();
+    Ok(())
+}
+
 /// Opens connections, asks each once, closes it; until the time is over.
 pub(crate) async fn connect_again(
     protocol: Protocol,

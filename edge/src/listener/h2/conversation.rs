@@ -61,6 +61,8 @@ pub(in crate::listener) async fn converse<A: App>(
         downstream,
         bell: poll_fn(|cx| Poll::Ready(bell.listen(cx))).await,
         malformed: 0,
+        has_begun: false,
+        is_hurried: false,
         is_closing: false,
         is_blocked: false,
         quiet_since: None,
@@ -85,6 +87,10 @@ struct Conversation<A> {
     downstream: Downstream,
     bell: Listening,
     malformed: u32,
+    /// A request has come.
+    has_begun: bool,
+    /// The drain has begun, and the first request has little time left.
+    is_hurried: bool,
     /// No further request is taken.
     is_closing: bool,
     /// The client does not take what is ready.
@@ -113,8 +119,15 @@ impl<A: App> Conversation<A> {
                 Poll::Pending => {}
             }
             if !self.is_closing && self.bell.has_rung() {
-                self.close_gracefully();
-                continue;
+                if self.has_begun {
+                    self.close_gracefully();
+                    continue;
+                }
+                if !self.is_hurried {
+                    // A client that has just come has its first request on the way.
+                    self.is_hurried = true;
+                    self.quiet_since = None;
+                }
             }
             if let (false, Some(fault)) = (self.is_closing, self.gather.fault()) {
                 self.close_abruptly(match fault {
@@ -156,7 +169,11 @@ impl<A: App> Conversation<A> {
             self.quiet.clear();
             return Poll::Pending;
         }
-        let time = if self.is_closing { CLOSE_TIME } else { self.serving.limits.idle_timeout };
+        let time = match (self.is_closing, self.is_hurried) {
+            (true, _) => CLOSE_TIME,
+            (false, true) => self.serving.limits.header_timeout.min(FIRST_REQUEST_TIME),
+            (false, false) => self.serving.limits.idle_timeout,
+        };
         if self.quiet_since.is_none() {
             let now = Instant::now();
             self.quiet_since = Some(now);
@@ -182,6 +199,7 @@ impl<A: App> Conversation<A> {
 
     /// Serves one request, in a task of its own only when it has to wait.
     fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        self.has_begun = true;
         let (parts, body) = request.into_parts();
         let length = if body.is_end_stream() { BodyLength::Empty } else { BodyLength::Unknown };
         let priority = Priority::of(&parts.headers);
@@ -263,5 +281,7 @@ fn clamped(bytes: u64) -> u32 {
 /// Request bytes one stream may have unread at the edge, and all streams of a connection together; as for QUIC.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// For the first request of a connection that has come when the drain begins.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// Time for a client to answer GOAWAY once no exchange is open.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
