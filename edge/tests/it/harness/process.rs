@@ -1,6 +1,7 @@
 //! The program itself as a process of its own, which others may follow.
 
 use std::{
+    io::Write,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -137,8 +138,8 @@ impl Drop for Running {
             signal("-KILL", &ready["pid"].to_string());
         }
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.path().join("log"));
-            println!("{}", log.unwrap_or_default());
+            let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+            let _ = std::io::stderr().write_all(&log);
         }
         let _ = self.first.kill();
         let _ = self.first.wait();
