@@ -2,7 +2,8 @@
 //!
 //! It has no login: it belongs on loopback or a closed network, which the config enforces.
 //!
-//! **Invariant.** It answers until the process ends, also in the drain, so that the end can be watched.
+//! **Invariant.** It answers until the process ends, also in the drain, so that the end can be watched; unless another
+//! process has taken over.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -34,14 +35,25 @@ struct Admin {
     config: Arc<serde_json::Value>,
 }
 
-/// Binds the admin port and serves it from a supervised task. `config` is the config in effect, secrets hidden.
-pub(crate) async fn start(
+/// Binds the admin port, or takes the listener of the process before, and serves it from a supervised task. `config` is
+/// the config in effect, secrets hidden.
+pub(crate) fn start(
     process: &Process,
     addr: SocketAddr,
+    passed: Option<std::net::TcpListener>,
     config: serde_json::Value,
 ) -> anyhow::Result<()> {
-    let bound = TcpListener::bind(addr).await;
+    let is_asked = |listener: &std::net::TcpListener| {
+        listener.local_addr().is_ok_and(|at| at == addr || addr.port() == 0 && at.ip() == addr.ip())
+    };
+    let bound = match passed.filter(is_asked) {
+        Some(listener) => Ok(listener),
+        None => std::net::TcpListener::bind(addr),
+    };
     let listener = bound.with_context(|| format!("cannot bind the admin port {addr}"))?;
+    listener.set_nonblocking(true)?;
+    process.keep_admin(listener.try_clone()?);
+    let listener = TcpListener::from_std(listener)?;
     let addr = listener.local_addr().context("the admin port has no address")?;
     tracing::info!(listener = "admin", %addr, "listening");
     process.readiness().announce_admin(addr);
@@ -106,6 +118,11 @@ async fn accept(listener: TcpListener, routes: Router, process: Process) -> anyh
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = process.end().started() => return Ok(()),
+            // Connections that are open are still answered.
+            () = process.is_admin_given().cancelled() => {
+                process.end().started().await;
+                return Ok(());
+            }
         };
         match accepted {
             Ok((stream, _)) => {

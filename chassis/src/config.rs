@@ -40,7 +40,7 @@ pub struct ConfigArgs {
     /// Set one key of the config, over file and environment: --set listen.http=127.0.0.1:8080
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Say whether the config is good, and exit with 0 or 2
+    /// Say whether the config is good, and what it amounts to, and exit with 0 or 2
     #[arg(long)]
     pub check_config: bool,
     /// Print the config in effect as TOML, secrets hidden, and exit
@@ -56,6 +56,11 @@ pub trait ProgramConfig: Default + Serialize + DeserializeOwned + Send + Sync + 
     /// # Errors
     /// What does not, with the keys in it.
     fn check(&self) -> anyhow::Result<()>;
+
+    /// What `--check-config` says of a good config, beside that it is one; whole lines.
+    fn summary(&self) -> String {
+        String::new()
+    }
 
     /// The section `[process]`.
     fn process(&self) -> &ProcessConfig;

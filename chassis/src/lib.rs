@@ -17,6 +17,7 @@ pub mod config; // what is asked of a program's config, the process section, the
 mod layers; // file < environment < flags, and whose fault a bad key is
 mod logging; // tracing set-up: text on a terminal, JSON otherwise
 pub mod metrics; // declaring metrics, the metrics of the process itself, the text format
+pub mod handover; // sockets for the process that follows
 mod readiness; // which parts are ready, which listeners have an address
 mod drain; // one signal everyone can await
 mod secret; // text that is never shown and is compared in constant time

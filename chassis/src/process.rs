@@ -7,9 +7,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,11 +18,12 @@ use axum::Router;
 use futures::FutureExt;
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{
     drain::Drain,
+    handover::{self, Passed, Predecessor},
     logging,
     readiness::{Readiness, ReadyPart},
 };
@@ -38,6 +40,10 @@ struct Parts {
     tasks: TaskTracker,
     failure: watch::Sender<Option<TaskFailure>>,
     admin_routes: Mutex<Router>,
+    /// The admin listener, for whoever follows.
+    admin: Mutex<Option<TcpListener>>,
+    is_admin_given: CancellationToken,
+    predecessor: Mutex<Option<Predecessor>>,
 }
 
 /// How a supervised task failed.
@@ -61,6 +67,9 @@ impl Process {
             tasks: TaskTracker::new(),
             failure: watch::Sender::new(None),
             admin_routes: Mutex::new(Router::new()),
+            admin: Mutex::default(),
+            is_admin_given: CancellationToken::new(),
+            predecessor: Mutex::default(),
         }))
     }
 
@@ -141,8 +150,28 @@ impl Process {
     /// # Panics
     /// When a path was added before.
     pub fn admin_routes(&self, routes: Router) {
-        let mut all = self.0.admin_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0.admin_routes);
         *all = std::mem::take(&mut *all).merge(routes);
+    }
+
+    /// The process that this one was started to follow, once.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<Predecessor> {
+        lock(&self.0.predecessor).take()
+    }
+
+    /// The admin listener once more, for a process that is to follow this one.
+    #[must_use]
+    pub fn admin_to_pass(&self) -> Option<Passed> {
+        let socket = lock(&self.0.admin).as_ref()?.try_clone().ok()?;
+        let (name, asked) = (handover::ADMIN.to_owned(), String::new());
+        Some(Passed { name, asked, socket: OwnedFd::from(socket) })
+    }
+
+    /// Another process answers at the admin port from now on.
+    pub fn give_admin(&self) {
+        self.0.is_admin_given.cancel();
+        lock(&self.0.admin).take();
     }
 
     /// Waits for the first failure of a supervised task.
@@ -161,13 +190,26 @@ impl Process {
         self.0.failure.borrow().clone()
     }
 
+    pub(crate) fn set_predecessor(&self, predecessor: Predecessor) {
+        *lock(&self.0.predecessor) = Some(predecessor);
+    }
+
+    /// Whether another process answers at the admin port.
+    pub(crate) fn is_admin_given(&self) -> &CancellationToken {
+        &self.0.is_admin_given
+    }
+
+    pub(crate) fn keep_admin(&self, listener: TcpListener) {
+        *lock(&self.0.admin) = Some(listener);
+    }
+
     pub(crate) fn readiness(&self) -> &Readiness {
         &self.0.readiness
     }
 
     /// The routes that programs added so far.
     pub(crate) fn extra_routes(&self) -> Router {
-        self.0.admin_routes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.admin_routes).clone()
     }
 
     /// What starts when the program's `main` has returned: the chassis' own tasks end then, not in the drain.
@@ -202,6 +244,10 @@ impl fmt::Debug for Process {
             .field("status", &self.0.readiness.status())
             .finish_non_exhaustive()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the end of a task means for the process.

@@ -23,7 +23,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     admin, build_info,
     config::{self, ConfigArgs, Program, ProgramConfig},
-    crypto, logging, metrics,
+    crypto,
+    handover::{self, Predecessor},
+    logging, metrics,
     process::{Process, TaskFailure, panic_text},
     ready_file::ReadyFile,
 };
@@ -48,7 +50,7 @@ where
         Err(error) => return refuse(program, &error),
     };
     if args.check_config {
-        return show("ok\n");
+        return show(&format!("ok\n{}", config.summary()));
     }
     if args.print_config {
         return match config::effective_toml(&config) {
@@ -101,12 +103,19 @@ where
     tracing::info!(program = program.name, version, commit, pid = std::process::id(), "starting");
 
     let process = Process::new();
+    let mut predecessor = Predecessor::of_process().await.context("taking over")?;
     metrics::register_process(process.registry(), program.name);
     if let Some(addr) = config.process().admin {
-        admin::start(&process, addr, config::effective_json(&*config)?).await?;
+        let passed = handover::admin(predecessor.as_mut());
+        admin::start(&process, addr, passed, config::effective_json(&*config)?)?;
+    }
+    let is_following = predecessor.is_some();
+    if let Some(predecessor) = predecessor {
+        process.set_predecessor(predecessor);
     }
     let ready_file = config.process().ready_file.as_deref();
-    let ready_file = ready_file.map(|path| ReadyFile::start(path, &process)).transpose()?;
+    let ready_file =
+        ready_file.map(|path| ReadyFile::start(path, is_following, &process)).transpose()?;
 
     let grace = config.process().drain_grace;
     // In a block, so that a panic in `main` before its first await is caught as well.

@@ -1,4 +1,5 @@
-//! What operators ask of a node at its admin port: what it knows of a resource, and, when it stands alone, purges.
+//! What operators ask of a node at its admin port: what it knows of a resource, traces of connections, and, when it stands
+//! alone, purges.
 //!
 //! Invariant: nothing here is reachable from the public port.
 
@@ -18,7 +19,7 @@ use tidegate_contract::{
     replacement::Replacement,
 };
 
-use crate::{cache::purge::PurgeTable, exchange::Edge};
+use crate::{cache::purge::PurgeTable, exchange::Edge, listener::quic::Traces};
 
 /// `GET /explain?url=https://host/path&header=name:%20value`
 pub(crate) fn explain_route(edge: Arc<Edge>) -> Router {
@@ -47,6 +48,33 @@ struct Ordered {
     order: PurgeOrder,
     #[serde(default)]
     replace: Option<Replacement>,
+}
+
+/// `POST /trace?connections=5` traces that many of the next QUIC connections.
+pub(crate) fn trace_route(traces: Traces) -> Router {
+    Router::new().route("/trace", post(trace)).with_state(traces)
+}
+
+async fn trace(
+    State(traces): State<Traces>,
+    Query(asked): Query<Trace>,
+    headers: HeaderMap,
+) -> Response {
+    // A browser sends this with every POST, a script does not.
+    if headers.contains_key(header::ORIGIN) {
+        return problem(403, "trace-origin", "not from a browser", String::new());
+    }
+    let connections = traces.ask(asked.connections);
+    tracing::info!(connections, "traces asked for at the admin port");
+    let answer =
+        serde_json::json!({ "connections": connections, "bytes_left": traces.bytes_left() });
+    Json(answer).into_response()
+}
+
+/// How many.
+#[derive(Debug, serde::Deserialize)]
+struct Trace {
+    connections: u32,
 }
 
 async fn explain(

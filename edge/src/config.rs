@@ -2,6 +2,7 @@
 //!
 //! Invariant: the reference configuration in `deploy/config` says the same as the defaults here.
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize, Serializer};
 use tidegate_chassis::{ProcessConfig, ProgramConfig};
 use tidegate_contract::{
@@ -11,7 +12,11 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::{cache, control, fetch, listener, upstream};
+use crate::{
+    cache, control, fetch, listener,
+    memory::{self, WorstCase},
+    upgrade, upstream,
+};
 
 /// Everything that a node can be told by file, environment and command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +32,11 @@ pub struct Config {
     pub fetch: fetch::Config,
     /// How upstreams are asked.
     pub upstream: upstream::Config,
+    /// The most memory that the settings together may allow. Default: what the control group or the machine has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<ByteSize>,
+    /// How a new process takes over.
+    pub upgrade: upgrade::Config,
     /// Whether lines are written for exchanges. Default true.
     pub access_log: bool,
     /// For one in how many exchanges; those that failed always have one. Default 1: for every exchange.
@@ -57,6 +67,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The most memory that these settings allow.
+    #[must_use]
+    pub fn worst_case(&self) -> WorstCase {
+        WorstCase::of(&self.listen, &self.cache, &self.fetch, &self.upstream)
+    }
+
+    /// The most memory that there is for them.
+    #[must_use]
+    pub fn memory_max(&self) -> u64 {
+        self.memory_max.map_or_else(|| memory::available().unwrap_or(u64::MAX), |max| max.as_u64())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -65,6 +89,8 @@ impl Default for Config {
             cache: cache::Config::default(),
             fetch: fetch::Config::default(),
             upstream: upstream::Config::default(),
+            memory_max: None,
+            upgrade: upgrade::Config::default(),
             access_log: true,
             access_log_every: 1,
             control: None,
@@ -80,6 +106,7 @@ impl ProgramConfig for Config {
         self.cache.check()?;
         self.fetch.check()?;
         self.upstream.check()?;
+        self.worst_case().check(self.memory_max())?;
         match &self.control {
             Some(control) => {
                 anyhow::ensure!(
@@ -97,6 +124,11 @@ impl ProgramConfig for Config {
             }
         }
         Ok(())
+    }
+
+    fn summary(&self) -> String {
+        let (worst, max) = (self.worst_case(), ByteSize(self.memory_max()));
+        format!("memory: at most {} of {max}\n{worst}", ByteSize(worst.sum()))
     }
 
     fn process(&self) -> &ProcessConfig {

@@ -63,7 +63,21 @@ impl Engine {
         clock: &Clock,
         alt_svc: Option<String>,
     ) -> anyhow::Result<Self> {
-        let handles = handles(config, registry, clock)?;
+        Self::build_after(config, registry, clock, alt_svc, None)
+    }
+
+    /// The same after another process, which still uses the disk: see [`Handles::take_disk`].
+    ///
+    /// # Errors
+    /// As [`Engine::build`].
+    pub fn build_after(
+        config: &Config,
+        registry: &Registry,
+        clock: &Clock,
+        alt_svc: Option<String>,
+        legacy: Option<purge::Legacy>,
+    ) -> anyhow::Result<Self> {
+        let handles = handles(config, registry, clock, legacy)?;
         let edge = Edge::new(exchange::Parts {
             policy: handles.policy.clone(),
             fetcher: handles.fetcher.clone(),
@@ -79,6 +93,33 @@ impl Engine {
 }
 
 impl Handles {
+    /// What a process that follows must know of purges and fills.
+    #[must_use]
+    pub fn legacy(&self) -> purge::Legacy {
+        self.purges.legacy(self.store.last_fill())
+    }
+
+    /// Takes the disk over from a process that has ended; waits for the disk. False when it is still in use.
+    pub fn take_disk(&self, config: &Config) -> bool {
+        let Some(folder) = &config.cache.disk.path else { return true };
+        if self.purges.identity().is_none() {
+            match self.purges.attach(folder) {
+                Ok(()) if config.control.is_none() => self.purges.trust_restored(),
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    tracing::error!(%error, "the journal of purges cannot be taken over: no disk tier");
+                    self.purges.give_up_journal(folder);
+                    return true;
+                }
+            }
+        }
+        if let Err(error) = self.store.attach_disk(&config.cache.disk) {
+            tracing::error!(%error, "the disk tier cannot be taken over");
+        }
+        true
+    }
+
     /// Brings the gauges up to date.
     pub fn publish(&self, clock: &Clock) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -94,11 +135,16 @@ impl Handles {
     }
 }
 
-fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Result<Handles> {
+fn handles(
+    config: &Config,
+    registry: &Registry,
+    clock: &Clock,
+    legacy: Option<purge::Legacy>,
+) -> anyhow::Result<Handles> {
     let metrics = Metrics::register(registry);
     let limits =
         purge::Limits { names_max: config.cache.purged_names_max, keep_max: config.cache.keep_max };
-    let purges = purges(config, clock, limits)?.counted(metrics.purges.clone());
+    let purges = purges(config, clock, limits, legacy)?.counted(metrics.purges.clone());
     let lease = match &config.control {
         Some(control) => Lease::new(control.lease),
         None => Lease::standalone(),
@@ -135,10 +181,18 @@ fn handles(config: &Config, registry: &Registry, clock: &Clock) -> anyhow::Resul
 }
 
 /// The table of purges; kept beside the disk tier, if there is one, because what was purged must not come back with it.
-fn purges(config: &Config, clock: &Clock, limits: purge::Limits) -> anyhow::Result<PurgeTable> {
+fn purges(
+    config: &Config,
+    clock: &Clock,
+    limits: purge::Limits,
+    legacy: Option<purge::Legacy>,
+) -> anyhow::Result<PurgeTable> {
     let Some(folder) = &config.cache.disk.path else {
         return Ok(PurgeTable::new(clock.clone(), limits));
     };
+    if let Some(legacy) = legacy {
+        return Ok(PurgeTable::awaiting(legacy, clock.clone(), limits));
+    }
     let purges = PurgeTable::open(folder, clock.clone(), limits)
         .with_context(|| format!("cache.disk.path {}", folder.display()))?;
     if config.control.is_none() {

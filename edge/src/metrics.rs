@@ -35,6 +35,12 @@ pub struct Metrics {
     pub lease_certain: IntGauge,
     /// Purges that are accepted but not yet applied here.
     pub purge_lag: IntGauge,
+    /// Bytes that the buffers of clients may hold, as granted.
+    pub client_buffers: IntGauge,
+    /// The most memory that the settings allow, and what there is.
+    pub memory_limits: IntGaugeVec,
+    /// Handovers to a new process by how they ended.
+    pub upgrades: IntCounterVec,
     totals: Arc<Totals>,
 }
 
@@ -118,6 +124,23 @@ impl Metrics {
                 registry,
                 "edge_purge_lag_orders",
                 "Purges that the control plane accepted and that are not applied here yet.",
+            ),
+            client_buffers: gauge(
+                registry,
+                "edge_client_buffer_bytes",
+                "Bytes that the buffers of clients may hold now, of listen.limits.buffers.",
+            ),
+            memory_limits: gauge_vec(
+                registry,
+                "edge_memory_limit_bytes",
+                "The most memory that the settings allow (worst_case), and what there is for them (max).",
+                &["limit"],
+            ),
+            upgrades: counter_vec(
+                registry,
+                "edge_upgrades_total",
+                "Handovers to a new process by how they ended: done, failed, refused.",
+                &["outcome"],
             ),
             totals: Arc::default(),
         }

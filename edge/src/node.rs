@@ -1,9 +1,19 @@
-//! Builds the parts, binds sockets first, takes the last good configuration, starts the agent, serves, drains.
+//! Builds the parts, binds sockets first or takes those of the process before, takes the last good configuration, starts
+//! the agent, serves, drains.
 //!
 //! Invariant: a node that cannot serve as configured says so before it takes the first connection, and a control
 //! plane that is away never keeps it from serving what it knows.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use crate::{
     admin,
@@ -12,9 +22,10 @@ use crate::{
     engine::{Engine, Handles},
     exchange::Edge,
     listener::Listener,
+    upgrade::{self, Held, Upgrade},
 };
 use anyhow::Context;
-use tidegate_chassis::{Clock, Process};
+use tidegate_chassis::{Clock, Drain, Process, handover::Predecessor};
 use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
 
 /// Runs a node until it is drained.
@@ -31,6 +42,11 @@ pub struct Node {
     edge: Arc<Edge>,
     handles: Handles,
     process: Process,
+    predecessor: Option<Predecessor>,
+    /// Whether there is no process before this one any more.
+    is_alone: Arc<AtomicBool>,
+    lines: Held,
+    config: Config,
 }
 
 impl Node {
@@ -39,17 +55,47 @@ impl Node {
     /// # Errors
     /// When an address is taken, a file cannot be read, or a setting makes no sense.
     pub async fn start(config: &Config, process: &Process, clock: Clock) -> anyhow::Result<Self> {
-        let listener = Listener::bind(&config.listen, process.registry()).await?;
+        let mut predecessor = process.predecessor();
+        let mut listener =
+            Listener::bind_after(&config.listen, process.registry(), predecessor.as_mut()).await?;
+        let legacy = predecessor.as_ref().map(|predecessor| {
+            let legacy = predecessor.state().get(upgrade::CACHE_KEY);
+            serde_json::from_value(legacy.cloned().unwrap_or_default()).unwrap_or_default()
+        });
         for (name, address) in listener.addresses() {
             process.announce(name, address);
         }
-        let engine = Engine::build(config, process.registry(), &clock, listener.alt_svc())?;
+        let (registry, alt_svc) = (process.registry(), listener.alt_svc());
+        let engine = Engine::build_after(config, registry, &clock, alt_svc, legacy)?;
         let Engine { edge, handles } = engine;
-        let node = Self { listener, edge, handles, process: process.clone() };
+        let is_alone = Arc::new(AtomicBool::new(predecessor.is_none()));
+        let (estate, outcomes) = (listener.take_estate(), handles.metrics.upgrades.clone());
+        let upgrade = Upgrade::new(&config.upgrade, estate, process, outcomes, is_alone.clone())?;
+        let node = Self {
+            listener,
+            edge,
+            handles,
+            process: process.clone(),
+            predecessor,
+            is_alone,
+            lines: upgrade.lines(),
+            config: config.clone(),
+        };
+        node.await_upgrade(upgrade);
         node.follow(config, &clock)?;
         node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
+        if let Some(traces) = node.listener.traces() {
+            process.admin_routes(admin::trace_route(traces));
+        }
         node.publish(clock);
+        let limits = &node.handles.metrics.memory_limits;
+        for (limit, bytes) in
+            [("worst_case", config.worst_case().sum()), ("max", config.memory_max())]
+        {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            limits.with_label_values(&[limit]).set(bytes);
+        }
         node.watch_upstreams();
         Ok(node)
     }
@@ -98,9 +144,41 @@ impl Node {
                 Ok(())
             }
         });
+        if let Some(predecessor) = &self.predecessor {
+            tokio::select! {
+                () = self.handles.policy.installed() => {}
+                () = drain.started() => return Ok(()),
+            }
+            predecessor.take_over().await.context("taking over")?;
+        }
         is_listening.set(true);
-        self.listener.serve(self.edge, drain).await?;
+        let mut serving = pin!(self.listener.serve(self.edge, drain.clone()));
+        // The first turn starts the workers.
+        if let Poll::Ready(ended) = futures::poll!(&mut serving) {
+            return Ok(ended?);
+        }
+        if let Err(error) = upgrade::tell_supervisor("READY=1") {
+            tracing::warn!(%error, "the supervisor does not hear that this process serves");
+        }
+        if let Some(predecessor) = self.predecessor {
+            predecessor.serving().await;
+            let following = follow(predecessor, self.handles, self.config, self.is_alone, drain);
+            self.process.spawn("succession", following);
+        }
+        serving.await?;
+        // Now nobody has anything to hand back.
+        drop(self.lines);
         Ok(())
+    }
+
+    /// Hands over to a new process when that is asked for.
+    fn await_upgrade(&self, upgrade: Upgrade) {
+        let handles = self.handles.clone();
+        let legacy = Box::new(move || serde_json::to_value(handles.legacy()));
+        self.process.spawn("upgrade", async move {
+            upgrade.watch(legacy).await;
+            Ok(())
+        });
     }
 
     /// Takes the configuration from the control plane or from the file.
@@ -186,13 +264,17 @@ impl Node {
 
     /// Keeps the gauges up to date.
     fn publish(&self, clock: Clock) {
-        let handles = self.handles.clone();
+        let (handles, account) = (self.handles.clone(), self.listener.account());
         let drain = self.process.drain();
         self.process.spawn("gauges", async move {
             let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
             loop {
                 tokio::select! {
-                    _ = ticks.tick() => handles.publish(&clock),
+                    _ = ticks.tick() => {
+                        handles.publish(&clock);
+                        let bytes = i64::try_from(account.taken()).unwrap_or(i64::MAX);
+                        handles.metrics.client_buffers.set(bytes);
+                    }
                     () = drain.started() => return Ok(()),
                 }
             }
@@ -200,5 +282,36 @@ impl Node {
     }
 }
 
+/// Waits for the end of the process before, and takes over what only one can have.
+async fn follow(
+    predecessor: Predecessor,
+    handles: Handles,
+    config: Config,
+    is_alone: Arc<AtomicBool>,
+    drain: Drain,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = predecessor.ended() => {}
+        () = drain.started() => return Ok(()),
+    }
+    tracing::info!("the process before has ended");
+    loop {
+        let (handles, config) = (handles.clone(), config.clone());
+        if tokio::task::spawn_blocking(move || handles.take_disk(&config)).await? {
+            break;
+        }
+        // The kernel takes a moment to clear up after a process.
+        tokio::select! {
+            () = tokio::time::sleep(DISK_PAUSE) => {}
+            () = drain.started() => return Ok(()),
+        }
+    }
+    is_alone.store(true, SeqCst);
+    drain.started().await;
+    Ok(())
+}
+
+/// Between two looks whether the disk is free.
+const DISK_PAUSE: Duration = Duration::from_millis(20);
 /// How often gauges are brought up to date: more often than anything scrapes.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);

@@ -56,9 +56,13 @@ pub struct Tcp {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Open TCP and QUIC connections together; a further one is closed at once. Default 16384:
-    /// at 64 KiB of buffers each that is 1 GiB.
+    /// Open TCP and QUIC connections together; a further one is closed at once. Default 16384: idle, they fit into
+    /// `buffers`.
     pub connections_max: usize,
+    /// Bytes that the buffers of all clients may hold together. A connection takes 48KiB (QUIC: 96KiB), an exchange
+    /// 128KiB more, a large body what `send_buffer` or the QUIC windows say; beyond it new requests get 503, new
+    /// connections are closed, and windows stay small. Default 1GiB: 16384 idle connections, or 6000 busy ones.
+    pub buffers: ByteSize,
     /// Open connections of one client address (of one /64 in IPv6). Default 1024: whole providers stand behind one
     /// address.
     pub connections_per_client_max: usize,
@@ -138,6 +142,7 @@ impl Config {
             ("limits.streams_per_connection_max", self.limits.streams_per_connection_max.into()),
             ("limits.requests_per_connection_max", self.limits.requests_per_connection_max.into()),
             ("limits.malformed_requests_max", self.limits.malformed_requests_max.into()),
+            ("limits.buffers", self.limits.buffers.as_u64()),
             ("limits.send_buffer", self.limits.send_buffer.as_u64()),
             ("quic.send_window", self.quic.send_window.as_u64()),
             ("quic.receive_window", self.quic.receive_window.as_u64()),
@@ -197,6 +202,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            buffers: ByteSize::gib(1),
             connections_per_client_max: 1_024,
             streams_per_connection_max: 100,
             requests_per_connection_max: 10_000,

@@ -38,8 +38,8 @@ impl Metrics {
             )?,
             refused: counter(
                 "edge_connections_refused_total",
-                "Client connections that never carried a request, by reason: limit (too many open), client_limit (too \
-                 many of one address), handshake (TLS or QUIC failed or was too slow), retry (asked to prove the \
+                "Client connections that never carried a request, by reason: limit (too many open), memory (no room \
+                 for its buffers), client_limit (too many of one address), handshake (TLS or QUIC failed or was too slow), retry (asked to prove the \
                  address first).",
                 &["reason"],
             )?,

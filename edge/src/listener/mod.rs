@@ -6,6 +6,7 @@
 //! drained, and a response that was not completed never looks complete to the client.
 
 mod worker; // a thread with sockets of its own
+mod estate; // what a process leaves to the next
 mod tcp; // connections, TLS, ALPN
 pub mod quic; // datagrams, connections, steering
 pub mod h3;
@@ -15,6 +16,7 @@ pub mod request; // is a request of H2 or H3 well-formed?
 mod authority; // hosts and targets that all readers read alike
 pub mod refusal; // why a request does not reach the app
 mod serving; // what all connections share
+pub mod account; // what all buffers together may hold
 mod announced; // how much body a response has
 mod bell; // tells idle connections of the drain
 mod clients; // connections of one address
@@ -32,16 +34,18 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use tidegate_chassis::Drain;
+use tidegate_chassis::{Drain, handover::Predecessor};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::estate::Heritage;
 use self::metrics::Metrics;
 use self::serving::Serving;
 use self::worker::Worker;
 
 pub use config::{Config, ConfigError};
 pub use downstream::{Downstream, Protocol};
+pub use estate::{Estate, Lines, STATE_KEY};
 
 /// Bound sockets and loaded certificates, not yet accepting.
 pub struct Listener {
@@ -49,6 +53,9 @@ pub struct Listener {
     workers: Vec<Worker>,
     addresses: Vec<(&'static str, SocketAddr)>,
     certificates: Option<Arc<tls::Certificates>>,
+    account: account::Account,
+    traces: Option<quic::Traces>,
+    estate: Estate,
     metrics: Metrics,
     quic_metrics: quic::Metrics,
 }
@@ -64,13 +71,28 @@ impl Listener {
         config: &Config,
         registry: &prometheus::Registry,
     ) -> Result<Self, ListenError> {
+        Self::bind_after(config, registry, None).await
+    }
+
+    /// The same with the sockets of the process before, where it has left some.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub async fn bind_after(
+        config: &Config,
+        registry: &prometheus::Registry,
+        predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, ListenError> {
         config.check()?;
-        let mut inherited = tcp::Inherited::of_process();
+        let mut inherited = Heritage::new(predecessor);
         let mut listener = Self {
             config: config.clone(),
             workers: (0..workers(config)).map(|_| Worker::default()).collect(),
             addresses: Vec::new(),
             certificates: None,
+            account: account::Account::new(config.limits.buffers.as_u64()),
+            traces: quic::Traces::new(&config.quic),
+            estate: Estate::default(),
             metrics: Metrics::register(registry)?,
             quic_metrics: quic::Metrics::register(registry)?,
         };
@@ -109,6 +131,24 @@ impl Listener {
         self.certificates.as_ref()?.self_signed_pem()
     }
 
+    /// Where traces of connections are asked for, when there is a folder for them.
+    #[must_use]
+    pub fn traces(&self) -> Option<quic::Traces> {
+        self.traces.clone()
+    }
+
+    /// What the buffers of all clients hold.
+    #[must_use]
+    pub fn account(&self) -> account::Account {
+        self.account.clone()
+    }
+
+    /// What this listener leaves to a process that follows; nothing more when it was taken. Whoever has it keeps the
+    /// sockets open: drop it when the drain begins.
+    pub fn take_estate(&mut self) -> Estate {
+        std::mem::take(&mut self.estate)
+    }
+
     /// The certificates in use, when there is a TLS listener: whoever gets snapshots installs them here.
     #[must_use]
     pub fn certificates(&self) -> Option<Arc<tls::Certificates>> {
@@ -122,7 +162,9 @@ impl Listener {
     /// # Errors
     /// When an accept loop ends before the drain: the process cannot serve and should end.
     pub async fn serve<A: stream::App>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError> {
-        let serving = Arc::new(Serving::new(app, &self.config, drain.clone(), self.metrics));
+        drop(self.estate);
+        let (config, account) = (&self.config, self.account);
+        let serving = Arc::new(Serving::new(app, config, account, drain.clone(), self.metrics));
         let acceptor = match &self.certificates {
             Some(certificates) => Some(TlsAcceptor::from(Arc::new(certificates.for_tcp()?))),
             None => None,
@@ -149,9 +191,10 @@ impl Listener {
     fn bind_http(
         &mut self,
         address: SocketAddr,
-        inherited: &mut tcp::Inherited,
+        inherited: &mut Heritage,
     ) -> Result<(), ListenError> {
-        let (bound, shares) = self.sockets(address, inherited)?;
+        let sockets = self.sockets("http", address, inherited)?;
+        let (bound, shares) = self.keep("http", address, sockets)?;
         for (worker, sockets) in self.workers.iter_mut().zip(shares) {
             worker.http.extend(sockets);
         }
@@ -164,24 +207,39 @@ impl Listener {
     fn bind_tls(
         &mut self,
         address: SocketAddr,
-        inherited: &mut tcp::Inherited,
+        inherited: &mut Heritage,
         certificates: &Arc<tls::Certificates>,
     ) -> Result<(), ListenError> {
         let mut tries = if address.port() == 0 { FREE_PORT_TRIES } else { 1 };
-        let (bound, shares, quic) = loop {
-            let (bound, shares) = self.sockets(address, inherited)?;
+        let (sockets, quic) = loop {
+            let sockets = self.sockets("https", address, inherited)?;
             if !self.config.h3 {
-                break (bound, shares, Vec::new());
+                break (sockets, Vec::new());
             }
             tries -= 1;
             let count = self.workers.len();
-            match quic::bind(bound, count, &self.config, certificates, &self.quic_metrics) {
-                Ok(quic) => break (bound, shares, quic),
+            let (bound, passed) = (bound_to(address, &sockets)?, inherited.take_quic(address));
+            let bind = quic::bind(
+                bound,
+                count,
+                passed,
+                &self.config,
+                certificates,
+                self.traces.as_ref(),
+                &self.quic_metrics,
+            );
+            match bind {
+                Ok(quic) => break (sockets, quic),
                 Err(ListenError::Bind { cause, .. })
                     if tries > 0 && cause.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
         };
+        let (bound, shares) = self.keep("https", address, sockets)?;
+        let refused = |cause| ListenError::Bind { address, cause };
+        if let Some(estate) = quic::Estate::of(&quic).map_err(refused)? {
+            self.estate.add_quic(address, estate);
+        }
         self.addresses.push(("https", bound));
         if !quic.is_empty() {
             self.addresses.push(("quic", bound));
@@ -189,27 +247,45 @@ impl Listener {
         for (worker, sockets) in self.workers.iter_mut().zip(shares) {
             worker.https.extend(sockets);
         }
-        for (worker, socket) in self.workers.iter_mut().zip(quic) {
-            worker.quic.push(socket);
+        let workers = self.workers.len();
+        for (place, socket) in quic.into_iter().enumerate() {
+            self.workers[place % workers].quic.push(socket);
         }
         Ok(())
     }
 
-    /// Sockets of an address for each worker: inherited ones, else new ones.
+    /// Sockets of an address: inherited ones, else new ones.
     fn sockets(
         &self,
+        name: &'static str,
         address: SocketAddr,
-        inherited: &mut tcp::Inherited,
-    ) -> Result<(SocketAddr, Vec<Vec<TcpListener>>), ListenError> {
-        let count = self.workers.len();
-        let mut sockets = inherited.take(address);
-        if sockets.is_empty() {
-            sockets = tcp::bind(address, count, &self.config.tcp)?;
+        inherited: &mut Heritage,
+    ) -> Result<Vec<TcpListener>, ListenError> {
+        let sockets = inherited.tcp.take(name, address);
+        if !sockets.is_empty() {
+            return Ok(sockets);
         }
-        let bound = sockets.first().map_or(Ok(address), TcpListener::local_addr);
-        let bound = bound.map_err(|cause| ListenError::Bind { address, cause })?;
-        Ok((bound, tcp::share(sockets, count, &self.config.tcp)?))
+        tcp::bind(address, self.workers.len(), &self.config.tcp)
     }
+
+    /// The sockets of an address for each worker, and once more for whoever follows.
+    fn keep(
+        &mut self,
+        name: &'static str,
+        address: SocketAddr,
+        sockets: Vec<TcpListener>,
+    ) -> Result<(SocketAddr, Vec<Vec<TcpListener>>), ListenError> {
+        let bound = bound_to(address, &sockets)?;
+        let kept = self.estate.add_tcp(name, address, &sockets);
+        kept.map_err(|cause| ListenError::Bind { address, cause })?;
+        Ok((bound, tcp::share(sockets, self.workers.len(), &self.config.tcp)?))
+    }
+}
+
+/// Where the sockets of an address are bound.
+fn bound_to(address: SocketAddr, sockets: &[TcpListener]) -> Result<SocketAddr, ListenError> {
+    let bound = sockets.first().map_or(Ok(address), TcpListener::local_addr);
+    bound.map_err(|cause| ListenError::Bind { address, cause })
 }
 
 /// Why the listener could not start, or stopped before the drain.
@@ -244,7 +320,8 @@ pub enum ListenError {
 }
 
 /// How many workers serve: as asked for, else one for every core.
-fn workers(config: &Config) -> usize {
+#[must_use]
+pub fn workers(config: &Config) -> usize {
     match config.workers {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         asked => asked,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the words and labels are of this code; nothing a client sent is repeated.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub enum Refusal {
     /// The request did not come in time.
     #[error("the request did not come in time")]
     Slow,
+    /// There is no room for what its exchange may hold.
+    #[error("no room for more requests now")]
+    Busy,
     /// Breaks the protocol; the text says which rule.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
@@ -48,8 +51,15 @@ impl Refusal {
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// When to try again, in seconds, where that helps (RFC 9110 10.2.3).
+    #[must_use]
+    pub fn retry_after(self) -> Option<HeaderValue> {
+        (self == Self::Busy).then_some(RETRY_AFTER)
     }
 
     /// The label in metrics.
@@ -64,7 +74,11 @@ impl Refusal {
             Self::Version => "version",
             Self::Expectation => "expectation",
             Self::Slow => "slow",
+            Self::Busy => "memory",
             Self::Malformed(_) => "malformed",
         }
     }
 }
+
+/// The time in which some of many exchanges end.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");

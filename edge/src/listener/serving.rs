@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    account::{Account, Grant},
     clients::{Clients, Counted},
     config::{Config, Limits},
     metrics::Metrics,
@@ -26,6 +27,7 @@ pub(super) struct Serving<A> {
     /// Every connection and every exchange that waits; the drain waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Metrics,
+    pub(super) account: Account,
     connections: Arc<Semaphore>,
     clients: Arc<Clients>,
 }
@@ -35,10 +37,17 @@ pub(super) struct Serving<A> {
 pub(super) struct Place {
     _connection: OwnedSemaphorePermit,
     _client: Counted,
+    _room: Grant,
 }
 
 impl<A> Serving<A> {
-    pub(super) fn new(app: Arc<A>, config: &Config, drain: Drain, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        app: Arc<A>,
+        config: &Config,
+        account: Account,
+        drain: Drain,
+        metrics: Metrics,
+    ) -> Self {
         let limits = &config.limits;
         let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
         Self {
@@ -49,13 +58,14 @@ impl<A> Serving<A> {
             drain,
             tasks: TaskTracker::new(),
             metrics,
+            account,
             connections: Arc::new(Semaphore::new(places)),
             clients: Clients::new(limits.connections_per_client_max),
         }
     }
 
-    /// A place for one more connection of this client, or `None` at a limit.
-    pub(super) fn admit(&self, client: SocketAddr) -> Option<Place> {
+    /// A place for one more connection of this client, which holds so many bytes, or `None` at a limit.
+    pub(super) fn admit(&self, client: SocketAddr, bytes: u64) -> Option<Place> {
         let Some(client) = self.clients.admit(client.ip()) else {
             self.metrics.refused("client_limit");
             return None;
@@ -64,6 +74,10 @@ impl<A> Serving<A> {
             self.metrics.refused("limit");
             return None;
         };
-        Some(Place { _connection: connection, _client: client })
+        let Some(room) = self.account.grant(bytes) else {
+            self.metrics.refused("memory");
+            return None;
+        };
+        Some(Place { _connection: connection, _client: client, _room: room })
     }
 }

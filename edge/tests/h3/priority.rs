@@ -62,28 +62,46 @@ async fn two_of(
     race(a_recv, b_recv).await
 }
 
+/// Whether it comes out so at least once: a client that gets no time of its machine finds more in its buffers than what was
+/// sent first, while another order would never look like this one.
+async fn comes_out(
+    edge: &Edge,
+    (first, second, update): (&str, &str, Option<&[u8]>),
+    is_so: fn(usize, usize) -> bool,
+) -> bool {
+    for _ in 0..TRIES {
+        let (a, b) = two(edge, first, second, update).await;
+        if is_so(a, b) {
+            return true;
+        }
+    }
+    false
+}
+
+const TRIES: usize = 8;
+
 #[tokio::test]
 async fn the_urgent_goes_first_though_it_was_asked_for_last() {
     let edge = Edge::start().await;
-    let (a, b) = two(&edge, "u=7", "u=0", None).await;
-    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+    let urgent_first = |a, b| b > 1_000_000 && a < 500_000;
+    assert!(comes_out(&edge, ("u=7", "u=0", None), urgent_first).await);
 }
 
 #[tokio::test]
 async fn equals_go_one_after_the_other_unless_they_are_incremental() {
     let edge = Edge::start().await;
-    let (a, b) = two(&edge, "u=3", "u=3", None).await;
-    assert!(a > 1_000_000 && b < 500_000, "{a} {b}");
-    let (a, b) = two(&edge, "u=3, i", "u=3, i", None).await;
-    assert!(a.min(b) > 700_000, "{a} {b}");
+    let in_order = |a, b| a > 1_000_000 && b < 500_000;
+    assert!(comes_out(&edge, ("u=3", "u=3", None), in_order).await);
+    let together = |a: usize, b: usize| a.min(b) > 700_000;
+    assert!(comes_out(&edge, ("u=3, i", "u=3, i", None), together).await);
 }
 
 #[tokio::test]
 async fn a_frame_changes_what_the_header_said() {
     let edge = Edge::start().await;
     // Streams 0 and 4 are those that ask whether the connection lives; 12 is the second of the race.
-    let (a, b) = two(&edge, "u=2", "u=7", Some(b"\x0cu=0")).await;
-    assert!(b > 1_000_000 && a < 500_000, "{a} {b}");
+    let urgent_first = |a, b| b > 1_000_000 && a < 500_000;
+    assert!(comes_out(&edge, ("u=2", "u=7", Some(b"\x0cu=0")), urgent_first).await);
 }
 
 #[tokio::test]

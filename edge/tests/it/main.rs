@@ -20,6 +20,7 @@ mod live; // held playlists, early segments, playlists that stand still
 mod guard_door; // rates, CORS, methods, countries
 mod guard_renewal; // tokens that live on
 mod guard_token; // who may have what
+mod memory; // an army of slow readers
 mod pass; // what is not stored
 mod players; // what CMCD says
 mod prefetch; // before a viewer asks
@@ -32,3 +33,4 @@ mod resume; // what broke off goes on somewhere else
 mod slices; // large objects in aligned slices
 mod stale; // revalidation, stale while it runs, stale on error
 mod tiers; // edge, shield, origins; failover
+mod upgrade; // a new process takes over

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -114,4 +115,73 @@ async fn expect_closed(stream: &mut TcpStream) {
     // A reset and a clean end are both a close.
     let read = within(stream.read(&mut buffer)).await.unwrap_or(0);
     assert_eq!(read, 0, "nothing is said: {:?}", &buffer[..read]);
+}
+
+/// Waits until the account has what a story expects.
+async fn expect_taken(edge: &Edge, expected: u64) {
+    for _ in 0..1_000 {
+        if edge.account.taken() == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(edge.account.taken(), expected);
+}
+
+#[tokio::test]
+async fn an_h1_army_of_slow_readers_stays_within_the_account() {
+    const CONNECTION: u64 = 48 << 10;
+    const EXCHANGE: u64 = 128 << 10;
+    const LIMIT: u64 = 3 * EXCHANGE + 6 * CONNECTION;
+    let edge = Edge::with(|config| config.limits.buffers = ByteSize(LIMIT)).await;
+    // Three are served and read nothing; the next three are told to come again; there is no room for a seventh.
+    let (mut army, mut told) = (Vec::new(), 0);
+    for n in 1..=6 {
+        let mut client = raw_h1::connect(edge.http).await;
+        client.say("GET /bytes/8000000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let head = client.head().await;
+        if n <= 3 {
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert_eq!(edge.account.taken(), n * (CONNECTION + EXCHANGE));
+        } else {
+            assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 1"), "{head}");
+            told += 1;
+            drop(client);
+            expect_taken(&edge, 3 * (CONNECTION + EXCHANGE)).await;
+            continue;
+        }
+        army.push(client);
+    }
+    let labels = [("protocol", "http/1.1"), ("reason", "memory")];
+    edge.expect_metric("edge_requests_refused_total", &labels, f64::from(told)).await;
+    let idle: Vec<_> =
+        futures::future::join_all((0..3).map(|_| TcpStream::connect(edge.http))).await;
+    expect_taken(&edge, LIMIT).await;
+    expect_closed(&mut TcpStream::connect(edge.http).await.unwrap()).await;
+    edge.expect_metric("edge_connections_refused_total", &[("reason", "memory")], 1.0).await;
+
+    drop((army, idle));
+    expect_taken(&edge, 0).await;
+    assert_eq!(edge.client(Wire::H1).await.get("/bytes/3").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_h2_client_gets_as_much_as_there_is_room_for() {
+    let edge = Edge::with(|config| config.limits.buffers = ByteSize::mib(1)).await;
+    let client = edge.client(Wire::H2).await;
+    // Each wants more than fits into its window, and nobody reads.
+    let asked = (0..20).map(|_| client.begin("/bytes/8000000"));
+    let answers = futures::future::join_all(asked).await;
+    let served = answers.iter().filter(|answer| answer.status() == 200).count();
+    let busy = answers.iter().filter(|answer| answer.status() == 503).count();
+    assert_eq!(served + busy, 20);
+    assert!(served >= 2 && busy > 0, "{served} {busy}");
+    assert!(edge.account.taken() <= 1 << 20);
+    let told = answers.iter().find(|answer| answer.status() == 503).unwrap();
+    assert_eq!(told.headers()["retry-after"], "1");
+    drop(answers);
+    expect_taken(&edge, 48 << 10).await;
+    assert_eq!(client.get("/bytes/100000").await.body.len(), 100_000);
+    drop(client);
+    expect_taken(&edge, 0).await;
 }

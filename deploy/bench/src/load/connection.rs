@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -84,6 +84,42 @@ impl Connection {
         }
     }
 
+    /// Takes an answer piece by piece with a pause behind each, so many pieces, and leaves.
+    pub(crate) async fn get_slowly(
+        &mut self,
+        target: &Target,
+        pieces: usize,
+        pause: Duration,
+    ) -> Result<()> {
+        match self {
+            Self::H1(sender) => {
+                let mut sender = sender.lock().await;
+                sender.ready().await?;
+                let request = Request::get(&target.path).header("host", target.addr.to_string());
+                let answer = sender.send_request(request.body(Empty::new())?).await?;
+                crawl(answer, pieces, pause).await
+            }
+            Self::H2(sender) => {
+                let request = Request::get(absolute(target)).version(Version::HTTP_2);
+                let answer = sender.send_request(request.body(Empty::new())?).await?;
+                crawl(answer, pieces, pause).await
+            }
+            Self::H3(sender, _) => {
+                let request = Request::get(absolute(target)).version(Version::HTTP_3);
+                let mut stream = sender.send_request(request.body(())?).await?;
+                stream.finish().await?;
+                stream.recv_response().await?;
+                for _ in 0..pieces {
+                    if stream.recv_data().await?.is_none() {
+                        break;
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Ends it as a client does that has what it wanted.
     pub(crate) fn close(self) {
         if let Self::H3(sender, endpoint) = self {
@@ -91,6 +127,20 @@ impl Connection {
             endpoint.close(H3_NO_ERROR.into(), b"");
         }
     }
+}
+
+async fn crawl(
+    answer: http::Response<hyper::body::Incoming>,
+    pieces: usize,
+    pause: Duration,
+) -> Result<()> {
+    let mut body = answer.into_body();
+    for _ in 0..pieces {
+        let Some(frame) = body.frame().await else { break };
+        frame?;
+        tokio::time::sleep(pause).await;
+    }
+    Ok(())
 }
 
 async fn tls(

@@ -84,6 +84,14 @@ pub(crate) async fn repeat(
     sum(tasks).await
 }
 
+/// Asks once, over a connection of its own.
+pub(crate) async fn once(protocol: Protocol, target: &Target, material: &Material) -> Result<()> {
+    let mut connection = Connection::open(protocol, target.addr, material).await?;
+    connection.get(target).await?;
+    connection.close();
+    Ok(())
+}
+
 /// Opens connections, asks each once, closes it; until the time is over.
 pub(crate) async fn connect_again(
     protocol: Protocol,
@@ -176,6 +184,38 @@ pub(crate) async fn leave_early(
         let _ = tokio::time::timeout(Duration::from_millis(1), whole).await;
         connection.close();
     }
+    Ok(())
+}
+
+/// Opens connections, and takes an answer slowly over each; leaves before the end.
+pub(crate) async fn read_slowly(
+    protocol: Protocol,
+    target: &Target,
+    material: &Material,
+    pieces: usize,
+    pause: Duration,
+) -> Result<()> {
+    let reading = (0..CONNECTING).map(|_| async {
+        let mut connection = Connection::open(protocol, target.addr, material).await?;
+        connection.get_slowly(target, pieces, pause).await?;
+        connection.close();
+        anyhow::Ok(())
+    });
+    futures::future::try_join_all(reading).await.map(drop)
+}
+
+/// Asks for what upstream fails to answer; an answer of 200 would be a mistake.
+pub(crate) async fn ask_in_vain(
+    protocol: Protocol,
+    target: &Target,
+    material: &Material,
+) -> Result<()> {
+    let mut connection = Connection::open(protocol, target.addr, material).await?;
+    for _ in 0..CONNECTING {
+        let answered = connection.get(target).await;
+        ensure!(answered.is_err(), "an answer to {}, which upstream does not have", target.path);
+    }
+    connection.close();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::{Peer, Programs, free_address};
 use crate::{core::Cores, material::Material};
 
 pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> Result<Peer> {
-    let https = free_address()?;
+    let (https, admin) = (free_address()?, free_address()?);
     let program = programs.bin_dir.join("tidegate-edge");
     let process = cores
         .server(&program.to_string_lossy())
@@ -19,6 +19,8 @@ pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> R
         .arg(format!("listen.tls.certificate={:?}", material.certificate))
         .arg("--set")
         .arg(format!("listen.tls.key={:?}", material.key))
+        .arg("--set")
+        .arg(format!("process.admin=\"{admin}\""))
         .args(["--set", "process.log_level=\"warn\""])
         .args(["--set", "access_log=false"])
         .args(["--set", "cache.memory=\"128MiB\""])
@@ -26,5 +28,5 @@ pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> R
         .stderr(Stdio::inherit())
         .spawn()
         .context("starting tidegate-edge")?;
-    Ok(Peer { name: "edge", https, speaks_h3: true, process })
+    Ok(Peer { name: "edge", https, admin: Some(admin), speaks_h3: true, process })
 }

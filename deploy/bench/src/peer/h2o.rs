@@ -25,7 +25,7 @@ pub(super) fn start(
         .stderr(Stdio::null())
         .spawn()
         .context("starting h2o")?;
-    Ok(Some(Peer { name: "h2o", https, speaks_h3: false, process }))
+    Ok(Some(Peer { name: "h2o", https, admin: None, speaks_h3: false, process }))
 }
 
 fn config(https: SocketAddr, material: &Material) -> String {

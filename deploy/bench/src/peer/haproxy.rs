@@ -27,7 +27,7 @@ pub(super) fn start(
         .stderr(Stdio::null())
         .spawn()
         .context("starting haproxy")?;
-    Ok(Some(Peer { name: "haproxy", https, speaks_h3, process }))
+    Ok(Some(Peer { name: "haproxy", https, admin: None, speaks_h3, process }))
 }
 
 fn config(https: SocketAddr, speaks_h3: bool, material: &Material) -> String {

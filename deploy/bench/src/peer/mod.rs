@@ -33,6 +33,8 @@ pub(crate) struct Programs {
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) https: SocketAddr,
+    /// Where it takes purges.
+    pub(crate) admin: Option<SocketAddr>,
     speaks_h3: bool,
     process: Child,
 }

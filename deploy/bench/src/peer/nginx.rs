@@ -25,7 +25,7 @@ pub(super) fn start(
         .stderr(Stdio::null())
         .spawn()
         .context("starting nginx")?;
-    Ok(Some(Peer { name: "nginx", https, speaks_h3, process }))
+    Ok(Some(Peer { name: "nginx", https, admin: None, speaks_h3, process }))
 }
 
 fn config(https: SocketAddr, speaks_h3: bool, material: &Material) -> String {

@@ -44,6 +44,11 @@ pub trait DiskTier: Send + Sync {
     /// The highest number of a fill that is on disk.
     fn last_fill(&self) -> u64;
 
+    /// Whether it is still to come, and only notes what changes until then.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// How much it holds.
     fn sizes(&self) -> Sizes;
 

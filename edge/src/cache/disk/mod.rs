@@ -5,6 +5,7 @@
 //! from the tables alone, and a `kill -9` costs at most the record that was being written. Invariant: whatever is
 //! wrong with the disk, a client gets what upstream has; a byte from disk is never served unchecked.
 
+mod awaited; // a tier that another process still uses
 mod tier; // the log: its parts put together
 mod disk_tier; // what a disk tier does, whatever its layout
 mod body; // reading a body piece by piece
@@ -23,6 +24,7 @@ mod config; // where and how much
 mod tests;
 
 pub use self::{
+    awaited::AwaitedTier,
     body::{DiskBody, Unreadable},
     config::{Admission, Config},
     disk_tier::{Content, DiskTier, Loaded, OnDisk, OpenError, Opened, Sizes, What},

@@ -91,6 +91,12 @@ impl Queue {
         true
     }
 
+    /// Has everything on disk given up.
+    pub(super) fn wipe(&self) {
+        self.state().must_wipe = true;
+        self.wake.notify_one();
+    }
+
     /// Forgets what waits for a key and what is in work for it; whether some of it may be on disk already.
     pub(super) fn forget(&self, key: &Key) -> bool {
         let mut state = self.state();

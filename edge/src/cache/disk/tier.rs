@@ -98,6 +98,16 @@ impl LogTier {
     }
 }
 
+impl LogTier {
+    /// Gives up everything; nothing is found from now on.
+    pub(super) fn remove_all(&self) {
+        for segment in self.shared.index.all_segments() {
+            self.shared.index.remove_all_of(segment.id);
+        }
+        self.shared.queue.wipe();
+    }
+}
+
 impl DiskTier for LogTier {
     fn find(&self, key: &Key) -> Option<What> {
         let place = self.shared.index.find(key)?;

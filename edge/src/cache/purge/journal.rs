@@ -75,7 +75,7 @@ struct Writer {
     end: u64,
     compact_at: u64,
     keep_max: Duration,
-    durable: watch::Sender<Durable>,
+    durable: Arc<watch::Sender<Durable>>,
     /// Held for as long as the thread lives.
     _lock: File,
 }
@@ -86,6 +86,19 @@ impl Journal {
     /// # Errors
     /// When the folder or the log cannot be used.
     pub(super) fn open(folder: &Path, keep_max: Duration) -> io::Result<(Self, Replayed)> {
+        Self::open_after(folder, keep_max, None)
+    }
+
+    /// The same after the process before has ended. The log must be of the epoch before `expected`, or it is not
+    /// believed; what becomes durable is told there.
+    ///
+    /// # Errors
+    /// As [`Journal::open`]; of kind `WouldBlock` while the other process uses the folder.
+    pub(super) fn open_after(
+        folder: &Path,
+        keep_max: Duration,
+        expected: Option<(u64, Arc<watch::Sender<Durable>>)>,
+    ) -> io::Result<(Self, Replayed)> {
         let lock = private_folder::enter(folder)?;
         let now = SystemTime::now();
         let bytes = match std::fs::read(folder.join(NAME)) {
@@ -93,7 +106,7 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (identity, mut kept) = match entry::read(&bytes) {
+        let (mut identity, mut kept) = match entry::read(&bytes) {
             Some(read) => read,
             None => {
                 if !bytes.is_empty() {
@@ -104,12 +117,25 @@ impl Journal {
         };
         drop(bytes);
         kept.epoch += 1;
+        if let Some((epoch, _)) = &expected
+            && kept.epoch != *epoch
+        {
+            tracing::error!(
+                "the journal of purges is not that of the process before: the disk tier begins anew"
+            );
+            (identity, kept) = (rand::random(), Kept { epoch: *epoch, ..Kept::default() });
+        }
         kept.drop_older(now, keep_max);
         let (file, end) = write_anew(folder, identity, &kept)?;
         let seq = kept.epoch << EPOCH_SHIFT;
         let durable = Durable { seq, positions: kept.positions.clone() };
-        let (durable, durable_seen) = watch::channel(durable.clone());
-        let then = durable.borrow().clone();
+        let then = durable.clone();
+        let durable = match expected {
+            // Told once our own purges are written as well.
+            Some((_, sender)) => sender,
+            None => Arc::new(watch::Sender::new(durable)),
+        };
+        let durable_seen = durable.subscribe();
         let state = State { then, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
         let writer = Writer {
@@ -152,6 +178,19 @@ impl Journal {
             state.then.positions.insert((*stream).clone(), *offset);
         }
         self.shared.wake.notify_one();
+    }
+
+    /// Where everything stands that was taken to be written.
+    pub(super) fn latest(&self) -> Durable {
+        self.shared.state().then.clone()
+    }
+
+    /// A log that cannot be used goes, so that nothing on disk is believed any more.
+    pub(super) fn discard(folder: &Path) -> io::Result<()> {
+        match std::fs::remove_file(folder.join(NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => private_folder::sync(folder),
+        }
     }
 
     #[cfg(test)]
@@ -242,11 +281,7 @@ impl Writer {
     fn give_up(&mut self, error: &io::Error, then: Durable) {
         tracing::error!(%error, "the journal of purges is given up: the disk tier will begin anew");
         self.file = None;
-        let gone = match std::fs::remove_file(self.folder.join(NAME)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => private_folder::sync(&self.folder),
-        };
-        match gone {
+        match Journal::discard(&self.folder) {
             Ok(()) => drop(self.durable.send_replace(then)),
             Err(error) => tracing::error!(%error, "purges are not durable any more"),
         }
@@ -272,7 +307,7 @@ fn compact_at(end: u64) -> u64 {
 /// The name of the log in its folder.
 pub(super) const NAME: &str = "purges.log";
 /// Room for the purges of one run in the numbers that they get: 2^40.
-const EPOCH_SHIFT: u32 = 40;
+pub(super) const EPOCH_SHIFT: u32 = 40;
 /// Entries that may wait for the disk, about 300,000.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// A log is written anew when it is twice as long as after the last time, and at least this long.

@@ -94,7 +94,7 @@ async fn a_journal_that_cannot_be_written_takes_what_is_on_disk_with_it() {
     let table = open(folder.path());
     let first = table.identity();
     // More than may wait for the disk: names of purges, without a pause.
-    let journal = table.shared.journal.as_ref().unwrap();
+    let journal = table.shared.journal.get().unwrap();
     journal.fail_next_write();
     table.settled(table.apply(&order(1, false))).await;
     assert!(!folder.path().join(NAME).exists());
@@ -141,4 +141,78 @@ async fn thousands_of_purges_a_second_become_durable() {
     let rate = f64::from(PURGES) / began.elapsed().as_secs_f64();
     println!("{rate:.0} durable purges a second");
     assert!(rate > 2_000.0, "{rate}: without optimisation, beside other tests");
+}
+
+#[tokio::test]
+async fn a_process_that_follows_knows_the_purges_of_both_and_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    let (identity, stream) = (old.identity(), StreamId::parse("main").unwrap());
+    let born = old.seq();
+    old.apply(&order(1, false));
+    old.note_position(&stream, 3);
+    let legacy = serde_json::to_string(&old.legacy(77)).unwrap();
+    let legacy: Legacy = serde_json::from_str(&legacy).unwrap();
+
+    let new = PurgeTable::awaiting(legacy, Clock::system(), Limits::default());
+    assert_eq!((new.awaited_fill(), new.identity()), (Some(77), None));
+    assert_eq!(new.positions()[&stream], 3);
+    let held = new.attach(folder.path()).unwrap_err();
+    assert_eq!(held.kind(), io::ErrorKind::WouldBlock);
+    // Both go on for a while.
+    old.apply(&order(2, false));
+    old.note_position(&stream, 4);
+    let born_late = old.seq();
+    let ours = new.apply(&order(3, false));
+    new.note_position(&stream, 4);
+    let fresh = new.seq();
+    assert!(new.durable().unwrap().borrow().seq < ours, "nothing is durable yet");
+    drop(old);
+
+    new.attach(folder.path()).unwrap();
+    new.settled(ours).await;
+    assert_eq!((new.identity(), new.awaited_fill()), (identity, None));
+    assert_eq!(new.durable().unwrap().borrow().positions[&stream], 4);
+    let check = |table: &PurgeTable| {
+        assert_eq!(verdict(table, 1, born), Verdict::Hard);
+        assert_eq!(verdict(table, 2, born), Verdict::Hard);
+        assert_eq!(verdict(table, 3, born_late), Verdict::Hard);
+        assert_eq!(verdict(table, 9, born_late), Verdict::Suspect);
+        assert_eq!(verdict(table, 2, fresh), Verdict::Valid, "fetched after it");
+    };
+    check(&new);
+    new.settled(new.apply(&order(4, false))).await;
+    drop(new);
+
+    let again = open(folder.path());
+    assert_eq!((again.identity(), again.positions()[&stream]), (identity, 4));
+    again.trust_restored();
+    assert_eq!(verdict(&again, 3, born_late), Verdict::Hard);
+    assert_eq!(verdict(&again, 4, fresh), Verdict::Hard);
+    assert_eq!(verdict(&again, 2, fresh), Verdict::Valid);
+}
+
+#[tokio::test]
+async fn a_journal_that_was_used_in_between_or_cannot_be_had_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    let (identity, legacy) = (old.identity(), old.legacy(0));
+    drop(old);
+    drop(open(folder.path()));
+    let new = PurgeTable::awaiting(legacy.clone(), Clock::system(), Limits::default());
+    let ours = new.apply(&order(1, false));
+    new.attach(folder.path()).unwrap();
+    new.settled(ours).await;
+    assert_ne!(new.identity(), identity);
+    drop(new);
+
+    let identity = open(folder.path()).identity();
+    let given_up = PurgeTable::awaiting(legacy, Clock::system(), Limits::default());
+    let ours = given_up.apply(&order(1, false));
+    given_up.give_up_journal(folder.path());
+    given_up.settled(ours).await;
+    let stream = StreamId::parse("main").unwrap();
+    given_up.note_position(&stream, 5);
+    assert_eq!(given_up.durable().unwrap().borrow().positions[&stream], 5);
+    assert_ne!(open(folder.path()).identity(), identity);
 }

@@ -56,6 +56,17 @@ impl Marks {
         true
     }
 
+    /// Takes in the marks of the process that followed.
+    pub(super) fn take_in(&mut self, newer: Self) {
+        for (name, mark) in newer.by_name {
+            self.by_name.entry(name).or_default().take_in(mark);
+        }
+        self.everything.take_in(newer.everything);
+        self.mutable = self.mutable.max(newer.mutable);
+        self.missed = self.missed.max(newer.missed);
+        self.restored = self.restored.max(newer.restored);
+    }
+
     /// Forgets what is older than anything that is served.
     pub(super) fn drop_older(&mut self, now: SystemTime, keep_max: Duration) {
         self.by_name.retain(|_, mark| mark.at.checked_add(keep_max).is_none_or(|end| end >= now));
@@ -93,6 +104,12 @@ impl Mark {
             self.hard = seq;
         }
         self.at = at;
+    }
+
+    fn take_in(&mut self, other: Self) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+        self.at = self.at.max(other.at);
     }
 
     fn verdict(&self, born: u64) -> Verdict {

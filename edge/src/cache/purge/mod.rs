@@ -15,13 +15,14 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use prometheus::IntCounterVec;
+use serde::{Deserialize, Serialize};
 use tidegate_chassis::Clock;
 use tidegate_contract::{
     id::{PropertyId, StreamId},
@@ -32,7 +33,11 @@ use tidegate_contract::{
 use tokio::sync::watch;
 
 pub use self::journal::Durable;
-use self::{entry::Entry, journal::Journal, marks::Marks};
+use self::{
+    entry::Entry,
+    journal::{EPOCH_SHIFT, Journal},
+    marks::Marks,
+};
 
 /// A handle on the table; all clones share it.
 #[derive(Clone)]
@@ -48,9 +53,33 @@ struct Shared {
     /// The number of the last applied purge; written only under the lock of `marks`.
     seq: AtomicU64,
     marks: RwLock<Marks>,
-    journal: Option<Journal>,
+    journal: OnceLock<Journal>,
+    /// Until the journal of the process before can be had.
+    awaited: Option<Awaited>,
     /// Where the streams stood at the start.
     positions: BTreeMap<StreamId, u64>,
+}
+
+/// What the process that follows must know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Legacy {
+    seq: u64,
+    positions: BTreeMap<StreamId, u64>,
+    last_fill: u64,
+}
+
+/// What is kept until the journal can be had.
+struct Awaited {
+    legacy: Legacy,
+    durable: Arc<watch::Sender<Durable>>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    positions: BTreeMap<StreamId, u64>,
+    /// There will be no journal.
+    is_given_up: bool,
 }
 
 /// How much the table may hold.
@@ -110,10 +139,99 @@ impl PurgeTable {
             limits,
             seq: AtomicU64::new(0),
             marks: RwLock::new(Marks::default()),
-            journal: None,
+            journal: OnceLock::new(),
+            awaited: None,
             positions: BTreeMap::new(),
         };
         Self { shared: Arc::new(shared), applied: None }
+    }
+
+    /// A table that follows the one of another process, whose journal it takes over once that has ended
+    /// ([`PurgeTable::attach`]). Until then nothing counts as durable.
+    #[must_use]
+    pub fn awaiting(legacy: Legacy, clock: Clock, limits: Limits) -> Self {
+        let seq = ((legacy.seq >> EPOCH_SHIFT) + 1) << EPOCH_SHIFT;
+        let durable = Durable { seq, positions: legacy.positions.clone() };
+        let positions = legacy.positions.clone();
+        let awaited = Awaited {
+            legacy,
+            durable: Arc::new(watch::Sender::new(durable)),
+            pending: Mutex::default(),
+        };
+        let shared = Shared {
+            clock,
+            limits,
+            seq: AtomicU64::new(seq),
+            marks: RwLock::new(Marks::default()),
+            journal: OnceLock::new(),
+            awaited: Some(awaited),
+            positions,
+        };
+        Self { shared: Arc::new(shared), applied: None }
+    }
+
+    /// Takes over the journal in a folder, with all purges in it. Waits for the disk.
+    ///
+    /// # Errors
+    /// Of kind `WouldBlock` while the other process uses the folder; others are for good.
+    pub fn attach(&self, folder: &Path) -> io::Result<()> {
+        let Some(awaited) = &self.shared.awaited else { return Ok(()) };
+        let epoch = (awaited.legacy.seq >> EPOCH_SHIFT) + 1;
+        let expected = Some((epoch, awaited.durable.clone()));
+        let keep_max = self.shared.limits.keep_max;
+        let (journal, replayed) = Journal::open_after(folder, keep_max, expected)?;
+        let mut marks = self.shared.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = awaited.pending();
+        let seq = self.shared.seq.load(Ordering::Relaxed);
+        // What was applied here meanwhile is written behind what was there.
+        let note = |entry: Entry<'_>| journal.append(&entry, seq);
+        let mut merged = replayed.marks;
+        merged.take_in(std::mem::take(&mut *marks));
+        *marks = merged;
+        // First: a purge of everything clears the names before it when the journal is read.
+        note(Entry::Mark { name: None, mark: marks.everything });
+        for (name, mark) in &marks.by_name {
+            if mark.hard.max(mark.soft) >= epoch << EPOCH_SHIFT {
+                note(Entry::Mark { name: Some(*name), mark: *mark });
+            }
+        }
+        note(Entry::Suspect { mutable: marks.mutable, missed: marks.missed });
+        for (stream, offset) in std::mem::take(&mut pending.positions) {
+            let known = replayed.positions.get(&stream).copied().unwrap_or(0);
+            note(Entry::Position { stream: &stream, offset: offset.max(known) });
+        }
+        // Nobody applies anything before the locks are open again.
+        let _ = self.shared.journal.set(journal);
+        Ok(())
+    }
+
+    /// There will be no journal: what is on disk is not to be believed by anybody, and what could be purged survives
+    /// nothing.
+    pub fn give_up_journal(&self, folder: &Path) {
+        let Some(awaited) = &self.shared.awaited else { return };
+        if let Err(error) = Journal::discard(folder) {
+            tracing::error!(%error, "the journal of purges cannot be removed");
+            return;
+        }
+        let mut pending = awaited.pending();
+        pending.is_given_up = true;
+        let positions = std::mem::take(&mut pending.positions);
+        awaited.durable.send_replace(Durable { seq: u64::MAX, positions });
+    }
+
+    /// What the process that follows must know; `last_fill` is the number of the last fill here.
+    #[must_use]
+    pub fn legacy(&self, last_fill: u64) -> Legacy {
+        let positions = self.shared.journal.get().map(|journal| journal.latest().positions);
+        let positions = positions.unwrap_or_else(|| self.shared.positions.clone());
+        Legacy { seq: self.seq(), positions, last_fill }
+    }
+
+    /// The number of the last fill of the process before, while its journal is awaited.
+    #[must_use]
+    pub fn awaited_fill(&self) -> Option<u64> {
+        let awaited = self.shared.awaited.as_ref()?;
+        self.shared.journal.get().is_none().then_some(awaited.legacy.last_fill)
     }
 
     /// A table that is kept in a folder, and what was kept there. What comes from an earlier run is suspect until
@@ -128,7 +246,8 @@ impl PurgeTable {
             limits,
             seq: AtomicU64::new(replayed.seq),
             marks: RwLock::new(replayed.marks),
-            journal: Some(journal),
+            journal: OnceLock::from(journal),
+            awaited: None,
             positions: replayed.positions,
         };
         Ok(Self { shared: Arc::new(shared), applied: None })
@@ -188,8 +307,17 @@ impl PurgeTable {
 
     /// Up to which offset a stream is applied, to be kept with the purges that led there.
     pub fn note_position(&self, stream: &StreamId, offset: u64) {
-        if let Some(journal) = &self.shared.journal {
-            journal.append(&Entry::Position { stream, offset }, 0);
+        let mut pending = self.shared.awaited.as_ref().map(Awaited::pending);
+        if let Some(journal) = self.shared.journal.get() {
+            return journal.append(&Entry::Position { stream, offset }, 0);
+        }
+        let (Some(awaited), Some(pending)) = (&self.shared.awaited, &mut pending) else { return };
+        if pending.is_given_up {
+            awaited.durable.send_modify(|durable| {
+                durable.positions.insert(stream.clone(), offset);
+            });
+        } else {
+            pending.positions.insert(stream.clone(), offset);
         }
     }
 
@@ -202,7 +330,11 @@ impl PurgeTable {
     /// Up to where everything survives a crash; absent where nothing that could be purged survives one either.
     #[must_use]
     pub fn durable(&self) -> Option<watch::Receiver<Durable>> {
-        self.shared.journal.as_ref().map(Journal::durable)
+        match (self.shared.journal.get(), &self.shared.awaited) {
+            (Some(journal), _) => Some(journal.durable()),
+            (None, Some(awaited)) => Some(awaited.durable.subscribe()),
+            (None, None) => None,
+        }
     }
 
     /// Waits until the purge with this number survives a crash. Many that wait together are made durable together.
@@ -216,7 +348,7 @@ impl PurgeTable {
     /// What ties files on disk to this table; absent where nothing is kept.
     #[must_use]
     pub fn identity(&self) -> Option<u64> {
-        self.shared.journal.as_ref().map(Journal::identity)
+        self.shared.journal.get().map(Journal::identity)
     }
 
     /// The number of the last applied purge: what an exchange takes as its `born` before it asks upstream.
@@ -255,7 +387,7 @@ impl PurgeTable {
         let mut marks = self.shared.marks.write().unwrap_or_else(PoisonError::into_inner);
         let seq = self.shared.seq.load(Ordering::Relaxed) + 1;
         change(&mut marks, seq, &|entry| {
-            if let Some(journal) = &self.shared.journal {
+            if let Some(journal) = self.shared.journal.get() {
                 journal.append(&entry, seq);
             }
         });
@@ -266,6 +398,12 @@ impl PurgeTable {
 
     fn read(&self) -> RwLockReadGuard<'_, Marks> {
         self.shared.marks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Awaited {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -123,6 +123,12 @@ impl Fill {
             true
         };
         let Some(disk) = store.shared.disk.as_ref().filter(|_| is_newest) else { return };
+        if disk.tier.is_awaited() {
+            // Nobody can say yet what of this resource is there.
+            disk.tier.remove(&primary);
+            disk.tier.remove(&key);
+            return;
+        }
         let is_there = disk.tier.find(&key).is_some();
         let is_worth = is_worth_disk(&object.head);
         let is_admitted = disk.admits(&key, &self.shared) || is_there;

@@ -26,7 +26,7 @@ use super::{
     body::Body,
     budget::{Budget, Reservation},
     config::Config,
-    disk::{self, LogTier, OpenError},
+    disk::{self, AwaitedTier, LogTier, OpenError},
     filling::Filling,
     in_flight::{FillError, InFlight, Writer},
     key::Key,
@@ -49,6 +49,8 @@ pub struct Store {
 struct Shared {
     memory: MemoryTier,
     disk: Option<Disk>,
+    /// The same, while another process still uses it and after that.
+    awaited: Option<Arc<AwaitedTier>>,
     filling: Filling,
     last_fill: AtomicU64,
     room: Budget,
@@ -127,7 +129,7 @@ impl Store {
     /// An empty store without a disk tier.
     #[must_use]
     pub fn new(limits: Limits, purges: PurgeTable, clock: Clock, metrics: Metrics) -> Self {
-        Self::build(limits, None, purges, clock, metrics)
+        Self::build(limits, None, None, purges, clock, metrics)
     }
 
     /// The store of a node, with what its disk tier kept. `purges` keeps its journal in the same folder.
@@ -145,6 +147,12 @@ impl Store {
             in_flight_bytes_max: config.in_flight.as_u64(),
             keep_max: config.keep_max,
         };
+        if let (Some(_), Some(last_fill)) = (&config.disk.path, purges.awaited_fill()) {
+            // What the process before begins until then stays below.
+            let awaited = Arc::new(AwaitedTier::new(last_fill.saturating_add(FILLS_BETWEEN)));
+            let disk = Disk::new(awaited.clone(), config.disk.admission);
+            return Ok(Self::build(limits, Some(disk), Some(awaited), purges, clock, metrics));
+        }
         let disk = match (&config.disk.path, purges.identity()) {
             (None, _) => None,
             (Some(path), None) => return Err(OpenError::NoJournal(path.clone())),
@@ -153,12 +161,33 @@ impl Store {
                 Some(Disk::new(Arc::new(tier), config.disk.admission))
             }
         };
-        Ok(Self::build(limits, disk, purges, clock, metrics))
+        Ok(Self::build(limits, disk, None, purges, clock, metrics))
+    }
+
+    /// The disk tier is free: from now on what is in it counts. Waits for the disk, and for the purges to be there first.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it cannot be used; the store goes on without.
+    pub fn attach_disk(&self, config: &disk::Config) -> Result<(), OpenError> {
+        let (Some(awaited), Some(path)) = (&self.shared.awaited, &config.path) else {
+            return Ok(());
+        };
+        let Some(identity) = self.shared.purges.identity() else {
+            return Err(OpenError::NoJournal(path.clone()));
+        };
+        awaited.attach(path, config, identity, self.shared.metrics.clone())
+    }
+
+    /// The number of the last fill that began.
+    #[must_use]
+    pub fn last_fill(&self) -> u64 {
+        self.shared.last_fill.load(Ordering::Relaxed)
     }
 
     fn build(
         limits: Limits,
         disk: Option<Disk>,
+        awaited: Option<Arc<AwaitedTier>>,
         purges: PurgeTable,
         clock: Clock,
         metrics: Metrics,
@@ -173,6 +202,7 @@ impl Store {
         let shared = Shared {
             memory: MemoryTier::new(limits.memory_bytes_max, evicted),
             disk,
+            awaited,
             filling: Filling::new(),
             last_fill: AtomicU64::new(last_fill),
             room: Budget::new(limits.in_flight_bytes_max),
@@ -455,3 +485,6 @@ impl Tier {
         }
     }
 }
+
+/// More fills than a process begins while it drains.
+const FILLS_BETWEEN: u64 = 1 << 32;

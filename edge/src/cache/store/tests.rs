@@ -37,11 +37,24 @@ fn bench() -> Bench {
 }
 
 fn open(folder: Option<&std::path::Path>, admission: Admission) -> Bench {
+    open_after(None, folder, admission)
+}
+
+/// After a process that still runs, if one is named.
+fn open_after(
+    old: Option<&Bench>,
+    folder: Option<&std::path::Path>,
+    admission: Admission,
+) -> Bench {
     let clock = Clock::manual(start());
     let limits = purge::Limits { names_max: 1000, keep_max: Duration::from_secs(1 << 40) };
-    let purges = match folder {
-        None => PurgeTable::new(clock.clone(), limits),
-        Some(folder) => PurgeTable::open(folder, clock.clone(), limits).unwrap(),
+    let purges = match (old, folder) {
+        (Some(old), _) => {
+            let legacy = old.purges.legacy(old.store.last_fill());
+            PurgeTable::awaiting(legacy, clock.clone(), limits)
+        }
+        (None, None) => PurgeTable::new(clock.clone(), limits),
+        (None, Some(folder)) => PurgeTable::open(folder, clock.clone(), limits).unwrap(),
     };
     let metrics = Metrics::register(&Registry::new());
     let disk = disk::Config {
@@ -87,6 +100,16 @@ impl Bench {
     fn begin_at(&self, key: Key, length: Option<u64>) -> Fill {
         let head = Head { length, ..self.head() };
         self.store.begin(key, None, head, self.store.reserve(length).unwrap())
+    }
+
+    /// Takes over what a process that has ended left.
+    fn attach(&self) {
+        let folder = self.folder.as_deref().unwrap();
+        self.purges.attach(folder).unwrap();
+        self.purges.trust_restored();
+        let bytes = ByteSize::mib(64);
+        let disk = disk::Config { path: self.folder.clone(), bytes, ..disk::Config::default() };
+        self.store.attach_disk(&disk).unwrap();
     }
 
     fn fill(&self, key: Key, body: &[u8]) {
@@ -583,4 +606,44 @@ async fn a_newer_response_that_is_not_worth_a_write_hides_the_older_one_on_disk(
     bench.store.replace(KEY, short, b"short").unwrap();
     bench.flood();
     assert!(bench.get(KEY, &none()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_process_that_follows_gets_the_disk_and_nothing_older_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(Some(folder.path()), Admission::All);
+    let vary = by(&[header::ACCEPT_LANGUAGE]);
+    let de = with(header::ACCEPT_LANGUAGE, "de");
+    for n in 1..=5 {
+        old.fill(key(n), b"old");
+    }
+    old.fill_variant(&vary, &de, b"old variant");
+    old.store.settle();
+
+    let new = open_after(Some(&old), Some(folder.path()), Admission::All);
+    assert!(new.get(key(1), &none()).await.is_none(), "the other process has it");
+    new.fill(key(2), b"new");
+    new.store.forget(&key(3));
+    new.fill(KEY, b"no variants any more");
+    new.purges.apply(&PurgeOrder { target: PurgeTarget::All, soft: true });
+    // What the old one still brings.
+    old.fill(key(6), b"late");
+    old.store.settle();
+    drop(old);
+    new.attach();
+    new.flood();
+    let get = async |n| new.body(key(n), &none()).await;
+    assert_eq!(get(1).await.unwrap(), b"old");
+    assert!(get(2).await.is_none_or(|body| body == b"new"));
+    assert!(get(3).await.is_none());
+    assert_eq!(get(6).await.unwrap(), b"late");
+    assert!(new.body(KEY, &de).await.is_none_or(|body| body == b"no variants any more"));
+    let (_, found) = new.get(key(1), &none()).await.unwrap();
+    assert!(matches!(new.store.verdict(&found.head), Verdict::Soft { .. }), "purged meanwhile");
+    // From now on it is written there.
+    new.fill(key(7), b"newer");
+    assert!(new.store.last_fill() > 1 << 32);
+    let again = new.restart();
+    assert_eq!(again.body(key(7), &none()).await.unwrap(), b"newer");
+    assert!(again.get(key(3), &none()).await.is_none());
 }

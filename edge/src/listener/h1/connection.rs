@@ -22,6 +22,7 @@ use super::{
     scan::{self, Found, Scan},
 };
 use crate::listener::{
+    account::{EXCHANGE, Grant},
     alarm::Alarm,
     bell::Listening,
     config::Limits,
@@ -35,6 +36,9 @@ use crate::listener::{
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) io: Transport,
+    /// What this connection holds beside what it had when it came.
+    pub(super) room: Grant,
+    head_bytes_max: u64,
     /// What has come and was not taken.
     input: BytesMut,
     pub(super) output: Output,
@@ -43,6 +47,10 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// The response has left completely.
     pub(super) is_finished: bool,
+    /// A request has come before.
+    has_begun: bool,
+    /// The drain has begun, and the first request has little time left.
+    is_hurried: bool,
     /// No request is taken after this one.
     pub(super) is_last: bool,
     pub(super) takes_trailers: bool,
@@ -101,7 +109,7 @@ struct Times {
 }
 
 impl Connection {
-    pub(super) fn new(io: Transport, listening: Listening, limits: &Limits) -> Self {
+    pub(super) fn new(io: Transport, room: Grant, listening: Listening, limits: &Limits) -> Self {
         let rules = Rules {
             still_max: limits.body_timeout,
             rate_min: limits.rate_min.as_u64(),
@@ -109,12 +117,16 @@ impl Connection {
         };
         Self {
             io,
+            room,
+            head_bytes_max: limits.header_bytes_max.as_u64(),
             input: BytesMut::new(),
             output: Output::default(),
             asked: Asked::default(),
             body: Body::Done,
             phase: Phase::Ended,
             is_finished: true,
+            has_begun: false,
+            is_hurried: false,
             is_last: false,
             takes_trailers: false,
             awaits_continue: false,
@@ -153,11 +165,22 @@ impl Connection {
                 }
                 Ok(Found::More) => {}
             }
+            let is_long = self.input.len() > INPUT_AHEAD_MAX;
+            if is_long && !self.room.cover(EXCHANGE + self.head_bytes_max) {
+                return Poll::Ready(Ok(Next::Refused(Refusal::Busy)));
+            }
             // Some clients send an empty line behind a body and nothing more for long.
             let is_idle = matches!(&self.input[..], b"" | b"\r\n");
             if is_idle && self.is_draining() {
-                // The client knows that it may ask again elsewhere (RFC 9110 9.2.2).
-                return Poll::Ready(Ok(Next::End));
+                if self.has_begun {
+                    // The client knows that it may ask again elsewhere (RFC 9110 9.2.2).
+                    return Poll::Ready(Ok(Next::End));
+                }
+                if !self.is_hurried {
+                    // One that has just come does not, and its first request is on its way.
+                    self.is_hurried = true;
+                    self.waiting.set(Instant::now() + self.times.header.min(FIRST_REQUEST_TIME));
+                }
             }
             if !self.waiting.is_set() {
                 let time = if is_idle { self.times.idle } else { self.times.header };
@@ -193,6 +216,7 @@ impl Connection {
             BodyLength::Unknown => Body::Chunked(Chunks::default()),
         };
         self.phase = Phase::Waiting;
+        self.has_begun = true;
         self.is_finished = false;
         self.is_last = is_last || !head.is_kept_alive;
         self.takes_trailers = head.takes_trailers;
@@ -391,6 +415,8 @@ const HEAD_READ_BYTES: usize = 8 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 /// Bytes that are read ahead only to see whether the client is still there.
 const INPUT_AHEAD_MAX: usize = 16 * 1024;
+/// For the first request of a connection that has come when the drain begins.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// How long a client that has ended its side of an unencrypted connection may wait for the answer.
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(1);
 /// Time for the rest of an unwanted body.

@@ -10,8 +10,10 @@ use super::{
     stream::H1Stream,
 };
 use crate::listener::{
+    account::EXCHANGE,
     bell::Bell,
     downstream::{Downstream, Protocol},
+    refusal::Refusal,
     serving::Serving,
     stream::{App, Request},
     tcp::Transport,
@@ -33,7 +35,8 @@ pub(in crate::listener) async fn converse<A: App>(
     io.gather_at_most(PIECE_BYTES);
     let listening = poll_fn(|cx| Poll::Ready(bell.listen(cx))).await;
     let limits = limits(&serving.limits);
-    let mut connection = Box::new(Connection::new(io, listening, &serving.limits));
+    let mut connection =
+        Box::new(Connection::new(io, serving.account.nothing(), listening, &serving.limits));
     let mut begun = 0;
     loop {
         let mut scan = Scan::default();
@@ -48,6 +51,11 @@ pub(in crate::listener) async fn converse<A: App>(
             Ok(Next::End) => break,
             Err(error) => return tracing::debug!(%error, "H1 connection broke"),
         };
+        if !connection.room.cover(EXCHANGE) {
+            serving.metrics.request_refused(Protocol::Http1, Refusal::Busy.as_str());
+            connection.refuse(Refusal::Busy).await;
+            break;
+        }
         begun += 1;
         connection.begin(&head, begun >= serving.limits.requests_per_connection_max);
         let request = Request {
@@ -63,7 +71,7 @@ pub(in crate::listener) async fn converse<A: App>(
         let stream = serving.app.serve(request, H1Stream(connection)).await;
         connection = stream.0;
         match settle(&mut connection, &serving).await {
-            After::Again => {}
+            After::Again => connection.room.rest(),
             After::Close => break,
             After::Cut => {
                 if connection.io.was_slow() {

@@ -105,6 +105,9 @@ pub(super) fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, now: SystemTime
     write_status(out, refusal.status());
     // Writing to a vector cannot fail.
     let _ = write!(out, "date: {}\r\n", httpdate::fmt_http_date(now));
+    if let Some(after) = refusal.retry_after() {
+        write_line(out, &http::header::RETRY_AFTER, &after);
+    }
     out.extend_from_slice(b"content-length: 0\r\nconnection: close\r\n\r\n");
 }
 

@@ -17,7 +17,10 @@ use h2::{
     Reason, RecvStream,
     server::{Builder, Connection, SendResponse},
 };
-use http::{HeaderValue, Method, Request, Response, header::DATE};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{DATE, RETRY_AFTER},
+};
 use tokio::time::Instant;
 
 use super::{exchanges::Exchanges, frame_watch::Fault, gather::Gather, stream::H2Stream};
@@ -53,11 +56,13 @@ pub(in crate::listener) async fn converse<A: App>(
     let _open = serving.metrics.connection(Protocol::Http2);
     let mut conversation = Conversation {
         connection,
-        exchanges: Exchanges::new(gather.clone(), &serving.limits),
+        exchanges: Exchanges::new(gather.clone(), &serving.limits, serving.account.clone()),
         gather: gather.clone(),
         downstream,
         bell: poll_fn(|cx| Poll::Ready(bell.listen(cx))).await,
         malformed: 0,
+        has_begun: false,
+        is_hurried: false,
         is_closing: false,
         is_blocked: false,
         quiet_since: None,
@@ -82,6 +87,10 @@ struct Conversation<A> {
     downstream: Downstream,
     bell: Listening,
     malformed: u32,
+    /// A request has come.
+    has_begun: bool,
+    /// The drain has begun, and the first request has little time left.
+    is_hurried: bool,
     /// No further request is taken.
     is_closing: bool,
     /// The client does not take what is ready.
@@ -110,8 +119,15 @@ impl<A: App> Conversation<A> {
                 Poll::Pending => {}
             }
             if !self.is_closing && self.bell.has_rung() {
-                self.close_gracefully();
-                continue;
+                if self.has_begun {
+                    self.close_gracefully();
+                    continue;
+                }
+                if !self.is_hurried {
+                    // A client that has just come has its first request on the way.
+                    self.is_hurried = true;
+                    self.quiet_since = None;
+                }
             }
             if let (false, Some(fault)) = (self.is_closing, self.gather.fault()) {
                 self.close_abruptly(match fault {
@@ -153,7 +169,11 @@ impl<A: App> Conversation<A> {
             self.quiet.clear();
             return Poll::Pending;
         }
-        let time = if self.is_closing { CLOSE_TIME } else { self.serving.limits.idle_timeout };
+        let time = match (self.is_closing, self.is_hurried) {
+            (true, _) => CLOSE_TIME,
+            (false, true) => self.serving.limits.header_timeout.min(FIRST_REQUEST_TIME),
+            (false, false) => self.serving.limits.idle_timeout,
+        };
         if self.quiet_since.is_none() {
             let now = Instant::now();
             self.quiet_since = Some(now);
@@ -179,6 +199,7 @@ impl<A: App> Conversation<A> {
 
     /// Serves one request, in a task of its own only when it has to wait.
     fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        self.has_begun = true;
         let (parts, body) = request.into_parts();
         let length = if body.is_end_stream() { BodyLength::Empty } else { BodyLength::Unknown };
         let priority = Priority::of(&parts.headers);
@@ -189,8 +210,11 @@ impl<A: App> Conversation<A> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal, &mut respond),
         };
+        let Some(open) = self.exchanges.begin() else {
+            return self.refuse(Refusal::Busy, &mut respond);
+        };
         self.quiet_since = None;
-        let stream = H2Stream::new(body, respond, is_head, priority, self.exchanges.begin());
+        let stream = H2Stream::new(body, respond, is_head, priority, open);
         let app = self.serving.app.clone();
         let mut exchange = Box::pin(async move { drop(app.serve(request, stream).await) });
         // What waits is polled again by its own task, so nobody needs to be woken from here. A panic ends one
@@ -209,6 +233,9 @@ impl<A: App> Conversation<A> {
         *response.status_mut() = refusal.status();
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
             response.headers_mut().insert(DATE, date);
+        }
+        if let Some(after) = refusal.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, after);
         }
         // Fails only if the client has reset the stream, which is as good an end.
         let _ = respond.send_response(response, true);
@@ -254,5 +281,7 @@ fn clamped(bytes: u64) -> u32 {
 /// Request bytes one stream may have unread at the edge, and all streams of a connection together; as for QUIC.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// For the first request of a connection that has come when the drain begins.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// Time for a client to answer GOAWAY once no exchange is open.
 const CLOSE_TIME: Duration = Duration::from_secs(2);

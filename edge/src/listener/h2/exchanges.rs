@@ -14,7 +14,11 @@ use std::{
 use futures::task::AtomicWaker;
 
 use super::{gather::Gather, order::Order};
-use crate::listener::{config::Limits, pace::Rules};
+use crate::listener::{
+    account::{Account, EXCHANGE, Grant, WINDOW_MIN},
+    config::Limits,
+    pace::Rules,
+};
 
 /// Shared by a connection and its exchanges.
 pub(super) struct Exchanges {
@@ -27,14 +31,15 @@ pub(super) struct Exchanges {
     pub(super) taking: Rules,
     /// How slowly it may send a request's body.
     pub(super) sending: Rules,
-    pub(super) send_buffer: usize,
+    send_buffer: usize,
+    account: Account,
 }
 
 /// One open exchange.
-pub(super) struct OpenExchange(pub(super) Arc<Exchanges>);
+pub(super) struct OpenExchange(pub(super) Arc<Exchanges>, Grant);
 
 impl Exchanges {
-    pub(super) fn new(gather: Gather, limits: &Limits) -> Arc<Self> {
+    pub(super) fn new(gather: Gather, limits: &Limits, account: Account) -> Arc<Self> {
         let rules = |still_max| Rules {
             still_max,
             rate_min: limits.rate_min.as_u64(),
@@ -48,13 +53,15 @@ impl Exchanges {
             taking: rules(limits.write_timeout),
             sending: rules(limits.body_timeout),
             send_buffer: usize::try_from(limits.send_buffer.as_u64()).unwrap_or(usize::MAX),
+            account,
         })
     }
 
-    /// Counts one exchange as open until the guard is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> OpenExchange {
+    /// Counts one exchange as open until the guard is dropped; `None` when there is no room for it.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<OpenExchange> {
+        let room = self.account.grant(EXCHANGE)?;
         self.open.fetch_add(1, Ordering::Relaxed);
-        OpenExchange(self.clone())
+        Some(OpenExchange(self.clone(), room))
     }
 
     pub(super) fn open(&self) -> usize {
@@ -68,6 +75,17 @@ impl Exchanges {
 
     pub(super) fn order(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenExchange {
+    /// How much of a response may wait for the client; more when it is large and there is room.
+    pub(super) fn send_buffer(&mut self, is_large: bool) -> usize {
+        let buffer = self.0.send_buffer;
+        if is_large && self.1.cover(EXCHANGE + buffer as u64) {
+            return buffer;
+        }
+        buffer.min(WINDOW_MIN as usize)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::exchanges::OpenExchange;
 use crate::listener::{
+    account::WINDOW_MIN,
     alarm::Alarm,
     announced::Announced,
     pace::Pace,
@@ -32,6 +33,8 @@ struct Inner {
     response: Option<SendStream<Bytes>>,
     open: OpenExchange,
     id: u32,
+    /// How much may wait for the client behind flow control.
+    send_buffer: usize,
     priority: Priority,
     is_head: bool,
     phase: Phase,
@@ -73,6 +76,7 @@ impl H2Stream {
             respond,
             request,
             response: None,
+            send_buffer: 0,
             open,
             priority,
             is_head,
@@ -115,6 +119,12 @@ impl Stream for H2Stream {
         };
         let response = response(head, announced);
         inner.priority = head.priority(inner.priority);
+        let is_large = match announced {
+            Announced::Nothing => false,
+            Announced::Exactly(length) => length > WINDOW_MIN,
+            Announced::Open => true,
+        };
+        inner.send_buffer = inner.open.send_buffer(is_large);
         inner.response = Some(inner.respond.send_response(response, is_last).map_err(lost)?);
         inner.phase = if is_last { Phase::Ended } else { Phase::Body(announced) };
         Ok(())
@@ -250,7 +260,7 @@ impl Inner {
                 self.taking_limit.clear();
                 return Poll::Pending;
             };
-            response.reserve_capacity(data.len().min(exchanges.send_buffer));
+            response.reserve_capacity(data.len().min(self.send_buffer));
             let capacity = response.capacity();
             if capacity == 0 {
                 match response.poll_capacity(cx) {

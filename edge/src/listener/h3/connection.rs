@@ -15,6 +15,7 @@ use super::{
     settings::control_stream_begin,
     stream::H3Stream,
     uni,
+    windows::Windows,
     worker::Worker,
 };
 use crate::listener::{downstream::Protocol, serving::Serving, stream::App};
@@ -27,7 +28,8 @@ pub(in crate::listener) async fn converse<A: App>(
 ) {
     let _open = serving.metrics.connection(Protocol::Http3);
     let limits = Limits::new(&serving.limits, serving.quic.frame_bytes_max.as_u64());
-    let peer = Peer::new(quic, limits, serving.metrics.clone(), worker.clone());
+    let room = (serving.account.clone(), Windows::new(&serving.account, &serving.quic));
+    let peer = Peer::new(quic, limits, serving.metrics.clone(), room, worker.clone());
     let conversation = Conversation {
         peer: Arc::new(peer),
         worker: worker.clone(),
@@ -161,6 +163,10 @@ impl<A: App> Conversation<A> {
 
     /// Time in which a request that was sent before GOAWAY arrived there is here.
     fn round_trip(&self) -> Duration {
+        if self.next_stream == 0 {
+            // The client has just come, and has its first request on the way; it may not have finished its handshake.
+            return LEAVE_TIME_MAX;
+        }
         (self.peer.quic.rtt() * 2).clamp(LEAVE_TIME_MIN, LEAVE_TIME_MAX)
     }
 }

@@ -10,6 +10,7 @@ mod stream; // one exchange, as the app sees it
 mod incoming; // its receiving half
 mod outgoing; // its sending half
 mod peer; // what the streams of a connection share
+mod windows; // how much of a connection may be on its way
 mod worker; // what the connections of a worker share
 pub mod response; // a response's frames
 mod pace; // is the client fast enough

@@ -12,16 +12,25 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use tokio::sync::Notify;
 
-use super::{code::Code, worker::Worker};
-use crate::listener::{config, downstream::Protocol, metrics::Metrics, priority::Priority};
+use super::{code::Code, windows::Windows, worker::Worker};
+use crate::listener::{
+    account::{Account, EXCHANGE, Grant},
+    config,
+    downstream::Protocol,
+    metrics::Metrics,
+    priority::Priority,
+};
 
 /// One client on one connection.
 pub(super) struct Peer {
     pub(super) quic: quinn::Connection,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
+    pub(super) windows: Windows,
+    account: Account,
     /// The largest header section that the client takes; not known before its SETTINGS.
     pub(super) section_max: AtomicU64,
     /// Which of control stream and QPACK streams are there, a bit each.
@@ -79,12 +88,15 @@ impl Peer {
         quic: quinn::Connection,
         limits: Limits,
         metrics: Metrics,
+        (account, windows): (Account, Windows),
         worker: Arc<Worker>,
     ) -> Self {
         Self {
             quic,
             limits,
             metrics,
+            windows,
+            account,
             section_max: AtomicU64::new(u64::MAX),
             critical_streams: AtomicU8::new(0),
             worker,
@@ -115,7 +127,7 @@ impl Peer {
     /// Counts an exchange as open until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> OpenExchange {
         self.open.fetch_add(1, Relaxed);
-        OpenExchange(self.clone())
+        OpenExchange(self.clone(), self.account.grant(EXCHANGE))
     }
 
     /// How long no exchange has been open; `None` while one is.
@@ -197,9 +209,15 @@ impl Peer {
         drop(oldest);
     }
 
-    /// Forgets responses that must have been acknowledged long ago.
+    /// Forgets responses that must have been acknowledged long ago. With all of them, nothing is on its way.
     pub(super) fn forget(&self) {
-        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = VecDeque::new();
+        let finished =
+            std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_acknowledged =
+            |stream: &quinn::SendStream| stream.stopped().now_or_never().is_some();
+        if finished.iter().all(is_acknowledged) {
+            self.windows.narrow(&self.quic);
+        }
     }
 
     /// Waits until the client has acknowledged every response.
@@ -228,8 +246,14 @@ impl Peer {
     }
 }
 
-/// One open exchange.
-pub(super) struct OpenExchange(Arc<Peer>);
+/// One open exchange, and the room for what it holds, if there was some.
+pub(super) struct OpenExchange(Arc<Peer>, Option<Grant>);
+
+impl OpenExchange {
+    pub(super) fn has_room(&self) -> bool {
+        self.1.is_some()
+    }
+}
 
 impl Drop for OpenExchange {
     fn drop(&mut self) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
 
 use super::{
     code::{Broken, Code},
@@ -21,10 +21,11 @@ use super::{
     response::{self, Follows},
 };
 use crate::listener::{
+    account::WINDOW_MIN,
     downstream::{Downstream, Protocol},
     priority::Priority,
     request::{self, Refusal},
-    stream::{self, Request, ResponseHead, StreamLost, Way},
+    stream::{self, BodyLength, Request, ResponseHead, StreamLost, Way},
 };
 
 /// The stream of one exchange.
@@ -40,7 +41,7 @@ pub(super) struct H3Stream {
     /// What the request's header said; absent once a frame has said it, which is the client's last word.
     asked: Option<Priority>,
     ended: Option<Ended>,
-    _open: OpenExchange,
+    open: OpenExchange,
 }
 
 /// How far the response is.
@@ -74,15 +75,21 @@ impl H3Stream {
             priorities_seen: 0,
             asked: None,
             ended: None,
-            _open: peer.begin(),
+            open: peer.begin(),
             peer: peer.clone(),
         }
     }
 
     /// Waits for the request.
     pub(super) async fn request(&mut self) -> Result<Request, NoRequest> {
+        if !self.open.has_room() {
+            return Err(NoRequest::Refused(Refusal::Busy));
+        }
         let head = self.incoming.head(&self.peer.limits).await.map_err(NoRequest::Ended)?;
         let (parts, body) = head;
+        if body != BodyLength::Empty {
+            self.peer.windows.open(&self.peer.quic);
+        }
         self.is_head = parts.method == Method::HEAD;
         let said = self.peer.priority_of(self.id, &mut self.priorities_seen);
         let priority = said.unwrap_or_else(|| Priority::of(&parts.headers));
@@ -121,8 +128,10 @@ impl H3Stream {
     /// Answers with a status alone.
     async fn answer(mut self, refusal: Refusal) {
         self.peer.refused(refusal.as_str());
+        let own: Vec<_> =
+            refusal.retry_after().map(|after| (RETRY_AFTER, after)).into_iter().collect();
         let head =
-            ResponseHead { status: refusal.status(), stored: None, own: &[], length: Some(0) };
+            ResponseHead { status: refusal.status(), stored: None, own: &own, length: Some(0) };
         // Fails only if the client is gone, and then nobody waits for the answer.
         if stream::Stream::head(&mut self, &head, true).is_ok() {
             let _ = stream::Stream::finish(&mut self).await;
@@ -197,7 +206,11 @@ impl H3Stream {
             }
         };
         self.outgoing.push(data);
+        let steps = self.body_bytes / WIDEN_EVERY;
         self.body_bytes += length;
+        if self.body_bytes / WIDEN_EVERY > steps {
+            self.peer.windows.widen(&self.peer.quic);
+        }
         self.response = if is_last { Response::Pushed } else { Response::Content(left) };
         if is_last {
             self.outgoing.set_last();
@@ -270,6 +283,9 @@ impl stream::Stream for H3Stream {
             if priority != asked {
                 self.outgoing.set_priority(of_stream(priority, self.id));
             }
+        }
+        if !is_last && head.length.is_none_or(|length| length > WINDOW_MIN) {
+            self.peer.windows.widen(&self.peer.quic);
         }
         let frames = self.peer.write(|scratch| response::head(scratch, head, follows));
         self.outgoing.push(frames);
@@ -371,6 +387,8 @@ impl Drop for H3Stream {
     }
 }
 
+/// Content after which it is time to look at the way again.
+const WIDEN_EVERY: u64 = 256 * 1024;
 /// No head of ours is as large as this, so only a client with a lower limit has one that matters.
 const SECTION_USUAL: u64 = 64 * 1024;
 const LINE_OVERHEAD: usize = 32;

@@ -40,10 +40,12 @@ pub struct Config {
     /// Put sends to one client together, up to 64 datagrams in a system call, for as long as the tasks that are ready
     /// need for a turn. Default true; false for a network driver that cannot split them.
     pub batch_sends: bool,
-    /// Folder for traces of single connections (qlog). Default none: nothing is traced.
+    /// Folder for traces of single connections (qlog), which must be there. Default none: nothing is traced.
     pub qlog_dir: Option<PathBuf>,
-    /// One of so many connections is traced. Default 1000; 1 traces all, for trying out.
+    /// One of so many connections is traced. Default 0: none but those that are asked for at the admin port.
     pub qlog_one_of: u32,
+    /// Bytes that all traces in the folder may take. Default 1GiB; one takes at most 16MiB.
+    pub qlog_bytes_max: ByteSize,
 }
 
 impl Default for Config {
@@ -61,7 +63,8 @@ impl Default for Config {
             socket_buffer: ByteSize::mib(4),
             batch_sends: true,
             qlog_dir: None,
-            qlog_one_of: 1_000,
+            qlog_one_of: 0,
+            qlog_bytes_max: ByteSize::gib(1),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The kernel chooses a socket by the addresses of a datagram; when a client's address changes, its packets reach another
 //! worker's. The owner's number stands in the ID, covered by a keyed hash of the ID's random part, so that nobody
-//! outside can tell which IDs belong together. Four bits are kept for the generation of a process, which would let two
+//! outside can tell which IDs belong together. Four bits are the generation of the process, which lets two
 //! processes share a port while one hands over to the other. Invariant: an ID that was made here leads to its owner;
 //! any other bytes lead somewhere or nowhere, and are refused there.
 
@@ -29,6 +29,16 @@ pub(super) struct Owner {
 impl Cover {
     pub(super) fn random() -> Self {
         Self { key: rand::random() }
+    }
+
+    /// The cover of the process before.
+    pub(super) fn of(key: (u64, u64)) -> Self {
+        Self { key }
+    }
+
+    /// For the process that follows.
+    pub(super) fn key(&self) -> (u64, u64) {
+        self.key
     }
 
     /// An ID with this owner and these random bytes.
@@ -89,6 +99,14 @@ pub(super) fn of_datagram(datagram: &[u8]) -> Option<[u8; LENGTH]> {
     if is_ours { datagram.get(6..6 + LENGTH)?.try_into().ok() } else { None }
 }
 
+/// The connection ID in the first packets of a client, which it made up itself, or learned from a first answer.
+pub(super) fn of_first(datagram: &[u8]) -> Option<[u8; LENGTH]> {
+    let first = *datagram.first()?;
+    let is_first = first & LONG_HEADER != 0 && matches!(first & TYPE_BITS, INITIAL | ZERO_RTT);
+    let has_length = datagram.get(5).is_some_and(|length| usize::from(*length) == LENGTH);
+    if is_first && has_length { datagram.get(6..6 + LENGTH)?.try_into().ok() } else { None }
+}
+
 /// Bytes of an ID: two for the owner, six that differ. Quinn's own have as many.
 pub(super) const LENGTH: usize = 8;
 const RANDOM_BYTES: usize = LENGTH - 2;
@@ -96,8 +114,13 @@ const WORKER_BITS: u32 = 12;
 /// The highest number of a worker.
 pub(super) const WORKER_MAX: u16 = (1 << WORKER_BITS) - 1;
 
+/// The highest generation of a process.
+pub(super) const GENERATION_MAX: u8 = 15;
+
 const LONG_HEADER: u8 = 0x80;
 const TYPE_BITS: u8 = 0x30;
+const INITIAL: u8 = 0x00;
+const ZERO_RTT: u8 = 0x10;
 const HANDSHAKE: u8 = 0x20;
 
 #[cfg(test)]
@@ -135,5 +158,10 @@ mod tests {
         assert_eq!(of_datagram(&with(&[0xd0, 0, 0, 0, 1, 8])), None, "0-RTT");
         assert_eq!(of_datagram(&[0x40, 1, 2]), None, "too short");
         assert_eq!(of_datagram(&[]), None);
+        assert_eq!(of_first(&with(&[0xc0, 0, 0, 0, 1, 8])), Some(id), "Initial");
+        assert_eq!(of_first(&with(&[0xd0, 0, 0, 0, 1, 8])), Some(id), "0-RTT");
+        assert_eq!(of_first(&with(&[0xe0, 0, 0, 0, 1, 8])), None, "Handshake");
+        assert_eq!(of_first(&with(&[0x40])), None, "short header");
+        assert_eq!(of_first(&[0xc0, 0, 0, 0, 1, 8, 1]), None, "too short");
     }
 }

@@ -46,8 +46,8 @@ impl Metrics {
             steered: IntCounterVec::new(
                 Opts::new(
                     "edge_quic_datagrams_steered_total",
-                    "Datagrams of clients that moved to another address, which reached another worker's \
-                     socket: forwarded to the owner, or dropped because it did not keep up.",
+                    "Datagrams that reached another socket than their connection's: forwarded to its worker, handed_back \
+                     to the process before this one, or dropped because those did not keep up.",
                 ),
                 &["outcome"],
             )?,

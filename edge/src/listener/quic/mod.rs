@@ -6,6 +6,7 @@
 mod socket; // a worker's socket as quinn sees it
 mod batches; // several transmits in one system call
 mod steering; // datagrams of clients that moved
+mod relay; // datagrams for the process before this one
 mod connection_id; // IDs that name their owner
 mod qlog; // traces of single connections
 mod metrics;
@@ -14,6 +15,7 @@ mod config;
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,24 +23,26 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
 use bytesize::ByteSize;
 use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime, TokioRuntime, TransportConfig,
     VarInt, crypto::rustls::QuicServerConfig,
 };
-use socket2::{Domain, Protocol, Type};
+use serde::Deserialize;
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-pub use self::config::Config;
 pub(super) use self::metrics::Metrics;
+pub use self::{config::Config, qlog::Traces};
 use self::{
     connection_id::{Generator, Owner, WORKER_MAX},
-    qlog::Qlog,
-    steering::{GENERATION, Group},
+    steering::{Group, Legacy},
 };
 use super::{
     ListenError,
+    account::{QUIC_CONNECTION, WINDOW_MIN},
     config::Limits,
     h3,
     serving::Serving,
@@ -53,17 +57,33 @@ pub(super) struct Socket {
     group: Arc<Group>,
     handshakes: Arc<AtomicUsize>,
     server: quinn::ServerConfig,
-    qlog: Option<Arc<Qlog>>,
+    traces: Option<Traces>,
     metrics: Metrics,
     is_batching: bool,
 }
 
-/// Binds a UDP socket for each worker to one address; with port 0 all get the same free one.
+/// What the process before this one has left of a port.
+pub(super) struct Inherited {
+    pub(super) sockets: Vec<UdpSocket>,
+    legacy: Legacy,
+    line: UnixDatagram,
+}
+
+/// What a port leaves to the process that follows.
+pub(super) struct Estate {
+    sockets: Vec<UdpSocket>,
+    group: Arc<Group>,
+}
+
+/// Binds a UDP socket for each worker to one address, or uses those of the process before; with port 0 all get the same
+/// free one. There may be more of them than workers.
 pub(super) fn bind(
     address: SocketAddr,
     workers: usize,
+    inherited: Option<Inherited>,
     config: &super::Config,
     certificates: &Arc<Certificates>,
+    traces: Option<&Traces>,
     metrics: &Metrics,
 ) -> Result<Vec<Socket>, ListenError> {
     let tls = QuicServerConfig::try_from(Arc::new(certificates.for_quic(&config.quic)?));
@@ -78,27 +98,101 @@ pub(super) fn bind(
         .max_incoming(config.quic.incoming_max)
         .incoming_buffer_size(INCOMING_BUFFER_EACH)
         .incoming_buffer_size_total(config.quic.incoming_buffer.as_u64());
-    let workers = workers.clamp(1, usize::from(WORKER_MAX) + 1);
-    let group = Group::new(workers, metrics.clone());
-    let handshakes = Arc::new(AtomicUsize::new(0));
-    let qlog = Qlog::new(&config.quic).map(Arc::new);
-    let (mut sockets, mut address) = (Vec::with_capacity(workers), address);
-    for me in 0..workers {
-        let refused = |cause| ListenError::Bind { address, cause };
-        let udp = open(address, &config.quic, workers > 1).map_err(refused)?;
-        address = udp.local_addr().map_err(refused)?;
-        sockets.push(Socket {
-            udp,
-            me: me as u16,
-            group: group.clone(),
-            handshakes: handshakes.clone(),
-            server: server.clone(),
-            qlog: qlog.clone(),
-            metrics: metrics.clone(),
-            is_batching: config.quic.batch_sends,
-        });
+    let (mut passed, past) = match inherited {
+        Some(Inherited { sockets, legacy, line }) => (sockets, Some((legacy, line))),
+        None => (Vec::new(), None),
+    };
+    // Each that is handed over must be read.
+    let workers = workers.max(passed.len()).clamp(1, usize::from(WORKER_MAX) + 1);
+    let refused = |cause| ListenError::Bind { address, cause };
+    let (mut bound, is_new) = (address, passed.is_empty());
+    if let Some(first) = passed.first() {
+        bound = first.local_addr().map_err(refused)?;
     }
-    Ok(sockets)
+    while passed.len() < workers {
+        match open(bound, &config.quic, workers > 1) {
+            Ok(udp) => {
+                bound = udp.local_addr().map_err(refused)?;
+                passed.push(udp);
+            }
+            Err(cause) if is_new => return Err(refused(cause)),
+            // The process before had one that cannot be shared.
+            Err(_) => break,
+        }
+    }
+    let group = match past {
+        Some((legacy, line)) => Group::after(&legacy, line, passed.len(), metrics.clone()),
+        None => Group::new(passed.len(), metrics.clone()),
+    };
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let socket = |(me, udp)| Socket {
+        udp,
+        me: me as u16,
+        group: group.clone(),
+        handshakes: handshakes.clone(),
+        server: server.clone(),
+        traces: traces.cloned(),
+        metrics: metrics.clone(),
+        is_batching: config.quic.batch_sends,
+    };
+    Ok(passed.into_iter().enumerate().map(socket).collect())
+}
+
+impl Inherited {
+    /// From the sockets, the line and what was said of them; `None` when something is missing.
+    pub(super) fn new(
+        sockets: Vec<OwnedFd>,
+        line: OwnedFd,
+        legacy: &serde_json::Value,
+    ) -> Option<Self> {
+        let sockets: Vec<_> = sockets.into_iter().map(UdpSocket::from).collect();
+        let legacy = Legacy::deserialize(legacy).ok()?;
+        (!sockets.is_empty()).then(|| Self { sockets, legacy, line: UnixDatagram::from(line) })
+    }
+}
+
+impl Estate {
+    /// Of the sockets of one port.
+    pub(super) fn of(sockets: &[Socket]) -> io::Result<Option<Self>> {
+        let Some(first) = sockets.first() else { return Ok(None) };
+        let group = first.group.clone();
+        let sockets = sockets.iter().map(|socket| socket.udp.try_clone());
+        Ok(Some(Self { sockets: sockets.collect::<io::Result<_>>()?, group }))
+    }
+
+    /// The sockets once more.
+    pub(super) fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| Ok(socket.try_clone()?.into())).collect()
+    }
+
+    /// What must be known of them.
+    pub(super) fn legacy(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self.group.legacy())
+    }
+
+    /// A line over which the other process hands back what belongs to connections of this one.
+    pub(super) fn line(&self) -> io::Result<(OwnedFd, AbortOnDropHandle<()>)> {
+        let (ours, theirs) = UnixDatagram::pair()?;
+        // The kernel gives less where it must; then more waits in the other process.
+        let _ = SockRef::from(&theirs).set_send_buffer_size(LINE_BYTES);
+        let group = self.group.clone();
+        let receiving = tokio::spawn(async move {
+            if let Err(error) = group.receive(ours).await {
+                tracing::warn!(%error, "datagrams of open connections are not handed back any more");
+            }
+        });
+        Ok((theirs.into(), AbortOnDropHandle::new(receiving)))
+    }
+
+    /// The sockets are not read any more.
+    pub(super) async fn give(&self) {
+        self.group.give().await;
+    }
+
+    /// The sockets are read again.
+    pub(super) fn take_back(&self) {
+        self.group.take_back();
+    }
 }
 
 /// Serves one worker's socket until the drain, and returns when its last connection is closed.
@@ -109,13 +203,31 @@ pub(super) async fn accept<A: App>(
     let (udp, endpoint) = start(&socket).map_err(ListenError::Accept)?;
     let _flusher = AbortOnDropHandle::new(tokio::spawn(udp.clone().flush()));
     let worker = Arc::new(h3::Worker::default());
+    let _past = (socket.me == 0)
+        .then(|| AbortOnDropHandle::new(tokio::spawn(socket.group.clone().serve_past())));
     let connections = TaskTracker::new();
+    let mut is_draining = false;
     loop {
         let incoming = tokio::select! {
             biased;
-            () = serving.drain.started() => break,
-            incoming = endpoint.accept() => incoming.ok_or(ListenError::Ended)?,
+            () = serving.drain.started(), if !is_draining => {
+                is_draining = true;
+                connections.close();
+                continue;
+            }
+            () = connections.wait(), if is_draining => break,
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => incoming,
+                None if is_draining => break,
+                None => return Err(ListenError::Ended),
+            },
         };
+        if is_draining && !socket.group.is_given() {
+            // New clients try TCP or another node, and do not wait to find out. What another process hands back began
+            // here, and ends here.
+            incoming.refuse();
+            continue;
+        }
         let is_loaded = socket.handshakes.load(Ordering::Relaxed) >= serving.quic.retry_above;
         if is_loaded && !incoming.remote_address_validated() {
             serving.metrics.refused("retry");
@@ -123,7 +235,7 @@ pub(super) async fn accept<A: App>(
             let _ = incoming.retry();
             continue;
         }
-        let Some(permit) = serving.admit(incoming.remote_address()) else {
+        let Some(permit) = serving.admit(incoming.remote_address(), QUIC_CONNECTION) else {
             incoming.refuse();
             continue;
         };
@@ -134,17 +246,6 @@ pub(super) async fn accept<A: App>(
             let _permit = permit;
             converse(incoming, traced, handshake, &worker, &serving).await;
         }));
-    }
-    connections.close();
-    loop {
-        tokio::select! {
-            () = connections.wait() => break,
-            // New clients try TCP or another node, and do not wait to find out.
-            incoming = endpoint.accept() => match incoming {
-                Some(incoming) => incoming.refuse(),
-                None => break,
-            },
-        }
     }
     endpoint.set_server_config(None);
     // Lets the last CLOSE frames leave; a client that is gone must not hold the drain.
@@ -158,8 +259,11 @@ fn start(socket: &Socket) -> io::Result<(Arc<socket::Socket>, Endpoint)> {
     let inner = TokioRuntime.wrap_udp_socket(socket.udp.try_clone()?)?;
     let (me, group) = (socket.me, socket.group.clone());
     let udp = socket::Socket::new(inner, me, group, socket.metrics.clone(), socket.is_batching);
-    let (cover, owner) = (socket.group.cover, Owner { generation: GENERATION, worker: me });
-    let mut config = EndpointConfig::default();
+    let cover = socket.group.cover;
+    let owner = Owner { generation: socket.group.generation, worker: me };
+    // One key for all, so that each can end connections that none knows any more.
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &socket.group.reset_key);
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
     config.cid_generator(move || Box::new(Generator { cover, owner }));
     let server = Some(socket.server.clone());
     let endpoint =
@@ -169,7 +273,7 @@ fn start(socket: &Socket) -> io::Result<(Arc<socket::Socket>, Endpoint)> {
 
 /// The settings of a connection that is traced, when it is its turn.
 fn traced<A>(socket: &Socket, serving: &Serving<A>) -> Option<Arc<quinn::ServerConfig>> {
-    let trace = socket.qlog.as_ref()?.next()?;
+    let trace = socket.traces.as_ref()?.next()?;
     let mut transport = transport(&serving.limits, &serving.quic);
     transport.qlog_stream(Some(trace));
     let mut server = socket.server.clone();
@@ -231,8 +335,9 @@ fn transport(limits: &Limits, quic: &Config) -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(limits.streams_per_connection_max.into())
         .max_concurrent_uni_streams(UNI_STREAMS_MAX.into())
-        .send_window(quic.send_window.as_u64())
-        .receive_window(varint(quic.receive_window))
+        // They grow with what a client does, as far as there is room: `h3::windows`.
+        .send_window(quic.send_window.as_u64().min(WINDOW_MIN))
+        .receive_window(varint(quic.receive_window.min(ByteSize(WINDOW_MIN))))
         .stream_receive_window(varint(quic.stream_receive_window))
         // Streams of equal priority take turns; those that should not have priorities of their own (`h3::priority`).
         .send_fairness(true)
@@ -270,5 +375,7 @@ fn open(address: SocketAddr, quic: &Config, is_shared: bool) -> io::Result<UdpSo
 const UNI_STREAMS_MAX: u32 = 8;
 /// Bytes of early packets kept for one waiting handshake; a first flight with 0-RTT requests.
 const INCOMING_BUFFER_EACH: u64 = 64 * 1024;
+/// Bytes of datagrams that may wait in the kernel to be handed back.
+const LINE_BYTES: usize = 4 << 20;
 /// Time for the closing packets at the end of the drain.
 const CLOSE_TIME: Duration = Duration::from_secs(3);

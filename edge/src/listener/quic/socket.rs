@@ -1,4 +1,4 @@
-//! A worker's UDP socket, as quinn sees it: with datagrams for other workers handed on, and sends put together.
+//! A worker's UDP socket, as quinn sees it: with datagrams for others handed on, and sends put together.
 //!
 //! Invariant: a datagram waits no longer than until every task that is ready now has had its turn.
 
@@ -6,7 +6,10 @@ use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Poll, Waker, ready},
 };
 
@@ -30,6 +33,8 @@ pub(super) struct Socket {
     metrics: Metrics,
     sending: Mutex<Sending>,
     is_batching: bool,
+    /// Has noticed that another process reads the port.
+    has_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +52,8 @@ impl Socket {
         metrics: Metrics,
         is_batching: bool,
     ) -> Arc<Self> {
-        Arc::new(Self { inner, me, group, metrics, sending: Mutex::default(), is_batching })
+        let (sending, has_stopped) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { inner, me, group, metrics, sending, is_batching, has_stopped })
     }
 
     /// Sends what waits, turn by turn; never ends. Without this task nothing leaves.
@@ -138,15 +144,22 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        if !self.group.is_shared() {
-            return self.inner.poll_recv(cx, buffers, meta);
-        }
         loop {
             let collected = self.group.collect(self.me, cx, buffers, meta);
             if collected > 0 {
                 return Poll::Ready(Ok(collected));
             }
+            if self.group.is_given() {
+                if !self.has_stopped.swap(true, SeqCst) {
+                    self.group.note_stopped();
+                }
+                return Poll::Pending;
+            }
+            self.has_stopped.store(false, SeqCst);
             let received = ready!(self.inner.poll_recv(cx, buffers, meta))?;
+            if !self.group.is_shared() {
+                return Poll::Ready(Ok(received));
+            }
             let kept = self.group.sort(self.me, buffers, meta, received);
             if kept > 0 {
                 return Poll::Ready(Ok(kept));

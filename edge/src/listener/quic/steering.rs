@@ -1,27 +1,67 @@
-//! Hands datagrams that reached the wrong worker's socket to the owner of their connection.
+//! Hands datagrams that reached the wrong worker's socket to the owner of their connection: another worker, or for a
+//! while the process before this one.
 //!
-//! Invariant: a mailbox that its owner does not empty loses datagrams, as a network does, and never grows.
+//! Invariant: a mailbox that its owner does not empty loses datagrams, as a network does, and never grows. Of two
+//! processes that share a port only one reads it.
 
 use std::{
     collections::VecDeque,
-    io::IoSliceMut,
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, IoSliceMut},
+    os::unix::net::UnixDatagram,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use quinn::udp::RecvMeta;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    connection_id::{self, Cover, Owner},
+    connection_id::{self, Cover, GENERATION_MAX, Owner},
     metrics::Metrics,
+    relay::{self, Relay},
 };
 
 /// The workers that share one UDP port.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) cover: Cover,
+    /// Of this process, among those that share the port.
+    pub(super) generation: u8,
+    /// Under which connections that nobody knows are reset (RFC 9000 10.3).
+    pub(super) reset_key: [u8; 32],
     mailboxes: Vec<Mutex<Mailbox>>,
+    past: Option<Past>,
+    /// Another process reads the port.
+    is_given: AtomicBool,
+    /// Sockets that have noticed it.
+    stopped: AtomicUsize,
+    has_stopped: Notify,
     metrics: Metrics,
+}
+
+/// What the process that follows must know of a port.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Legacy {
+    cover: (u64, u64),
+    generation: u8,
+    reset_key: [u8; 32],
+    workers: u16,
+}
+
+/// The process before, which still has connections.
+#[derive(Debug)]
+struct Past {
+    generation: u8,
+    workers: u16,
+    relay: Relay,
+    /// Until a worker takes it to send there.
+    line: Mutex<Option<UnixDatagram>>,
+    is_gone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,25 +70,164 @@ struct Mailbox {
     waker: Option<Waker>,
 }
 
+/// To whom a datagram belongs.
+enum Whose<'a> {
+    Mine,
+    Worker(&'a Mutex<Mailbox>),
+    Past(&'a Past, u16),
+}
+
 impl Group {
     pub(super) fn new(workers: usize, metrics: Metrics) -> Arc<Self> {
-        let mailboxes = (0..workers).map(|_| Mutex::default()).collect();
-        Arc::new(Self { cover: Cover::random(), mailboxes, metrics })
+        Arc::new(Self::build(workers, Cover::random(), 0, rand::random(), None, metrics))
+    }
+
+    /// A group that follows that of another process, which is reached over a line.
+    pub(super) fn after(
+        legacy: &Legacy,
+        line: UnixDatagram,
+        workers: usize,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let past = Past {
+            generation: legacy.generation,
+            workers: legacy.workers,
+            relay: Relay::default(),
+            line: Mutex::new(Some(line)),
+            is_gone: AtomicBool::new(false),
+        };
+        let generation = (legacy.generation + 1) & GENERATION_MAX;
+        let (cover, reset_key) = (Cover::of(legacy.cover), legacy.reset_key);
+        Arc::new(Self::build(workers, cover, generation, reset_key, Some(past), metrics))
+    }
+
+    fn build(
+        workers: usize,
+        cover: Cover,
+        generation: u8,
+        reset_key: [u8; 32],
+        past: Option<Past>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            cover,
+            generation,
+            reset_key,
+            mailboxes: (0..workers).map(|_| Mutex::default()).collect(),
+            past,
+            is_given: AtomicBool::new(false),
+            stopped: AtomicUsize::new(0),
+            has_stopped: Notify::new(),
+            metrics,
+        }
     }
 
     /// Whether there is anybody to hand a datagram to.
     pub(super) fn is_shared(&self) -> bool {
-        self.mailboxes.len() > 1
+        self.mailboxes.len() > 1 || self.past().is_some()
     }
 
-    /// The owner of a datagram, when that is another worker than `me`.
-    fn other_owner(&self, me: u16, datagram: &[u8]) -> Option<&Mutex<Mailbox>> {
-        let owner = self.cover.owner(connection_id::of_datagram(datagram)?);
-        if owner == (Owner { generation: GENERATION, worker: me }) || owner.generation != GENERATION
-        {
-            return None;
+    /// Whether another process reads the port.
+    pub(super) fn is_given(&self) -> bool {
+        self.is_given.load(SeqCst)
+    }
+
+    /// What the process that follows must know.
+    pub(super) fn legacy(&self) -> Legacy {
+        Legacy {
+            cover: self.cover.key(),
+            generation: self.generation,
+            reset_key: self.reset_key,
+            workers: u16::try_from(self.mailboxes.len()).unwrap_or(u16::MAX),
         }
-        self.mailboxes.get(usize::from(owner.worker))
+    }
+
+    /// From now on no socket of this group is read; waits until all have noticed, but not for ever.
+    pub(super) async fn give(&self) {
+        self.stopped.store(0, SeqCst);
+        self.is_given.store(true, SeqCst);
+        self.wake_all();
+        let all = async {
+            while self.stopped.load(SeqCst) < self.mailboxes.len() {
+                self.has_stopped.notified().await;
+            }
+        };
+        // One that is late does not read either; it only has not said so.
+        let _ = timeout(STOP_TIME, all).await;
+    }
+
+    /// The sockets are read again.
+    pub(super) fn take_back(&self) {
+        self.is_given.store(false, SeqCst);
+        self.wake_all();
+    }
+
+    /// A socket has noticed that it is not to be read any more.
+    pub(super) fn note_stopped(&self) {
+        self.stopped.fetch_add(1, SeqCst);
+        self.has_stopped.notify_one();
+    }
+
+    /// Sends what belongs to the process before, until that is gone. Only one of the workers does it.
+    pub(super) async fn serve_past(self: Arc<Self>) {
+        let Some(past) = &self.past else { return };
+        let Some(line) = lock(&past.line).take() else { return };
+        let sent = match line.set_nonblocking(true).and_then(|()| line.try_into()) {
+            Ok(line) => past.relay.send_all(&line).await,
+            Err(error) => Err(error),
+        };
+        past.is_gone.store(true, SeqCst);
+        tracing::debug!(?sent, "no more datagrams for the process before");
+    }
+
+    /// Takes what the process that follows hands on.
+    pub(super) async fn receive(&self, line: UnixDatagram) -> io::Result<()> {
+        line.set_nonblocking(true)?;
+        relay::receive_all(&line.try_into()?, |worker, meta, datagram| {
+            if let Some(mailbox) = self.mailboxes.get(usize::from(worker)) {
+                self.post(mailbox, meta, datagram);
+            }
+        })
+        .await
+    }
+
+    fn wake_all(&self) {
+        for mailbox in &self.mailboxes {
+            let waker = lock(mailbox).waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn past(&self) -> Option<&Past> {
+        self.past.as_ref().filter(|past| !past.is_gone.load(SeqCst))
+    }
+
+    /// Whose a datagram is that `me` received.
+    fn whose(&self, me: u16, datagram: &[u8]) -> Whose<'_> {
+        if let Some(id) = connection_id::of_datagram(datagram) {
+            let owner = self.cover.owner(id);
+            if owner == (Owner { generation: self.generation, worker: me }) {
+                return Whose::Mine;
+            }
+            if owner.generation == self.generation {
+                let other = self.mailboxes.get(usize::from(owner.worker));
+                return other.map_or(Whose::Mine, Whose::Worker);
+            }
+            return self.of_past(owner);
+        }
+        // A handshake that began with the process before goes on there.
+        match connection_id::of_first(datagram) {
+            Some(id) if self.past.is_some() => self.of_past(self.cover.owner(id)),
+            _ => Whose::Mine,
+        }
+    }
+
+    fn of_past(&self, owner: Owner) -> Whose<'_> {
+        let is_theirs =
+            |past: &&Past| past.generation == owner.generation && owner.worker < past.workers;
+        self.past().filter(is_theirs).map_or(Whose::Mine, |past| Whose::Past(past, owner.worker))
     }
 
     /// Takes what others received for `me`, or leaves a waker to be told of it.
@@ -59,8 +238,7 @@ impl Group {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> usize {
-        let mut mailbox =
-            self.mailboxes[usize::from(me)].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mailbox = lock(&self.mailboxes[usize::from(me)]);
         let mut count = 0;
         for (buffer, meta) in buffers.iter_mut().zip(meta) {
             let Some((from, datagram)) = mailbox.datagrams.pop_front() else { break };
@@ -107,9 +285,13 @@ impl Group {
         let (mut at, mut kept) = (0, 0);
         while at < meta.len {
             let end = (at + meta.stride.max(1)).min(meta.len);
-            match self.other_owner(me, &buffer[at..end]) {
-                Some(mailbox) => self.post(mailbox, meta, &buffer[at..end]),
-                None => {
+            match self.whose(me, &buffer[at..end]) {
+                Whose::Worker(mailbox) => self.post(mailbox, meta, &buffer[at..end]),
+                Whose::Past(past, worker) => {
+                    let is_taken = past.relay.post(worker, meta, &buffer[at..end]);
+                    self.metrics.steered(if is_taken { "handed_back" } else { "dropped" });
+                }
+                Whose::Mine => {
                     if kept != at {
                         buffer.copy_within(at..end, kept);
                     }
@@ -122,7 +304,7 @@ impl Group {
     }
 
     fn post(&self, mailbox: &Mutex<Mailbox>, meta: &RecvMeta, datagram: &[u8]) {
-        let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mailbox = lock(mailbox);
         if mailbox.datagrams.len() >= MAILBOX_MAX {
             return self.metrics.steered("dropped");
         }
@@ -137,8 +319,12 @@ impl Group {
     }
 }
 
-/// The generation of this process; another one would be that of a process that takes over its port.
-pub(super) const GENERATION: u8 = 0;
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For all sockets to notice that they are not to be read.
+const STOP_TIME: Duration = Duration::from_secs(1);
 /// Datagrams that may wait for a worker, at 1.5 KB each. More would be late anyhow.
 const MAILBOX_MAX: usize = 1024;
 
@@ -152,7 +338,7 @@ mod tests {
     use crate::listener::quic::connection_id::Generator;
 
     fn datagram(group: &Group, worker: u16, fill: u8, length: usize) -> Vec<u8> {
-        let owner = Owner { generation: GENERATION, worker };
+        let owner = Owner { generation: group.generation, worker };
         let id = Generator { cover: group.cover, owner }.generate_cid();
         let mut datagram = vec![0x40];
         datagram.extend_from_slice(&id);
@@ -194,5 +380,29 @@ mod tests {
             assert_eq!(group.sort_buffer(0, &mut other.clone(), &meta), 0);
         }
         assert_eq!(group.mailboxes[1].lock().unwrap().datagrams.len(), MAILBOX_MAX);
+    }
+
+    #[test]
+    fn what_belongs_to_the_process_before_goes_there_until_it_is_gone() {
+        let old = Group::new(2, Metrics::unregistered());
+        let legacy = serde_json::to_string(&old.legacy()).unwrap();
+        let legacy: Legacy = serde_json::from_str(&legacy).unwrap();
+        let (line, _theirs) = UnixDatagram::pair().unwrap();
+        let new = Group::after(&legacy, line, 3, Metrics::unregistered());
+        assert!(new.is_shared());
+        assert_eq!((new.generation, new.reset_key), (1, old.reset_key));
+        let kept = |mut datagram: Vec<u8>| {
+            let meta = RecvMeta { len: 100, stride: 100, ..RecvMeta::default() };
+            new.sort_buffer(0, &mut datagram, &meta)
+        };
+        assert_eq!(kept(datagram(&old, 1, 9, 100)), 0, "a packet of a connection");
+        let mut first = vec![0xc0, 0, 0, 0, 1, 8];
+        first.extend_from_slice(&datagram(&old, 1, 0, 9)[1..]);
+        first.resize(100, 0);
+        assert_eq!(kept(first), 0, "a handshake that goes on");
+        assert_eq!(kept(datagram(&new, 0, 9, 100)), 100);
+        assert_eq!(kept(datagram(&old, 2, 9, 100)), 100, "a worker that it did not have");
+        new.past.as_ref().unwrap().is_gone.store(true, SeqCst);
+        assert_eq!(kept(datagram(&old, 1, 9, 100)), 100);
     }
 }

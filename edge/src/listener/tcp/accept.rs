@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Transport;
 use crate::listener::{
     ListenError,
+    account::TCP_CONNECTION,
     bell::Bell,
     h1, h2,
     serving::{Place, Serving},
@@ -49,7 +50,7 @@ pub(in crate::listener) async fn accept<A: App>(
             },
         };
         // At a limit the connection is closed at once.
-        if let Some(place) = serving.admit(client) {
+        if let Some(place) = serving.admit(client, TCP_CONNECTION) {
             let served =
                 serve(connection, client, tls.clone(), place, serving.clone(), bell.clone());
             serving.tasks.spawn(served);

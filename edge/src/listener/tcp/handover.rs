@@ -1,5 +1,5 @@
-//! Listening sockets that a supervisor hands over (`LISTEN_FDS`, as systemd does it): the kernel keeps queueing
-//! connections while the node restarts, so none is refused.
+//! Listening sockets that a supervisor hands over (`LISTEN_FDS`, as systemd does it), or the process before this one: the
+//! kernel keeps queueing connections meanwhile, so none is refused.
 //!
 //! Invariant: every socket of an address that the node serves is accepted from; one that is dropped would take the
 //! connections that wait in it along.
@@ -9,12 +9,21 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
+use tidegate_chassis::handover::Passed;
+
 use super::socket::prepare;
 use crate::listener::{ListenError, config::Tcp};
 
 /// Sockets that nobody has claimed yet.
 #[derive(Debug, Default)]
-pub(in crate::listener) struct Inherited(Vec<TcpListener>);
+pub(in crate::listener) struct Inherited(Vec<Socket>);
+
+#[derive(Debug)]
+struct Socket {
+    /// For which listener and address the process before had it; a supervisor does not say.
+    asked: Option<(String, String)>,
+    socket: TcpListener,
+}
 
 impl Inherited {
     /// The sockets that this process was started with; none when it was not started so.
@@ -27,21 +36,37 @@ impl Inherited {
                 None
             }
         });
-        Self(sockets.collect())
+        Self(sockets.map(|socket| Socket { asked: None, socket }).collect())
     }
 
-    /// Takes the sockets of an address.
-    pub(in crate::listener) fn take(&mut self, address: SocketAddr) -> Vec<TcpListener> {
-        let is_asked =
-            |socket: &TcpListener| socket.local_addr().is_ok_and(|bound| bound == address);
-        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(is_asked);
+    /// The sockets of the process before.
+    pub(in crate::listener) fn passed(sockets: impl IntoIterator<Item = Vec<Passed>>) -> Self {
+        let socket = |Passed { name, asked, socket }| Socket {
+            asked: Some((name, asked)),
+            socket: TcpListener::from(socket),
+        };
+        Self(sockets.into_iter().flatten().map(socket).collect())
+    }
+
+    /// Takes the sockets of a listener's address, which may be one with a port that was free.
+    pub(in crate::listener) fn take(
+        &mut self,
+        name: &str,
+        address: SocketAddr,
+    ) -> Vec<TcpListener> {
+        let is_asked = |socket: &Socket| match &socket.asked {
+            Some((by, asked)) => by == name && *asked == address.to_string(),
+            None => socket.socket.local_addr().is_ok_and(|bound| bound == address),
+        };
+        let (taken, left): (Vec<_>, _) =
+            std::mem::take(&mut self.0).into_iter().partition(is_asked);
         self.0 = left;
-        taken
+        taken.into_iter().map(|socket| socket.socket).collect()
     }
 
     /// Addresses that nobody asked for.
     pub(in crate::listener) fn left(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.0.iter().filter_map(|socket| socket.socket.local_addr().ok()).collect()
     }
 }
 
@@ -100,9 +125,24 @@ mod tests {
     fn sockets_are_claimed_by_their_address() {
         let made = sockets(2);
         let addresses: Vec<_> = made.iter().map(|socket| socket.local_addr().unwrap()).collect();
-        let mut inherited = Inherited(made);
-        assert_eq!(inherited.take(addresses[1]).len(), 1);
-        assert!(inherited.take(addresses[1]).is_empty());
+        let unnamed = |socket| Socket { asked: None, socket };
+        let mut inherited = Inherited(made.into_iter().map(unnamed).collect());
+        assert_eq!(inherited.take("http", addresses[1]).len(), 1);
+        assert!(inherited.take("http", addresses[1]).is_empty());
         assert_eq!(inherited.left(), [addresses[0]]);
+    }
+
+    #[test]
+    fn sockets_of_the_process_before_are_claimed_by_what_they_were_asked_for() {
+        let asked = "127.0.0.1:0";
+        let passed = |name: &str| {
+            let socket = sockets(1).pop().unwrap().into();
+            vec![Passed { name: name.to_owned(), asked: asked.to_owned(), socket }]
+        };
+        let mut inherited = Inherited::passed(["http", "https"].map(passed));
+        let address = asked.parse().unwrap();
+        assert_eq!(inherited.take("https", address).len(), 1);
+        assert!(inherited.take("https", address).is_empty());
+        assert_eq!(inherited.take("http", address).len(), 1);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Edge {
     pub(crate) drain: Drain,
     pub(crate) registry: prometheus::Registry,
     pub(crate) app: Arc<TestApp>,
+    pub(crate) traces: Option<tidegate_edge::listener::quic::Traces>,
+    pub(crate) account: tidegate_edge::listener::account::Account,
     serving: JoinHandle<()>,
 }
 
@@ -42,6 +44,7 @@ impl Edge {
         change(&mut config);
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(&config, &registry).await.unwrap();
+        let (traces, account) = (listener.traces(), listener.account());
         let addresses = listener.addresses();
         let address = addresses.iter().find(|(listener, _)| *listener == "quic").unwrap().1;
         let (drain, app) = (Drain::new(), Arc::new(TestApp::default()));
@@ -49,7 +52,7 @@ impl Edge {
             let (drain, app) = (drain.clone(), app.clone());
             async move { listener.serve(app, drain).await.unwrap() }
         });
-        Self { address, drain, registry, app, serving }
+        Self { address, drain, registry, app, traces, account, serving }
     }
 
     pub(crate) async fn client(&self) -> Client {

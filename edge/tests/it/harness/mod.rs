@@ -5,6 +5,7 @@ pub(crate) mod edge;
 pub(crate) mod log;
 pub(crate) mod origin;
 pub(crate) mod token;
+pub(crate) mod process;
 
 use std::time::Duration;
 

@@ -78,6 +78,15 @@ impl Client {
         self.send(self.request(Method::GET, path), Bytes::new()).await
     }
 
+    /// Asks on an H2 connection, and hands out the response with its body unread.
+    pub(crate) async fn begin(&self, path: &str) -> http::Response<hyper::body::Incoming> {
+        let Sender::H2(sender) = &self.sender else { panic!("H1 has one response at a time") };
+        let mut sender = sender.clone();
+        sender.ready().await.unwrap();
+        let request = self.request(Method::GET, path).map(|()| Full::new(Bytes::new()));
+        super::within(sender.send_request(request)).await.unwrap()
+    }
+
     /// A request for this connection.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request<()> {
         let uri = match self.sender {

@@ -38,6 +38,7 @@ pub(crate) struct Edge {
     pub(crate) pem: Option<String>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) app: Arc<SmallApp>,
+    pub(crate) account: tidegate_edge::listener::account::Account,
     serving: JoinHandle<()>,
 }
 
@@ -65,6 +66,7 @@ impl Edge {
             addresses.iter().find(|(listener, _)| *listener == name).unwrap().1
         };
         let (http, https) = (address("http"), address("https"));
+        let account = listener.account();
         let (drain, pem) = (Drain::new(), listener.self_signed_pem());
         let certificates = listener.certificates().unwrap();
         let app = Arc::new(SmallApp::new());
@@ -72,7 +74,7 @@ impl Edge {
             let (app, drain) = (app.clone(), drain.clone());
             async move { listener.serve(app, drain).await.unwrap() }
         });
-        Self { https, http, drain, registry, pem, certificates, app, serving }
+        Self { https, http, drain, registry, pem, certificates, app, account, serving }
     }
 
     pub(crate) async fn client(&self, wire: Wire) -> Client {
