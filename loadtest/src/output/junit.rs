@@ -24,14 +24,14 @@ pub fn report(results: &Results) -> String {
         suite.add_test_case(TestCase::new(name, status));
     }
     for gate in &results.gates {
-        let status = match verdict {
-            Verdict::Failed | Verdict::Saturated => error(&sentence),
-            _ if gate.is_held => TestCaseStatus::success(),
-            _ => {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_message(format!("measured {}", number::measured(gate)));
-                status
-            }
+        let status = if !verdict.is_valid() {
+            error(&sentence)
+        } else if gate.is_held {
+            TestCaseStatus::success()
+        } else {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(format!("measured {}", number::measured(gate)));
+            status
         };
         let mut case = TestCase::new(gate.gate.clone(), status);
         case.set_system_out(format!("measured {}", number::measured(gate)));

@@ -51,7 +51,11 @@ pub fn summary(results: &Results) -> String {
         number::seconds(results.duration_s),
     );
     for gate in &results.gates {
-        let word = if gate.is_held { "held" } else { "BREACHED" };
+        let word = match (verdict.is_valid(), gate.is_held) {
+            (false, _) => "not valid",
+            (true, true) => "held",
+            (true, false) => "BREACHED",
+        };
         text += &format!("  {word:<9} {:<34} measured {}\n", gate.gate, number::measured(gate));
     }
     for step in &results.steps {

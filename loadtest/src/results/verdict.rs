@@ -39,6 +39,12 @@ impl Verdict {
         }
     }
 
+    /// Whether what was measured is worth judging.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        !matches!(self, Self::Failed | Self::Saturated)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

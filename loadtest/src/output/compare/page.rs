@@ -53,13 +53,13 @@ pub fn page(comparison: &Comparison) -> String {
 fn table(comparison: &Comparison) -> Table {
     let mut table = Table::new(&[
         ("Figure", Align::Text),
+        ("Finding", Align::Text),
         ("a", Align::Number),
         ("b", Align::Number),
         ("b − a", Align::Number),
         ("b / a", Align::Number),
         ("", Align::Text),
         ("Interval", Align::Text),
-        ("Finding", Align::Text),
     ]);
     for row in &comparison.rows {
         let ratio = row.ratio.map_or(number::DASH.to_owned(), |ratio| text::factor(ratio.value));
@@ -69,13 +69,13 @@ fn table(comparison: &Comparison) -> Table {
                 escape(row.meaning),
                 escape(&row.figure)
             )),
+            finding(row.finding),
             number::value(row.a, row.of.unit).into(),
             number::value(row.b, row.of.unit).into(),
             difference(row).into(),
             ratio.into(),
             Cell::Markup(row.ratio.map_or(String::new(), |ratio| drawn(ratio, row.finding))),
             row.ratio.map_or(String::new(), text::range).into(),
-            finding(row.finding),
         ]);
     }
     table

@@ -11,6 +11,7 @@ use crate::{
         Histogram, Results,
         figure::{self, Figure, Unit, class_name, kind_name, protocol_name},
         total,
+        verdict::Verdict,
     },
 };
 
@@ -244,12 +245,13 @@ pub(super) fn gates(results: &Results) -> String {
         ("", Align::Text),
         ("What it says", Align::Text),
     ]);
+    let is_valid = Verdict::of(results).is_valid();
     for gate in &results.gates {
         let meaning = Figure::of(number::figure_name(&gate.gate)).map_or("", |it| it.meaning);
         table.row([
             Cell::Markup(format!("<code>{}</code>", escape(&gate.gate))),
             number::measured(gate).into(),
-            held(gate.is_held),
+            if is_valid { held(gate.is_held) } else { "not valid".into() },
             Cell::Markup(format!("<span class=\"meaning\">{}</span>", escape(meaning))),
         ]);
     }

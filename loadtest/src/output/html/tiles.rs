@@ -8,6 +8,7 @@ use crate::{
     results::{
         Results,
         figure::{Figure, Unit},
+        verdict::Verdict,
     },
 };
 
@@ -44,7 +45,8 @@ fn markup(tile: &Tile, results: &Results) -> Option<String> {
         })
         .collect();
     let figures = || std::iter::once(tile.main).chain(tile.beside.iter().map(|(_, name)| *name));
-    let breached = results.gates.iter().find(|gate| {
+    let is_valid = Verdict::of(results).is_valid();
+    let breached = results.gates.iter().filter(|_| is_valid).find(|gate| {
         !gate.is_held && figures().any(|name| name == number::figure_name(&gate.gate))
     });
     let (class, note) = match breached {
@@ -142,6 +144,9 @@ mod tests {
         let text = tiles(&fixture::results(7));
         assert_eq!(text.matches("tile breached").count(), 1);
         assert!(text.contains("✕ breached: rebuffer_ratio&lt;1%"), "{text}");
+        let mut saturated = fixture::results(7);
+        saturated.rig.saturated.push("loop lag".to_owned());
+        assert_eq!(tiles(&saturated).matches("tile breached").count(), 0);
         assert_eq!(tiles(&Results::new("smoke", 1)).matches("<article").count(), 0);
     }
 }
