@@ -97,6 +97,48 @@ fn an_on_demand_mpd_needs_its_index_first() {
     assert_eq!(index.1.range, Some((700, Some(68))));
 }
 
+#[test]
+fn a_delta_update_goes_on_from_the_list_before() {
+    let head = |first: u64| {
+        format!(
+            "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:4\n\
+             #EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=24\n#EXT-X-MEDIA-SEQUENCE:{first}\n"
+        )
+    };
+    let segments = |from: u64, to: u64| -> String {
+        (from..to).map(|number| format!("#EXTINF:4,\ns{number}.ts\n")).collect()
+    };
+    let mut player = Player::new(plan(&["https://a.example/v/v.m3u8"], Behaviour::default()), 1);
+    let mut wholes = 0;
+    let trace = run(
+        &mut player,
+        &mut |now, request| {
+            let over = 12 + now.as_secs() / 4; // segments that are over by now
+            let first = over - 12;
+            let is_delta = request.url.query() == Some("_HLS_skip=YES");
+            let text = if is_delta {
+                let skip = format!("#EXT-X-SKIP:SKIPPED-SEGMENTS=6\n{}", segments(first + 6, over));
+                head(first) + &skip
+            } else {
+                head(first) + &segments(first, over)
+            };
+            let is_list = request.url.path().ends_with(".m3u8");
+            wholes += u64::from(is_list && !is_delta);
+            let reply = if is_list { Reply::Text(text) } else { Reply::Media(5_000) };
+            Answer { reply, delay: ms(100) }
+        },
+        &Link::default(),
+        ms(30_000),
+    );
+    let view = only(&trace);
+    assert_eq!((view.end, &view.stalls[..], view.jumps), (ViewEnd::Cut, &[][..], 0));
+    assert_eq!(wholes, 1);
+    let numbers: Vec<_> = trace.paths(ObjectKind::Segment);
+    let want: Vec<_> = (9..9 + numbers.len()).map(|number| format!("/v/s{number}.ts")).collect();
+    assert_eq!(numbers, want);
+    assert!(numbers.len() >= 9, "{numbers:?}");
+}
+
 /// Every answer takes a tenth of a second. Without a `main.m3u8`, that one is the list `v.m3u8`.
 fn watch(texts: &[(&str, &str)]) -> Trace {
     let has_main = texts.iter().any(|(name, _)| *name == "main.m3u8");
