@@ -6,6 +6,21 @@
 //! The URL, protocols, sessions, seconds, and perhaps `new`: a connection for each request, resumed and with 0-RTT data
 //! where the server lets it. Beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
 //! is taken. One thread reads, so its CPU time is the client's.
+//!
+//! Against nginx 1.26.3 on the other core of a two-core machine that had other work too (per client CPU-second, 20
+//! connections for 1 MiB, 500 for 2 KiB):
+//!
+//! | | ours | wrk, h2load |
+//! |---|---|---|
+//! | HTTP/1.1 over TLS, 1 MiB | 18.1 Gbit | 12.3 to 13.7 Gbit |
+//! | HTTP/2, 1 MiB | 11.8 to 12.5 Gbit | 12.1 to 12.5 Gbit |
+//! | HTTP/3, 1 MiB | 5.5 to 5.6 Gbit | |
+//! | HTTP/1.1 without TLS, 1 MiB | 39.9 Gbit | 34.1 Gbit |
+//! | HTTP/1.1 over TLS, 2 KiB | 62,800 requests | 35,800 requests |
+//! | HTTP/2, 2 KiB | 31,900 requests | 27,500 requests |
+//! | HTTP/3, 2 KiB | 19,300 requests | |
+//!
+//! An idle session then held 14 KB over HTTP/1.1, 45 KB over HTTP/2 and 52 KB over HTTP/3, TLS and QUIC included.
 
 use std::{
     cell::Cell,

@@ -4,22 +4,24 @@
 //! at a time. An idle connection so holds no buffer of ours.
 //! Invariant: no byte of an answer is handed out before the handshake is over.
 
+mod tls;
+
 use std::{
     cell::RefCell,
-    io::{self, BufRead, Write},
+    io::{self, Write},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use rustls::{ClientConnection, HandshakeKind};
+use rustls::ClientConnection;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::{Failure, greeting::Greeting};
-use crate::kind::FailureClass;
+use self::tls::Tls;
+use super::greeting::Greeting;
 
 /// Where a worker's sockets are read into.
 pub(super) type Buffer = Rc<RefCell<Box<[u8]>>>;
@@ -37,19 +39,6 @@ pub(super) struct Transport {
     read_max: usize,
 }
 
-struct Tls {
-    connection: ClientConnection,
-    greeting: Rc<Greeting>,
-    alpn: &'static [u8],
-    /// What was sent with the handshake, until the server has said that it took it.
-    early: Option<Vec<u8>>,
-    /// What was read and not decrypted yet, from a place on.
-    ahead: Vec<u8>,
-    ahead_at: usize,
-    /// The server has said that it sends no more.
-    is_over: bool,
-}
-
 impl Transport {
     pub(super) fn plain(tcp: TcpStream, buffer: Buffer, read_max: usize) -> Self {
         Self { tcp, tls: None, buffer, read_max: read_max.clamp(1, BUFFER) }
@@ -57,21 +46,11 @@ impl Transport {
 
     pub(super) fn with_tls(
         self,
-        mut connection: ClientConnection,
+        connection: ClientConnection,
         alpn: &'static [u8],
         greeting: Rc<Greeting>,
     ) -> Self {
-        let early = connection.early_data().map(|_| Vec::new());
-        let tls = Tls {
-            connection,
-            greeting,
-            alpn,
-            early,
-            ahead: Vec::new(),
-            ahead_at: 0,
-            is_over: false,
-        };
-        Self { tls: Some(Box::new(tls)), ..self }
+        Self { tls: Some(Box::new(Tls::new(connection, alpn, greeting))), ..self }
     }
 
     /// Whether a request may go out before the handshake is over.
@@ -153,131 +132,6 @@ impl Transport {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let is_pending = self.poll_take(&mut cx, &mut |piece| piece.len()).is_pending();
         is_pending && self.tls.as_ref().is_none_or(|tls| !tls.is_over)
-    }
-}
-
-impl Tls {
-    /// Feeds the handshake; what comes after it is kept.
-    fn greeted_with(&mut self, mut rest: &[u8]) -> io::Result<()> {
-        while !rest.is_empty() && self.connection.is_handshaking() {
-            self.connection.read_tls(&mut rest)?;
-            self.connection.process_new_packets().map_err(io::Error::other)?;
-        }
-        self.keep(rest);
-        Ok(())
-    }
-
-    /// Keeps what was read for later; most often that is nothing.
-    fn keep(&mut self, rest: &[u8]) {
-        self.ahead = rest.to_vec();
-        self.ahead_at = 0;
-    }
-
-    /// The handshake is over.
-    fn greet(&mut self) -> io::Result<()> {
-        let agreed = self.connection.alpn_protocol();
-        let is_agreed = agreed == Some(self.alpn) || (agreed.is_none() && self.alpn == b"http/1.1");
-        if !is_agreed {
-            let detail = "the server does not speak this version of HTTP";
-            return Err(Failure::new(FailureClass::Handshake, detail).into_io());
-        }
-        let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let is_early = self.connection.is_early_data_accepted();
-        if let Some(early) = self.early.take()
-            && !is_early
-        {
-            self.connection.writer().write_all(&early)?;
-        }
-        self.greeting.finish(is_resumed, is_early);
-        Ok(())
-    }
-
-    /// Decrypts until all is taken: how much of the input was used, and how much came out.
-    fn decrypt(
-        &mut self,
-        input: &[u8],
-        take: &mut dyn FnMut(&[u8]) -> usize,
-    ) -> io::Result<(usize, usize)> {
-        let (mut rest, mut total) = (input, 0);
-        while !rest.is_empty() && !self.is_over {
-            self.connection.read_tls(&mut rest)?;
-            self.connection.process_new_packets().map_err(io::Error::other)?;
-            let (count, is_all) = self.drain(take)?;
-            total += count;
-            if !is_all {
-                break;
-            }
-        }
-        Ok((input.len() - rest.len(), total))
-    }
-
-    fn decrypt_ahead(&mut self, take: &mut dyn FnMut(&[u8]) -> usize) -> io::Result<usize> {
-        let ahead = std::mem::take(&mut self.ahead);
-        let (used, count) = self.decrypt(&ahead[self.ahead_at..], take)?;
-        self.ahead_at += used;
-        if self.ahead_at < ahead.len() {
-            self.ahead = ahead;
-        }
-        Ok(count)
-    }
-
-    /// Hands out what is decrypted; whether that was all of it.
-    fn drain(&mut self, take: &mut dyn FnMut(&[u8]) -> usize) -> io::Result<(usize, bool)> {
-        let mut total = 0;
-        let mut reader = self.connection.reader();
-        loop {
-            let piece = match reader.fill_buf() {
-                Ok(piece) => piece,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok((total, true));
-                }
-                Err(error) => return Err(error),
-            };
-            if piece.is_empty() {
-                self.is_over = true;
-                return Ok((total, true));
-            }
-            let count = take(piece);
-            let is_all = count == piece.len();
-            reader.consume(count);
-            total += count;
-            if !is_all {
-                return Ok((total, false));
-            }
-        }
-    }
-
-    /// The socket is at its end; an error when TLS was not.
-    fn end(&mut self) -> io::Result<usize> {
-        self.connection.read_tls(&mut io::empty())?;
-        self.connection.process_new_packets().map_err(io::Error::other)?;
-        self.is_over = true;
-        let (_, _) = self.drain(&mut |piece| piece.len())?;
-        Ok(0)
-    }
-
-    fn poll_send(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        struct Socket<'s, 'c, 'w>(&'s mut TcpStream, &'c mut Context<'w>);
-        impl Write for Socket<'_, '_, '_> {
-            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-                match Pin::new(&mut *self.0).poll_write(self.1, data) {
-                    Poll::Ready(result) => result,
-                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        while self.connection.wants_write() {
-            match self.connection.write_tls(&mut Socket(tcp, cx)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,0 +1,174 @@
+//! TLS on a socket: rustls fed with large reads, and asked for plaintext that is counted where it lies.
+//!
+//! Invariant: what was read is decrypted in order, whether at once or when there is room for it.
+
+use std::{
+    io::{self, BufRead, Write},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use rustls::{ClientConnection, HandshakeKind};
+use tokio::{io::AsyncWrite, net::TcpStream};
+
+use super::super::{Failure, greeting::Greeting};
+use crate::kind::FailureClass;
+
+/// The TLS side of a connection.
+pub(super) struct Tls {
+    pub(super) connection: ClientConnection,
+    pub(super) greeting: Rc<Greeting>,
+    pub(super) alpn: &'static [u8],
+    /// What was sent with the handshake, until the server has said that it took it.
+    pub(super) early: Option<Vec<u8>>,
+    /// What was read and not decrypted yet, from a place on.
+    pub(super) ahead: Vec<u8>,
+    pub(super) ahead_at: usize,
+    /// The server has said that it sends no more.
+    pub(super) is_over: bool,
+}
+
+impl Tls {
+    pub(super) fn new(
+        mut connection: ClientConnection,
+        alpn: &'static [u8],
+        greeting: Rc<Greeting>,
+    ) -> Self {
+        let early = connection.early_data().map(|_| Vec::new());
+        Self { connection, greeting, alpn, early, ahead: Vec::new(), ahead_at: 0, is_over: false }
+    }
+
+    /// Feeds the handshake; what comes after it is kept.
+    pub(super) fn greeted_with(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        while !rest.is_empty() && self.connection.is_handshaking() {
+            self.connection.read_tls(&mut rest)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+        }
+        self.keep(rest);
+        Ok(())
+    }
+
+    /// Keeps what was read for later; most often that is nothing.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        self.ahead = rest.to_vec();
+        self.ahead_at = 0;
+    }
+
+    /// The handshake is over.
+    pub(super) fn greet(&mut self) -> io::Result<()> {
+        let agreed = self.connection.alpn_protocol();
+        let is_agreed = agreed == Some(self.alpn) || (agreed.is_none() && self.alpn == b"http/1.1");
+        if !is_agreed {
+            let detail = "the server does not speak this version of HTTP";
+            return Err(Failure::new(FailureClass::Handshake, detail).into_io());
+        }
+        let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let is_early = self.connection.is_early_data_accepted();
+        if let Some(early) = self.early.take()
+            && !is_early
+        {
+            self.connection.writer().write_all(&early)?;
+        }
+        self.greeting.finish(is_resumed, is_early);
+        Ok(())
+    }
+
+    /// Decrypts until all is taken: how much of the input was used, and how much came out.
+    pub(super) fn decrypt(
+        &mut self,
+        input: &[u8],
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> io::Result<(usize, usize)> {
+        let (mut rest, mut total) = (input, 0);
+        while !rest.is_empty() && !self.is_over {
+            self.connection.read_tls(&mut rest)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+            let (count, is_all) = self.drain(take)?;
+            total += count;
+            if !is_all {
+                break;
+            }
+        }
+        Ok((input.len() - rest.len(), total))
+    }
+
+    pub(super) fn decrypt_ahead(
+        &mut self,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> io::Result<usize> {
+        let ahead = std::mem::take(&mut self.ahead);
+        let (used, count) = self.decrypt(&ahead[self.ahead_at..], take)?;
+        self.ahead_at += used;
+        if self.ahead_at < ahead.len() {
+            self.ahead = ahead;
+        }
+        Ok(count)
+    }
+
+    /// Hands out what is decrypted; whether that was all of it.
+    pub(super) fn drain(
+        &mut self,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        let mut reader = self.connection.reader();
+        loop {
+            let piece = match reader.fill_buf() {
+                Ok(piece) => piece,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((total, true));
+                }
+                Err(error) => return Err(error),
+            };
+            if piece.is_empty() {
+                self.is_over = true;
+                return Ok((total, true));
+            }
+            let count = take(piece);
+            let is_all = count == piece.len();
+            reader.consume(count);
+            total += count;
+            if !is_all {
+                return Ok((total, false));
+            }
+        }
+    }
+
+    /// The socket is at its end; an error when TLS was not.
+    pub(super) fn end(&mut self) -> io::Result<usize> {
+        self.connection.read_tls(&mut io::empty())?;
+        self.connection.process_new_packets().map_err(io::Error::other)?;
+        self.is_over = true;
+        let (_, _) = self.drain(&mut |piece| piece.len())?;
+        Ok(0)
+    }
+
+    pub(super) fn poll_send(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        struct Socket<'s, 'c, 'w>(&'s mut TcpStream, &'c mut Context<'w>);
+        impl Write for Socket<'_, '_, '_> {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                match Pin::new(&mut *self.0).poll_write(self.1, data) {
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Socket(tcp, cx)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
