@@ -38,9 +38,13 @@ async fn what_ffmpeg_makes_is_played_behind_plain_nginx() {
     };
     ffmpeg("-f hls -hls_time 1 -hls_playlist_type vod ts.m3u8");
     ffmpeg("-f hls -hls_time 1 -hls_playlist_type vod -hls_flags single_file ranges.m3u8");
-    ffmpeg("-f hls -hls_time 1 -hls_playlist_type vod -hls_segment_type fmp4 -master_pl_name main.m3u8 -hls_fmp4_init_filename i.mp4 fmp4.m3u8");
+    ffmpeg(
+        "-f hls -hls_time 1 -hls_playlist_type vod -hls_segment_type fmp4 -master_pl_name main.m3u8 -hls_fmp4_init_filename i.mp4 fmp4.m3u8",
+    );
     ffmpeg("-f dash -seg_duration 1 -use_template 1 -use_timeline 1 timeline.mpd");
-    ffmpeg("-f dash -seg_duration 1 -use_template 1 -use_timeline 0 -init_seg_name ti-$RepresentationID$.mp4 -media_seg_name t-$RepresentationID$-$Number$.m4s template.mpd");
+    ffmpeg(
+        "-f dash -seg_duration 1 -use_template 1 -use_timeline 0 -init_seg_name ti-$RepresentationID$.mp4 -media_seg_name t-$RepresentationID$-$Number$.m4s template.mpd",
+    );
     let hashes = media.path().join("hashes");
     fs::write(&hashes, hashes_of(media.path())).unwrap();
     let nginx = Nginx::start(media.path()).await;
@@ -215,7 +219,8 @@ impl Nginx {
         );
         fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
         // Debian puts it where only root looks.
-        let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+        let nginx =
+            ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let running = Command::new(nginx.expect("nginx is installed"))
             .arg("-c")
             .arg(folder.path().join("nginx.conf"))
@@ -283,7 +288,8 @@ fn free_port() -> u16 {
 }
 
 fn shown(ran: &Output) -> String {
-    let (out, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    let (out, errors) =
+        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     format!("{}\n{out}\n{errors}", ran.status)
 }
 
