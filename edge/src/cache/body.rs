@@ -65,6 +65,16 @@ impl Body {
         self.position
     }
 
+    /// The next bytes of a body that lies whole in memory; `None` at its end, and of every other.
+    pub fn at_hand(&mut self) -> Option<Bytes> {
+        let Source::Complete(pieces) = &self.source else { return None };
+        if self.end.is_some_and(|end| self.position >= end) {
+            return None;
+        }
+        let bytes = piece_at(pieces.list(), self.position)?;
+        Some(self.advance(bytes))
+    }
+
     /// The next bytes; `None` at the end. May be dropped and called again.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! left. Invariant: a body that falls short is never ended, so that the listener cuts the stream.
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 
 use super::{context::Ended, multipart::Part};
 use crate::{
@@ -20,8 +20,12 @@ pub(super) async fn body<S: Stream>(
     mut left: Option<u64>,
 ) -> Result<(), Ended> {
     loop {
-        let Some(data) = next(stream, content).await? else {
-            return end(stream, content, left).await;
+        let data = match content.at_hand() {
+            Some(data) => data,
+            None => match wait(stream, content).await? {
+                Some(data) => data,
+                None => return end(stream, content, left).await,
+            },
         };
         piece(stream, data, &mut left).await?;
         if left == Some(0) {
@@ -58,7 +62,7 @@ pub(super) async fn parts<S: Stream>(
         content.seek(part.span.start, part.span.end);
         let mut left = part.span.len();
         while left > 0 {
-            let data = next(stream, content).await?.ok_or(Ended(Failure::BROKEN))?;
+            let data = wait(stream, content).await?.ok_or(Ended(Failure::BROKEN))?;
             left = left.checked_sub(data.len() as u64).ok_or(Ended(Failure::INTERNAL))?;
             stream.send(data, false).await?;
         }
@@ -90,15 +94,22 @@ pub(super) async fn end<S: Stream>(
     Ok(stream.finish().await?)
 }
 
-async fn next<S: Stream>(stream: &mut S, content: &mut Content) -> Result<Option<Bytes>, Ended> {
-    if let Some(ready) = content.read().now_or_never() {
-        return ready.map_err(lost);
+/// What has to be waited for, perhaps. In a box, so that an exchange whose body is at hand stays small.
+fn wait<'a, S: Stream>(
+    stream: &'a mut S,
+    content: &'a mut Content,
+) -> BoxFuture<'a, Result<Option<Bytes>, Ended>> {
+    async move {
+        if let Some(ready) = content.read().now_or_never() {
+            return ready.map_err(lost);
+        }
+        tokio::select! {
+            biased;
+            read = content.read() => read.map_err(lost),
+            gone = stream.gone() => Err(gone.into()),
+        }
     }
-    tokio::select! {
-        biased;
-        read = content.read() => read.map_err(lost),
-        gone = stream.gone() => Err(gone.into()),
-    }
+    .boxed()
 }
 
 fn lost(Lost(failure): Lost) -> Ended {

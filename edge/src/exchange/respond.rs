@@ -121,7 +121,7 @@ pub(super) async fn stored<S: Stream>(
             let head = own.head(status, None, Some(multipart.length));
             stream.head(&head, false)?;
             exchange.status = Some(status);
-            deliver::parts(stream, content, multipart.parts, multipart.closing).await
+            Box::pin(deliver::parts(stream, content, multipart.parts, multipart.closing)).await
         }
         Selection::Unsatisfiable => {
             let none = ContentRange { span: None, total: *length };

@@ -31,6 +31,14 @@ impl Content {
         }
     }
 
+    /// The next bytes, when they lie in memory: what most hits are, without the states of all that may be waited for.
+    pub fn at_hand(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Stored(reading) => reading.at_hand(),
+            Self::Sliced(_) | Self::Passing(_) => None,
+        }
+    }
+
     /// The next bytes; `None` at the end. May be dropped and called again.
     ///
     /// # Errors

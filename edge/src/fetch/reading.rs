@@ -68,6 +68,14 @@ impl Reading {
         }
     }
 
+    /// The next bytes, when they lie in memory and nothing can come in between.
+    pub fn at_hand(&mut self) -> Option<Bytes> {
+        match &mut self.source {
+            Source::Body(body) if self.relay.is_none() => body.at_hand(),
+            _ => None,
+        }
+    }
+
     /// The next bytes; `None` at the end. May be dropped and called again.
     ///
     /// # Errors
