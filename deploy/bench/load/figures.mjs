@@ -103,7 +103,7 @@ function play(protocol, url, count, manifestOnly) {
   const scenario = path.join(folder, "players.toml");
   const arrive = 5;
   writeFileSync(scenario, `name = "players"
-gates = ["stalls<1000000", "schedule_error_p99<1000s"]
+gates = ["views>=0", "schedule_error_p99<1000s"]
 [target]
 urls = ["${url}${manifestOnly ? "live" : "vod"}.m3u8"]
 [arrivals]

@@ -25,6 +25,8 @@ pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> R
         .args(["--set", "access_log=false"])
         .args(["--set", "cache.memory=\"128MiB\""])
         .args(["--set", "listen.limits.requests_per_connection_max=100000000"])
+        // All clients have one address here.
+        .args(["--set", "listen.limits.connections_per_client_max=16384"])
         .stderr(Stdio::inherit())
         .spawn()
         .context("starting tidegate-edge")?;
