@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.."
 
 data=${1:-data/demo}
 [ -f "$data/ready.json" ] || { echo "load.sh: no demo runs in $data; start one with \`make demo\` in another terminal" >&2; exit 2; }
-cargo build --release --locked -p tidegate-load
+# All programs, so that what `make demo` has built counts.
+cargo build --release --locked --workspace --bins
 read -r target ca < <(node -e '
   const ready = JSON.parse(require("fs").readFileSync(process.argv[1]));
   const edge = ready.pops.find((pop) => pop.role === "edge");

@@ -59,7 +59,7 @@ function makeMedia() {
 async function startNginx(port, speaksH3) {
   execFileSync("openssl", [
     "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
     "-keyout", path.join(folder, "key.pem"), "-out", path.join(folder, "cert.pem"),
   ], { stdio: "ignore" });
   const listen = speaksH3
@@ -130,6 +130,8 @@ workers = 1
   const alone = JSON.parse(readFileSync(results, "utf8")).rig.memory_peak_bytes;
   attempt(() => run([]));
   const { rig: own, quality, gates, fetches } = JSON.parse(readFileSync(results, "utf8"));
+  const failures = fetches.flatMap((one) => Object.entries(one.failures));
+  if (failures.length > 0 || quality.failed_starts > 0) throw new Error(`players failed: ${JSON.stringify([failures, quality.failed_starts])}`);
   const bytes = fetches.reduce((sum, one) => sum + one.bytes, 0);
   const perCore = manifestOnly
     ? count / (own.cpu_s / (time + arrive / 2))
