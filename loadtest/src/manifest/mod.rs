@@ -50,6 +50,24 @@ pub struct Variant {
     pub stable_id: Option<String>,
 }
 
+impl Variant {
+    /// One of which nothing is known but where it is.
+    #[must_use]
+    pub fn at(url: Url) -> Self {
+        Self {
+            url,
+            representation: None,
+            bandwidth: 0,
+            average_bandwidth: None,
+            resolution: None,
+            codecs: None,
+            audio_group: None,
+            pathway: None,
+            stable_id: None,
+        }
+    }
+}
+
 /// One alternate audio rendition.
 #[derive(Debug, Clone)]
 pub struct Audio {

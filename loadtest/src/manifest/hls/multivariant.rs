@@ -84,17 +84,7 @@ impl Reader<'_> {
     }
 
     fn variant(&self, list: &str) -> Result<Variant, Fault> {
-        let mut variant = Variant {
-            url: self.base.clone(),
-            representation: None,
-            bandwidth: 0,
-            average_bandwidth: None,
-            resolution: None,
-            codecs: None,
-            audio_group: None,
-            pathway: None,
-            stable_id: None,
-        };
+        let mut variant = Variant::at(self.base.clone());
         for (name, value) in Attributes::new(list) {
             let text = |what| value.name(what, &self.variables).map(Some);
             match name {
@@ -170,19 +160,8 @@ impl Reader<'_> {
 
     /// The document is a media playlist: it is the one variant.
     fn only_media(self) -> Presentation {
-        let variant = Variant {
-            url: self.base.clone(),
-            representation: None,
-            bandwidth: 0,
-            average_bandwidth: None,
-            resolution: None,
-            codecs: None,
-            audio_group: None,
-            pathway: None,
-            stable_id: None,
-        };
         Presentation {
-            variants: vec![variant],
+            variants: vec![Variant::at(self.base.clone())],
             audio: Vec::new(),
             steering: None,
             is_dash: false,
