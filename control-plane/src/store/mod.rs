@@ -4,6 +4,7 @@
 //! desired state raise the generation in the same transaction, so a generation names exactly one state.
 
 mod sqlite_log;
+mod sqlite_records;
 mod tail;
 mod change;
 mod desired_rows;
@@ -14,6 +15,7 @@ mod writer;
 mod readers;
 mod schema;
 mod log;
+mod records;
 mod error;
 
 use std::{
@@ -35,8 +37,13 @@ pub use desired::{Desired, Pop};
 pub use error::StoreError;
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
 pub use nodes::{NodeName, NodeRow};
+pub use records::{
+    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key, KeyError, Listing, Record,
+    Records, Revision, VALUE_BYTES_MAX,
+};
 pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
 pub use sqlite_log::SqliteLog;
+pub use sqlite_records::SqliteRecords;
 pub use writer::WriterEnd;
 
 /// Settings of the store.

@@ -94,6 +94,14 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (stream, position)
     );
 ",
+    "
+    CREATE TABLE record (
+        key TEXT PRIMARY KEY,
+        value BLOB NOT NULL,
+        revision INTEGER NOT NULL
+    );
+    INSERT INTO meta VALUES ('record_revision', 0);
+",
 ];
 
 #[cfg(test)]
