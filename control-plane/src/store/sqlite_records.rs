@@ -29,7 +29,7 @@ impl SqliteRecords {
     /// # Errors
     /// [`StoreError`]
     pub async fn open(store: Store) -> Result<Self, StoreError> {
-        let head = store.read(|connection| revision(connection)).await?;
+        let head = store.read(revision).await?;
         Ok(Self { store, head: Arc::new(watch::Sender::new(head)) })
     }
 }
