@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod command; // the command line
+pub mod explain; // which PoP a client gets, and why
 pub mod map; // which PoP serves which part of the Internet
 pub mod latency; // round trips that PoPs measured
 pub mod locate; // files of places, read into units

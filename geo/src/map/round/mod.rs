@@ -304,7 +304,7 @@ impl Plan {
 
     fn explored(&self, draw: u64, moment: u64) -> Option<u16> {
         let turn = draw.wrapping_add(moment.wrapping_mul(STRIDE)) >> 7;
-        if !self.is_explored || turn % EXPLORED_ONE_IN != 0 {
+        if !self.is_explored || !turn.is_multiple_of(EXPLORED_ONE_IN) {
             return None;
         }
         let others = (self.candidates.len() - 1).min(2) as u64;

@@ -1,0 +1,3 @@
+//! `tidegate-geo` as a user runs it.
+
+mod command;
