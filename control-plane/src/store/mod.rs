@@ -4,6 +4,7 @@
 //! desired state raise the generation in the same transaction, so a generation names exactly one state.
 
 mod sqlite_log;
+mod sqlite_lease;
 mod sqlite_records;
 mod tail;
 mod change;
@@ -15,6 +16,7 @@ mod writer;
 mod readers;
 mod schema;
 mod log;
+mod lease;
 mod records;
 mod error;
 
@@ -35,13 +37,15 @@ use crate::metrics::Metrics;
 pub use change::{Change, DesiredError};
 pub use desired::{Desired, Pop};
 pub use error::StoreError;
+pub use lease::{Held, Lease};
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
 pub use nodes::{NodeName, NodeRow};
 pub use records::{
-    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key, KeyError, Listing, Record,
-    Records, Revision, VALUE_BYTES_MAX,
+    COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key,
+    KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
 };
 pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
+pub use sqlite_lease::SqliteLease;
 pub use sqlite_log::SqliteLog;
 pub use sqlite_records::SqliteRecords;
 pub use writer::WriterEnd;
