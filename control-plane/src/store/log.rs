@@ -132,6 +132,18 @@ pub trait Log: Send + Sync {
     /// The newest offset, now and on every change; 0 in an empty stream.
     fn head(&self) -> watch::Receiver<u64>;
 
+    /// Tells this log from another of the same name: one that was restored from a backup has a greater number, and
+    /// offsets of before may name other purges in it.
+    fn epoch(&self) -> u64 {
+        1
+    }
+
+    /// Whether the head that is told is the true one, or was a moment ago. A replica that cannot tell promises nodes
+    /// nothing.
+    fn is_current(&self) -> bool {
+        true
+    }
+
     /// Adds a purge. Durable before it returns.
     async fn append(&self, purge: NewPurge) -> Result<Appended, AppendError>;
 

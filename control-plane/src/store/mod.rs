@@ -3,6 +3,7 @@
 //! What is acknowledged has been fsynced: a write returns only after the commit that holds it. Changes of the
 //! desired state raise the generation in the same transaction, so a generation names exactly one state.
 
+pub mod etcd;
 mod sqlite_log;
 mod sqlite_lease;
 mod sqlite_records;
