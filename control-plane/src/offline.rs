@@ -5,12 +5,11 @@
 use std::{path::Path, time::SystemTime};
 
 use anyhow::{Context, bail};
-use prometheus::Registry;
 
 use crate::{
     ca::{self, Authority},
     metrics::Metrics,
-    store::{self, ApiTokenRow, Store},
+    store::{self, ApiTokenRow, Registry, Stores},
     token::{Kind, NewToken, Scope},
     unix_time::unix_ms,
 };
@@ -35,7 +34,7 @@ pub async fn create_token(
         hash: token.hash.to_vec(),
         created_unix_ms: unix_ms(SystemTime::now()),
     };
-    open(data_dir)?.add_api_token(row).await?;
+    open(data_dir).await?.add_api_token(row).await?;
     Ok(token.text)
 }
 
@@ -44,7 +43,7 @@ pub async fn create_token(
 /// # Errors
 /// The store cannot be used.
 pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let rows = open(data_dir)?.api_tokens().await?;
+    let rows = open(data_dir).await?.api_tokens().await?;
     Ok(rows.into_iter().map(|row| format!("{}\t{}\t{}", row.id, row.scopes, row.label)).collect())
 }
 
@@ -53,7 +52,7 @@ pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// The store cannot be used, or there is no such token.
 pub async fn revoke_token(data_dir: &Path, id: &str) -> anyhow::Result<()> {
-    if !open(data_dir)?.delete_api_token(id).await? {
+    if !open(data_dir).await?.delete_api_token(id).await? {
         bail!("there is no token {id}");
     }
     Ok(())
@@ -69,9 +68,9 @@ pub fn ca_pem(data_dir: &Path) -> anyhow::Result<String> {
     Ok(authority.ca_pem().to_owned())
 }
 
-fn open(data_dir: &Path) -> anyhow::Result<Store> {
-    let metrics = Metrics::new(&Registry::new());
-    let opened = Store::open(data_dir, &store::Config::default(), metrics);
-    let (store, _) = opened.with_context(|| format!("cannot open {}", data_dir.display()))?;
-    Ok(store)
+async fn open(data_dir: &Path) -> anyhow::Result<Registry> {
+    let metrics = Metrics::new(&prometheus::Registry::new());
+    let opened = Stores::open(data_dir, &store::Config::default(), metrics).await;
+    let (stores, _) = opened.with_context(|| format!("cannot open {}", data_dir.display()))?;
+    Ok(Registry::open(stores.records).await?)
 }

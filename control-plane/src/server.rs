@@ -25,7 +25,7 @@ use crate::{
     listener::Port,
     metrics::Metrics,
     purge::Purges,
-    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
 
@@ -37,7 +37,7 @@ pub struct Control {
     identity: Arc<ServerIdentity>,
     api_port: Port,
     sync_port: Port,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
     _lock: File,
 }
 
@@ -57,7 +57,9 @@ impl Control {
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
         let lock = lock(&config)?;
         let metrics = Metrics::new(process.registry());
-        let (store, writer_end) = Store::open(&config.data_dir, &config.store, metrics.clone())?;
+        let (stores, store_end) =
+            Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
+        let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
@@ -77,8 +79,9 @@ impl Control {
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
         let parts =
-            parts(&config, store, Arc::new(authority), clock, metrics, process.drain()).await?;
-        Ok(Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock: lock })
+            parts(&config, &stores, store, Arc::new(authority), clock, metrics, process.drain())
+                .await?;
+        Ok(Self { config, process, parts, identity, api_port, sync_port, store_end, _lock: lock })
     }
 
     /// Where the HTTP API listens.
@@ -112,12 +115,11 @@ impl Control {
         self.process.announce("api", self.api_addr()?);
         self.process.announce("sync", self.sync_addr()?);
         let drain = self.process.drain();
-        let Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock } =
-            self;
+        let Self { config, process, parts, identity, api_port, sync_port, store_end, _lock } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, writer_end);
+        supervise(&process, &parts, identity, store_end);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -134,7 +136,8 @@ impl Control {
 
 async fn parts(
     config: &Config,
-    store: Store,
+    stores: &Stores,
+    store: Registry,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -143,15 +146,10 @@ async fn parts(
     let stream = StreamId::parse(STREAM).expect("a good id");
     let (tail_entries_max, replacements_max) =
         (config.purge.tail_entries_max, config.purge.keep_replacements_max);
-    let log = SqliteLog::open(store.clone(), stream, tail_entries_max, replacements_max).await?;
+    let log = stores.log(stream, tail_entries_max, replacements_max).await?;
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
-    let purges = Purges::new(
-        Arc::new(log),
-        fleet.clone(),
-        config.purge.clone(),
-        clock.clone(),
-        metrics.clone(),
-    );
+    let purges =
+        Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
     let distribution = Distribution::new(store.clone());
     Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
 }
@@ -187,14 +185,14 @@ fn supervise(
     process: &Process,
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
 ) {
     let drain = process.drain();
-    process.spawn("store writer", {
+    process.spawn("store", {
         let drain = drain.clone();
         async move {
             tokio::select! {
-                () = writer_end.wait() => bail!("the store's writer has ended"),
+                () = store_end.wait() => bail!("the store has ended"),
                 () = drain.started() => Ok(()),
             }
         }

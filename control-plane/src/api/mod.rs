@@ -37,7 +37,7 @@ use crate::{
     metrics::Metrics,
     purge::Purges,
     rate::{Buckets, Rate},
-    store::Store,
+    store::Registry,
 };
 
 use self::error::ApiError;
@@ -91,8 +91,8 @@ impl Default for Config {
 
 /// What the API needs of the program.
 pub struct Parts {
-    /// The store.
-    pub store: Store,
+    /// What is registered.
+    pub store: Registry,
     /// The purges.
     pub purges: Purges,
     /// The releases.

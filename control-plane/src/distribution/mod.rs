@@ -17,7 +17,7 @@ use tidegate_contract::{
 };
 use tokio::sync::watch;
 
-use crate::store::{Change, DesiredError, Store, StoreError};
+use crate::store::{Change, DesiredError, Registry, StoreError};
 
 pub use compile::compile;
 
@@ -35,7 +35,7 @@ pub struct Release {
 /// Makes releases. Cheap to clone.
 #[derive(Clone)]
 pub struct Distribution {
-    store: Store,
+    store: Registry,
     compiled: Arc<Mutex<Compiled>>,
 }
 
@@ -48,7 +48,7 @@ struct Compiled {
 impl Distribution {
     /// Releases of a store's desired state.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Registry) -> Self {
         Self { store, compiled: Arc::default() }
     }
 
@@ -77,7 +77,7 @@ impl Distribution {
         Ok(release)
     }
 
-    /// Lifts the generation above one that a node already has, see [`Store::raise_above`].
+    /// Lifts the generation above one that a node already has, see [`Registry::raise_above`].
     ///
     /// # Errors
     /// [`DesiredError`]

@@ -10,10 +10,11 @@ mod sqlite_lease;
 mod sqlite_records;
 mod tail;
 mod change;
-mod desired_rows;
+mod desired_records;
 mod desired;
-mod nodes;
 mod secrets;
+mod nodes;
+mod registry;
 mod writer;
 mod readers;
 mod schema;
@@ -47,6 +48,7 @@ pub use records::{
     COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key,
     KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
 };
+pub use registry::Registry;
 pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
 pub use sqlite_lease::SqliteLease;
 pub use sqlite_log::SqliteLog;
@@ -91,7 +93,6 @@ impl Default for Config {
 pub struct Store {
     writer: writer::Writer,
     readers: Arc<readers::Readers>,
-    generation: Arc<watch::Sender<u64>>,
     /// The newest revision of the records; every [`SqliteRecords`] of this database tells it.
     head: Arc<watch::Sender<Revision>>,
 }
@@ -112,17 +113,10 @@ impl Store {
         let connection = connect(&path, config.busy_timeout)?;
         schema::migrate(&connection)?;
         restrict(&path)?;
-        let generation = Arc::new(watch::Sender::new(desired_rows::generation(&connection)?));
         let head = Arc::new(watch::Sender::new(sqlite_records::revision(&connection)?));
         let (writer, end) = writer::Writer::start(connection, config, metrics)?;
         let readers = Arc::new(readers::Readers::new(path, config));
-        Ok((Self { writer, readers, generation, head }, end))
-    }
-
-    /// The generation of the desired state as last committed, and every later one.
-    #[must_use]
-    pub fn generation(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        Ok((Self { writer, readers, head }, end))
     }
 
     async fn read<T, E, F>(&self, work: F) -> Result<T, E>

@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
-    store::Store,
+    store::Registry,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
         enrolment_server::EnrolmentServer,
@@ -94,8 +94,8 @@ pub struct Parts {
     pub distribution: Distribution,
     /// The fleet.
     pub fleet: Fleet,
-    /// The store.
-    pub store: Store,
+    /// What is registered.
+    pub store: Registry,
     /// The authority.
     pub authority: Arc<Authority>,
     /// The time of day.
