@@ -5,6 +5,7 @@
 
 mod sqlite_log;
 mod sqlite_records;
+mod memory_log;
 mod tail;
 mod change;
 mod desired_rows;
@@ -36,6 +37,7 @@ pub use change::{Change, DesiredError};
 pub use desired::{Desired, Pop};
 pub use error::StoreError;
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
+pub use memory_log::{Backup, MemoryLog};
 pub use nodes::{NodeName, NodeRow};
 pub use records::{
     COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key, KeyError, Listing, Record,
