@@ -232,7 +232,7 @@ async fn slept(time: Duration, drain: &Drain) -> bool {
 /// Writes down how far the nodes are that were heard of.
 async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let heard = parts.fleet.sights().into_iter().filter_map(|sight| {
-        let is_connected = sight.has_purge_lane || sight.has_config_lane;
+        let is_connected = sight.has_purge_lane() || sight.has_config_lane;
         let heard_unix_ms = sight.heard_unix_ms.filter(|_| is_connected)?;
         Some((sight.name, sight.applied, heard_unix_ms))
     });

@@ -8,6 +8,7 @@ pub mod etcd;
 mod sqlite_log;
 mod sqlite_lease;
 mod sqlite_records;
+mod memory_log;
 mod tail;
 mod change;
 mod desired_records;
@@ -42,6 +43,7 @@ pub use desired::{Desired, Pop};
 pub use error::StoreError;
 pub use lease::{Held, Lease};
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
+pub use memory_log::{Backup, MemoryLog};
 pub use nodes::{NodeName, NodeRow};
 pub use open::{StoreEnd, Stores};
 pub use records::{

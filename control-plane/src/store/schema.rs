@@ -141,7 +141,6 @@ const STEPS: &[&str] = &[
     DROP TABLE enrolment_token;
     DROP TABLE api_token;
     DELETE FROM meta WHERE name IN ('generation', 'tier_key');
-    ALTER TABLE purge_stream ADD COLUMN epoch INTEGER NOT NULL DEFAULT 1;
 ",
 ];
 

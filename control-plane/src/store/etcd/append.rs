@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     log::{Shared, read_head},
-    log_entry::{Head, Stored, body_to_bytes, number},
+    log_entry::{Stored, body_to_bytes, number},
     wire::{Compare, RequestOp, get, op, put, unchanged},
 };
 use crate::store::{
@@ -46,7 +46,7 @@ pub(super) async fn append_all(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job
 struct Appender {
     shared: Arc<Shared>,
     /// The head as this replica wrote it last, with its revision.
-    head: Option<(Head, i64)>,
+    head: Option<(u64, i64)>,
 }
 
 impl Appender {
@@ -132,12 +132,12 @@ impl Appender {
             None => read_head(client, names).await?,
         };
         let mut plan = Plan {
-            head: Head { offset: head.offset + batch.len() as u64, ..head },
+            head: head + batch.len() as u64,
             entries: Vec::with_capacity(batch.len()),
             compare: vec![unchanged(&names.head(), revision)],
             puts: Vec::new(),
         };
-        for (job, offset) in batch.iter().zip(head.offset + 1..) {
+        for (job, offset) in batch.iter().zip(head + 1..) {
             let stored = Stored::new(&job.purge);
             plan.puts.push(put(&names.entry(offset), stored.to_bytes()));
             plan.puts.push(put(&names.id(&stored.id), offset.to_string()));
@@ -152,8 +152,7 @@ impl Appender {
             let entry = stored.into_entry(offset, job.purge.replacement.clone())?;
             plan.entries.push(Arc::new(entry));
         }
-        let head = serde_json::to_vec(&plan.head).expect("plain data");
-        plan.puts.push(put(&names.head(), head));
+        plan.puts.push(put(&names.head(), plan.head.to_string()));
         Ok(plan)
     }
 
@@ -185,7 +184,7 @@ enum Outcome {
 }
 
 struct Plan {
-    head: Head,
+    head: u64,
     entries: Vec<Arc<Entry>>,
     compare: Vec<Compare>,
     puts: Vec<RequestOp>,

@@ -10,7 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tidegate_contract::id::{PurgeId, StreamId};
+use tidegate_contract::{
+    id::{PurgeId, StreamId},
+    purge_offset::epoch,
+};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     time::Instant,
@@ -20,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     append::{Job, append_all},
     client::Client,
-    log_entry::{Head, Names, Stored, number, offset, read_body},
+    log_entry::{Names, Stored, number, offset, read_body},
     signed,
     trim::trim,
     watch::follow,
@@ -44,7 +47,6 @@ pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) names: Names,
     stream: StreamId,
-    epoch: u64,
     tail: Tail,
     /// Held by whoever adds to the tail.
     order: Mutex<()>,
@@ -71,8 +73,7 @@ impl EtcdLog {
             client: client.clone(),
             names,
             stream,
-            epoch: head.epoch,
-            tail: Tail::new(head.offset, tail_entries_max),
+            tail: Tail::new(head, tail_entries_max),
             order: Mutex::new(()),
             confirmed: StdMutex::new(None),
             replacements_max,
@@ -98,12 +99,12 @@ impl Log for EtcdLog {
         &self.shared.stream
     }
 
-    fn epoch(&self) -> u64 {
-        self.shared.epoch
-    }
-
     fn head(&self) -> watch::Receiver<u64> {
         self.shared.tail.watch()
+    }
+
+    fn may_lag(&self) -> bool {
+        true
     }
 
     fn is_current(&self) -> bool {
@@ -170,15 +171,15 @@ impl Shared {
     async fn catch_up(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
         let (head, _) = read_head(&self.client, &self.names).await?;
-        if head.epoch != self.epoch {
+        if epoch(head) != epoch(self.tail.head()) {
             // Restored beneath this process: nothing that it says of the log is true any more.
             return Err(StoreError::damaged(
                 "purge log",
                 "it was restored: start this replica anew",
             ));
         }
-        while self.tail.head() < head.offset {
-            match self.page(self.tail.head(), head.offset, CATCH_UP_ENTRIES).await? {
+        while self.tail.head() < head {
+            match self.page(self.tail.head(), head, CATCH_UP_ENTRIES).await? {
                 Page::Entries(entries) => entries.into_iter().for_each(|e| self.tail.push(e)),
                 Page::Gone { head } => self.tail.reset(head),
             }
@@ -228,21 +229,17 @@ impl Shared {
     }
 }
 
-/// The head and the revision of its last change; an empty log has neither.
-pub(super) async fn read_head(client: &Client, names: &Names) -> Result<(Head, i64), StoreError> {
-    let Some(kv) = client.get(&names.head()).await? else {
-        return Ok((Head { offset: 0, epoch: FIRST_EPOCH }, 0));
-    };
-    let head = serde_json::from_slice(&kv.value);
-    let head = head.map_err(|error| StoreError::damaged("head of the purge log", error))?;
-    Ok((head, kv.mod_revision))
+/// The newest offset and the revision of its last change; both are 0 in an empty log.
+pub(super) async fn read_head(client: &Client, names: &Names) -> Result<(u64, i64), StoreError> {
+    match client.get(&names.head()).await? {
+        Some(kv) => Ok((number(&kv.value)?, kv.mod_revision)),
+        None => Ok((0, 0)),
+    }
 }
 
-/// The epoch of a log that was never restored.
-const FIRST_EPOCH: u64 = 1;
 const CATCH_UP_ENTRIES: usize = 500;
 /// How often the head is asked for though no change of it was told.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How old the knowledge of the head may be. Nodes get no heartbeat from a replica that knows less: their leases run out
-/// as if they were cut off themselves.
-const CURRENT_FOR: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How old the knowledge of the head may be; part of `purge.lease_margin`, 1 s. Nodes get no heartbeat from a replica that
+/// knows less: their leases run out as if they were cut off themselves.
+const CURRENT_FOR: Duration = Duration::from_secs(1);

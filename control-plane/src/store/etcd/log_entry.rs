@@ -20,15 +20,6 @@ pub(super) struct Names {
     stream: String,
 }
 
-/// How far the log goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    /// The newest offset.
-    pub(super) offset: u64,
-    /// Told apart from other logs of the same name.
-    pub(super) epoch: u64,
-}
-
 /// An entry as stored; readers skip fields that they do not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {

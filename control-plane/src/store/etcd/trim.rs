@@ -26,7 +26,7 @@ pub(super) async fn trim(
         Some(kv) => (number(&kv.value)?, kv.mod_revision),
         None => (0, 0),
     };
-    let head = read_head(client, names).await?.0.offset;
+    let head = read_head(client, names).await?.0;
     let page = range(&names.entry(mark + 1), names.entry(head + 1).into(), STEP_ENTRIES);
     let oldest_unix_ms = now_unix_ms.saturating_sub(millis(policy.keep));
     let by_count = head.saturating_sub(policy.entries_max);
