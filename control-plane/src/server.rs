@@ -17,6 +17,7 @@ use tidegate_contract::{id::StreamId, tier::TierKey};
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    access::{Access, AuditEnd, TokenRecord, adopt_token},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
@@ -25,7 +26,7 @@ use crate::{
     listener::Port,
     metrics::Metrics,
     purge::Purges,
-    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    store::{Records, SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
     sync,
 };
 
@@ -38,6 +39,7 @@ pub struct Control {
     api_port: Port,
     sync_port: Port,
     writer_end: WriterEnd,
+    audit_end: AuditEnd,
     _lock: File,
 }
 
@@ -76,9 +78,23 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
+        let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(store.clone()).await?);
+        adopt_tokens(&store, records.as_ref()).await?;
+        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
         let parts =
-            parts(&config, store, Arc::new(authority), clock, metrics, process.drain()).await?;
-        Ok(Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock: lock })
+            parts(&config, store, access, Arc::new(authority), clock, metrics, process.drain())
+                .await?;
+        Ok(Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            writer_end,
+            audit_end,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
@@ -112,12 +128,21 @@ impl Control {
         self.process.announce("api", self.api_addr()?);
         self.process.announce("sync", self.sync_addr()?);
         let drain = self.process.drain();
-        let Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock } =
-            self;
+        let Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            writer_end,
+            audit_end,
+            _lock,
+        } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, writer_end);
+        supervise(&process, &parts, identity, writer_end, audit_end);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -135,6 +160,7 @@ impl Control {
 async fn parts(
     config: &Config,
     store: Store,
+    access: Access,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -153,7 +179,26 @@ async fn parts(
         metrics.clone(),
     );
     let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+    Ok(sync::Parts { purges, distribution, access, fleet, store, authority, clock, metrics, drain })
+}
+
+/// Moves the tokens of an older program out of the table that they lay in.
+async fn adopt_tokens(store: &Store, records: &dyn Records) -> anyhow::Result<()> {
+    for row in store.api_tokens().await? {
+        let token = TokenRecord {
+            id: row.id.clone(),
+            label: row.label,
+            scopes: row.scopes.split_ascii_whitespace().map(str::to_owned).collect(),
+            roles: vec![],
+            hash: hex::encode(row.hash),
+            created_unix_ms: row.created_unix_ms,
+            expires_unix_ms: None,
+            created_by: None,
+        };
+        adopt_token(records, &token).await?;
+        store.delete_api_token(&row.id).await?;
+    }
+    Ok(())
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
@@ -161,6 +206,7 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
         distribution: parts.distribution.clone(),
+        access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -188,8 +234,18 @@ fn supervise(
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
     writer_end: WriterEnd,
+    audit_end: AuditEnd,
 ) {
     let drain = process.drain();
+    process.spawn("audit log", {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = audit_end.wait() => bail!("the audit log's writer has ended"),
+                () = drain.started() => Ok(()),
+            }
+        }
+    });
     process.spawn("store writer", {
         let drain = drain.clone();
         async move {

@@ -21,12 +21,13 @@ use tokio::time::Instant;
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
     error::ApiError,
     model::{PurgeList, PurgeNodeView, PurgeRequest, PurgeView, ReplacementView, Wait},
     request::{self, Json},
 };
 use crate::{
+    access::Danger,
     purge::{Confirmation, is_complete, kind},
     store::{Desired, Entry, Page, StoreError},
     token::Scope,
@@ -44,6 +45,10 @@ pub(super) async fn order(
     let request = read(body)?;
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
     limit(&api, &caller, &request)?;
+    if matches!(request.order.target, PurgeTarget::All) {
+        let plan = digest_of(&request.order);
+        api.danger(&caller, Danger::PurgeAll, "", &plan, &headers).await?;
+    }
     if let Some(new) = &request.replace {
         check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
     }
@@ -190,12 +195,12 @@ fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiE
 fn limit(api: &Api, caller: &Caller, request: &PurgeRequest) -> Result<(), ApiError> {
     let now = Instant::now();
     if matches!(request.order.target, PurgeTarget::All) {
-        api.purge_all_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+        api.purge_all_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
     }
     if request.replace.is_some() {
-        api.replace_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+        api.replace_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
     }
-    api.purge_rate.take(&caller.token, now).map_err(ApiError::TooOften)
+    api.purge_rate.take(&caller.id, now).map_err(ApiError::TooOften)
 }
 
 /// A key belongs to the token that sends it.
@@ -205,7 +210,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     let key = key.ok_or_else(|| {
         ApiError::Invalid(format!("an idempotency key is 1 to {KEY_BYTES_MAX} bytes of ASCII"))
     })?;
-    Ok(Some(format!("{}/{key}", caller.token)))
+    Ok(Some(format!("{}/{key}", caller.id)))
 }
 
 fn view(api: &Api, entry: &Entry) -> PurgeView {

@@ -20,6 +20,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
+    access::Access,
     ca::{Authority, Peer},
     distribution::Distribution,
     fleet::{Fleet, Lane, LaneGuard},
@@ -92,6 +93,8 @@ pub struct Parts {
     pub purges: Purges,
     /// The releases.
     pub distribution: Distribution,
+    /// Tokens, approvals, the audit log.
+    pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
     /// The store.
