@@ -14,6 +14,7 @@ pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
 pub mod distribution; // desired state → one snapshot per PoP
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod fleet; // what the nodes report, and what it means
+pub mod access; // who may do what, what needs a second person, what was done
 pub mod listener; // TLS over TCP: bounded handshakes, certificates that change while it runs
 pub mod ca; // the authority: identities of nodes and of this server
 pub mod token; // bearer and enrolment tokens: made, hashed, compared

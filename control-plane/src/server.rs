@@ -17,6 +17,7 @@ use tidegate_contract::{id::StreamId, tier::TierKey};
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    access::{Access, AuditEnd},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
@@ -38,6 +39,7 @@ pub struct Control {
     api_port: Port,
     sync_port: Port,
     store_end: StoreEnd,
+    audit_end: AuditEnd,
     _lock: File,
 }
 
@@ -78,10 +80,30 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
-        let parts =
-            parts(&config, &stores, store, Arc::new(authority), clock, metrics, process.drain())
-                .await?;
-        Ok(Self { config, process, parts, identity, api_port, sync_port, store_end, _lock: lock })
+        let records = Arc::clone(&stores.records);
+        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
+        let parts = parts(
+            &config,
+            &stores,
+            store,
+            access,
+            Arc::new(authority),
+            clock,
+            metrics,
+            process.drain(),
+        )
+        .await?;
+        Ok(Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
@@ -115,11 +137,21 @@ impl Control {
         self.process.announce("api", self.api_addr()?);
         self.process.announce("sync", self.sync_addr()?);
         let drain = self.process.drain();
-        let Self { config, process, parts, identity, api_port, sync_port, store_end, _lock } = self;
+        let Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            _lock,
+        } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, store_end);
+        supervise(&process, &parts, identity, store_end, audit_end);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -138,6 +170,7 @@ async fn parts(
     config: &Config,
     stores: &Stores,
     store: Registry,
+    access: Access,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -151,7 +184,7 @@ async fn parts(
     let purges =
         Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
     let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+    Ok(sync::Parts { purges, distribution, access, fleet, store, authority, clock, metrics, drain })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
@@ -159,6 +192,7 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
         distribution: parts.distribution.clone(),
+        access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -186,8 +220,18 @@ fn supervise(
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
     store_end: StoreEnd,
+    audit_end: AuditEnd,
 ) {
     let drain = process.drain();
+    process.spawn("audit log", {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = audit_end.wait() => bail!("the audit log's writer has ended"),
+                () = drain.started() => Ok(()),
+            }
+        }
+    });
     process.spawn("store", {
         let drain = drain.clone();
         async move {

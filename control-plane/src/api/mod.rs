@@ -6,9 +6,13 @@
 mod purges;
 mod pops;
 mod properties;
+mod approvals;
+mod tokens;
 mod auth;
+mod trail;
 mod request;
 mod error;
+pub mod access_model;
 pub mod model;
 
 use std::{sync::Arc, time::Duration};
@@ -18,7 +22,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use bytesize::ByteSize;
 use hyper_util::{
@@ -31,6 +35,7 @@ use tidegate_chassis::{Clock, Drain};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    access::Access,
     distribution::Distribution,
     fleet::{self, Fleet},
     listener::Connection,
@@ -100,6 +105,8 @@ pub struct Parts {
     pub purges: Purges,
     /// The releases.
     pub distribution: Distribution,
+    /// Tokens, approvals, the audit log.
+    pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
     /// The time of day.
@@ -155,9 +162,21 @@ fn router(config: Config, parts: Parts) -> Router {
             "/v1/properties/{id}",
             get(properties::show).put(properties::put).delete(properties::remove),
         )
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/roles", get(tokens::roles))
+        .route("/v1/roles/{name}", put(tokens::put_role).delete(tokens::remove_role))
+        .route("/v1/whoami", get(tokens::whoami))
+        .route("/v1/can-i", post(tokens::can_i))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/v1/approvals/{id}/reject", post(approvals::reject))
+        .route("/v1/audit", get(approvals::audit))
+        .route("/v1/audit/verify", get(approvals::verify_audit))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), trail::audit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
         .with_state(api)
 }

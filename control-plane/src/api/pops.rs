@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use tidegate_contract::id::{NodeId, PopId};
@@ -22,6 +22,7 @@ use super::{
     request::{self, Json},
 };
 use crate::{
+    access::Danger,
     fleet::{NodeSight, node_state, pop_state},
     store::{Change, EnrolmentTokenRow, NodeName, Pop},
     token::{Kind, NewToken, Scope},
@@ -68,10 +69,12 @@ pub(super) async fn put(
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Admin)?;
     let id = request::id("pop", pop, PopId::parse)?;
+    api.danger(&caller, Danger::RemovePop, &format!("pop/{id}"), "remove", &headers).await?;
     let change = api.parts.store.delete_pop(id.clone()).await?;
     api.parts.fleet.forget_pop(&id);
     caller.audit("delete pop", id.as_str());

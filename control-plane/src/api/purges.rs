@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
     error::ApiError,
     model::{
         PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView,
@@ -31,6 +31,7 @@ use super::{
     request::{self, Json},
 };
 use crate::{
+    access::Danger,
     fleet::{NodeSight, NodeState, node_state},
     purge::{ConfirmState, Confirmation, first_since, is_complete, is_reached, kind},
     store::{Desired, Entry, Page, StoreError},
@@ -50,6 +51,10 @@ pub(super) async fn order(
     let request = read(body)?;
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
     limit(&api, &caller, &request)?;
+    if matches!(request.order.target, PurgeTarget::All) {
+        let plan = digest_of(&request.order);
+        api.danger(&caller, Danger::PurgeAll, "", &plan, &headers).await?;
+    }
     if let Some(new) = &request.replace {
         check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
     }
@@ -244,17 +249,17 @@ fn limit(api: &Api, caller: &Caller, request: &PurgeRequest) -> Result<(), ApiEr
     let now = Instant::now();
     match request.order.target {
         PurgeTarget::All => {
-            api.purge_all_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+            api.purge_all_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
         }
         PurgeTarget::Prefix { .. } | PurgeTarget::Property { .. } => {
-            api.purge_wide_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+            api.purge_wide_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
         }
         PurgeTarget::Url { .. } | PurgeTarget::Key { .. } => {}
     }
     if request.replace.is_some() {
-        api.replace_rate.take(&caller.token, now).map_err(ApiError::TooOften)?;
+        api.replace_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
     }
-    api.purge_rate.take(&caller.token, now).map_err(ApiError::TooOften)
+    api.purge_rate.take(&caller.id, now).map_err(ApiError::TooOften)
 }
 
 /// A key belongs to the token that sends it.
@@ -264,7 +269,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     let key = key.ok_or_else(|| {
         ApiError::Invalid(format!("an idempotency key is 1 to {KEY_BYTES_MAX} bytes of ASCII"))
     })?;
-    Ok(Some(format!("{}/{key}", caller.token)))
+    Ok(Some(format!("{}/{key}", caller.id)))
 }
 
 fn view(api: &Api, entry: &Entry) -> PurgeView {

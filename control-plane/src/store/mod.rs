@@ -51,7 +51,7 @@ pub use records::{
     KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
 };
 pub use registry::Registry;
-pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
+pub use secrets::{Enrolled, EnrolmentTokenRow};
 pub use sqlite_lease::SqliteLease;
 pub use sqlite_log::SqliteLog;
 pub use sqlite_records::SqliteRecords;

@@ -131,7 +131,8 @@ const STEPS: &[&str] = &[
         'used_unix_ms', used_unix_ms) AS BLOB), at
         FROM enrolment_token, moved;
     INSERT INTO record SELECT 'token/' || id, CAST(json_object(
-        'label', label, 'scopes', scopes, 'hash', lower(hex(hash)),
+        'id', id, 'label', label, 'scopes', json('[\"' || replace(scopes, ' ', '\",\"') || '\"]'),
+        'roles', json('[]'), 'hash', lower(hex(hash)),
         'created_unix_ms', created_unix_ms) AS BLOB), at
         FROM api_token, moved;
     DROP VIEW moved;
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         metrics::Metrics,
-        store::{Config, DATABASE_FILE, Registry, SqliteRecords, Store},
+        store::{Config, DATABASE_FILE, Key, Registry, SqliteRecords, Store},
     };
 
     #[test]
@@ -200,8 +201,14 @@ mod tests {
         );
         assert_eq!((first.applied, first.seen_unix_ms), (Some(17), Some(800)));
         assert_eq!((second.serial_previous.as_ref(), second.seen_unix_ms), (None, None));
-        let token = registry.api_token("t1").await.expect("readable").expect("kept");
-        assert_eq!((token.scopes.as_str(), token.hash), ("admin read", vec![0xff, 0x00]));
+        let token = Key::parse("token/t1").expect("good");
+        let token = registry.records().get(&token).await.expect("readable").expect("kept");
+        let expected = serde_json::json!({
+            "id": "t1", "label": "me", "scopes": ["admin", "read"], "roles": [], "hash": "ff00",
+            "created_unix_ms": 6
+        });
+        let token: serde_json::Value = serde_json::from_slice(&token.value).expect("json");
+        assert_eq!(token, expected);
         let enrolment = registry.enrolment_token("e1").await.expect("readable").expect("kept");
         assert_eq!((enrolment.pop.as_str(), enrolment.is_used), ("ams", true));
         let unused = registry.enrolment_token("e2").await.expect("readable").expect("kept");

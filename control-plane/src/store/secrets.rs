@@ -1,4 +1,4 @@
-//! Tokens as stored: their SHA-256 alone, never the token.
+//! Enrolment tokens as stored: their SHA-256 alone, never the token.
 //!
 //! A token is high entropy, so a plain hash is enough; it is found by its public id, and the caller compares the
 //! hash in constant time. A one-time token is used up in the same commit that writes what it was used for.
@@ -12,21 +12,6 @@ use super::{
     records::{Commit, Expect, Key},
     registry::{Hex, Kept, Registry, TRIES, contended, key, put},
 };
-
-/// An API token as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiTokenRow {
-    /// Its public id.
-    pub id: String,
-    /// Whose it is, in the words of who made it.
-    pub label: String,
-    /// What it may do, by name, separated by spaces.
-    pub scopes: String,
-    /// SHA-256 of its secret part.
-    pub hash: Vec<u8>,
-    /// When it was made.
-    pub created_unix_ms: u64,
-}
 
 /// A one-time enrolment token as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +39,6 @@ pub enum Enrolled {
     TooManyNodes,
 }
 
-/// An API token under `token/<id>`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct ApiTokenRecord {
-    label: String,
-    scopes: String,
-    hash: Hex,
-    created_unix_ms: u64,
-}
-
 /// An enrolment token under `enrolment/<id>`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct EnrolmentRecord {
@@ -74,60 +50,6 @@ struct EnrolmentRecord {
 }
 
 impl Registry {
-    /// Keeps an API token.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn add_api_token(&self, token: ApiTokenRow) -> Result<(), StoreError> {
-        let ApiTokenRow { id, label, scopes, hash, created_unix_ms } = token;
-        let record = ApiTokenRecord { label, scopes, hash: Hex(hash), created_unix_ms };
-        let name = format!("{TOKENS}{id}");
-        let commit = Commit {
-            expect: vec![(key(&name), Expect::Absent)],
-            puts: vec![put(&name, &record)],
-            deletes: Vec::new(),
-        };
-        if self.try_commit(commit).await? { Ok(()) } else { Err(contended()) }
-    }
-
-    /// An API token by its public id.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn api_token(&self, id: &str) -> Result<Option<ApiTokenRow>, StoreError> {
-        let found = self.get(&format!("{TOKENS}{id}")).await?;
-        Ok(found.map(|kept| api_token(id, kept.value)))
-    }
-
-    /// Every API token.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn api_tokens(&self) -> Result<Vec<ApiTokenRow>, StoreError> {
-        let all = self.list(TOKENS).await?.into_iter();
-        Ok(all.map(|kept| api_token(&kept.key.as_str()[TOKENS.len()..], kept.value)).collect())
-    }
-
-    /// Forgets an API token; false when it was not known.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn delete_api_token(&self, id: &str) -> Result<bool, StoreError> {
-        for _ in 0..TRIES {
-            let Some(Kept { key, revision, .. }) =
-                self.get::<ApiTokenRecord>(&format!("{TOKENS}{id}")).await?
-            else {
-                return Ok(false);
-            };
-            let expect = vec![(key.clone(), Expect::At(revision))];
-            let commit = Commit { expect, deletes: vec![key], ..Commit::default() };
-            if self.try_commit(commit).await? {
-                return Ok(true);
-            }
-        }
-        Err(contended())
-    }
-
     /// Keeps an enrolment token of an existing PoP and forgets those that have ended; false when there is no such
     /// PoP.
     ///
@@ -229,12 +151,6 @@ impl Registry {
     }
 }
 
-fn api_token(id: &str, record: ApiTokenRecord) -> ApiTokenRow {
-    let ApiTokenRecord { label, scopes, hash, created_unix_ms } = record;
-    ApiTokenRow { id: id.to_owned(), label, scopes, hash: hash.0, created_unix_ms }
-}
-
-const TOKENS: &str = "token/";
 const ENROLMENTS: &str = "enrolment/";
 const TURNS: &str = "enrolled/";
 const FORGOTTEN_AT_ONCE: usize = 64;

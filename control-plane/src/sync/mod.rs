@@ -21,6 +21,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
+    access::Access,
     ca::{Authority, Peer},
     distribution::Distribution,
     fleet::{Fleet, Lane, LaneGuard, Subscription},
@@ -93,6 +94,8 @@ pub struct Parts {
     pub purges: Purges,
     /// The releases.
     pub distribution: Distribution,
+    /// Tokens, approvals, the audit log.
+    pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
     /// What is registered.
