@@ -14,18 +14,21 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use crate::{
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
-    distribution::Distribution,
     fleet::Fleet,
     listener::Port,
     metrics::Metrics,
     purge::Purges,
-    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    release::{self, Releases},
+    store::{SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
     sync,
 };
 
@@ -118,6 +121,7 @@ impl Control {
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, writer_end);
+        lead(&process, &parts);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -152,15 +156,24 @@ async fn parts(
         clock.clone(),
         metrics.clone(),
     );
-    let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+    let records = SqliteRecords::open(store.clone()).await?;
+    let release_parts = release::Parts {
+        records: Arc::new(records),
+        data_dir: &config.data_dir,
+        authority: &authority,
+        clock: clock.clone(),
+        rollout: config.rollout.clone(),
+    };
+    let first = store.desired().await?;
+    let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    Ok(sync::Parts { purges, releases, fleet, store, authority, clock, metrics, drain })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
     api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
-        distribution: parts.distribution.clone(),
+        releases: parts.releases.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -220,6 +233,17 @@ fn supervise(
             }
             Ok(())
         }
+    });
+}
+
+/// Conducts roll-outs. One process has the data folder, so it leads.
+fn lead(process: &Process, parts: &sync::Parts) {
+    let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
+    let drain = process.drain();
+    process.spawn("roll-outs", async move {
+        let (_leads, is_leader) = watch::channel(true);
+        release::conduct(releases, fleet, is_leader, drain).await;
+        Ok(())
     });
 }
 

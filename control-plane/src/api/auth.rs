@@ -35,6 +35,11 @@ impl Caller {
         self.require(first).or_else(|_| self.require(second))
     }
 
+    /// Whose token it is; its id where nobody said.
+    pub(super) fn label(&self) -> &str {
+        if self.label.is_empty() { &self.token } else { &self.label }
+    }
+
     /// Writes the audit line of a change: who, what, to what.
     pub(super) fn audit(&self, action: &'static str, subject: &str) {
         let (token, label) = (&self.token, &self.label);

@@ -45,7 +45,7 @@ pub(super) async fn order(
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
     limit(&api, &caller, &request)?;
     if let Some(new) = &request.replace {
-        check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
+        check_kept(&request.order.target, new, &api.parts.releases.desired()?)?;
     }
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {

@@ -21,12 +21,12 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
     ca::{Authority, Peer},
-    distribution::Distribution,
     fleet::{Fleet, Lane, LaneGuard},
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
+    release::Releases,
     store::Store,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
@@ -91,7 +91,7 @@ pub struct Parts {
     /// The purges.
     pub purges: Purges,
     /// The releases.
-    pub distribution: Distribution,
+    pub releases: Releases,
     /// The fleet.
     pub fleet: Fleet,
     /// The store.
