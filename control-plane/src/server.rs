@@ -14,18 +14,21 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use crate::{
     access::{Access, AuditEnd},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
-    distribution::Distribution,
     fleet::Fleet,
     listener::Port,
     metrics::Metrics,
     purge::Purges,
+    release::{self, Releases},
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
@@ -152,6 +155,7 @@ impl Control {
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, store_end, audit_end);
+        lead(&process, &parts);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -183,15 +187,23 @@ async fn parts(
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
     let purges =
         Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
-    let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, access, fleet, store, authority, clock, metrics, drain })
+    let release_parts = release::Parts {
+        records: Arc::clone(&stores.records),
+        data_dir: &config.data_dir,
+        authority: &authority,
+        clock: clock.clone(),
+        rollout: config.rollout.clone(),
+    };
+    let first = store.desired().await?;
+    let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
     api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
-        distribution: parts.distribution.clone(),
+        releases: parts.releases.clone(),
         access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
@@ -262,6 +274,17 @@ fn supervise(
             }
             Ok(())
         }
+    });
+}
+
+/// Conducts roll-outs. One process has the data folder, so it leads.
+fn lead(process: &Process, parts: &sync::Parts) {
+    let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
+    let drain = process.drain();
+    process.spawn("roll-outs", async move {
+        let (_leads, is_leader) = watch::channel(true);
+        release::conduct(releases, fleet, is_leader, drain).await;
+        Ok(())
     });
 }
 

@@ -23,12 +23,12 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     access::Access,
     ca::{Authority, Peer},
-    distribution::Distribution,
     fleet::{Fleet, Lane, LaneGuard, Subscription},
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
+    release::Releases,
     store::Registry,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
@@ -93,7 +93,7 @@ pub struct Parts {
     /// The purges.
     pub purges: Purges,
     /// The releases.
-    pub distribution: Distribution,
+    pub releases: Releases,
     /// Tokens, approvals, the audit log.
     pub access: Access,
     /// The fleet.
