@@ -14,10 +14,7 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
     access::{Access, AuditEnd},
@@ -25,10 +22,13 @@ use crate::{
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
     fleet::Fleet,
+    keys,
+    leader::{self, Candidate, Leader},
     listener::Port,
     metrics::Metrics,
     purge::Purges,
     release::{self, Releases},
+    replica::Replica,
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
@@ -43,6 +43,8 @@ pub struct Control {
     sync_port: Port,
     store_end: StoreEnd,
     audit_end: AuditEnd,
+    candidate: Candidate,
+    replica: Option<Replica>,
     _lock: File,
 }
 
@@ -66,8 +68,10 @@ impl Control {
             Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
         let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
+        keys::check(&config.data_dir, &stores, KEY_FILES).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
+        keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
         let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
         let api_tls = ServerConfig::builder().with_no_client_auth();
         let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
@@ -83,6 +87,14 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
+        let id = hex::encode(rand::random::<[u8; 8]>());
+        let holder = format!("api {} sync {}", api_port.local_addr()?, sync_port.local_addr()?);
+        let (candidate, leader) = leader::stand(
+            Arc::clone(&stores.lease),
+            format!("{id} {holder}"),
+            config.leader.clone(),
+            metrics.clone(),
+        );
         let records = Arc::clone(&stores.records);
         let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
         let parts = parts(
@@ -90,12 +102,17 @@ impl Control {
             &stores,
             store,
             access,
+            leader,
             Arc::new(authority),
             clock,
             metrics,
             process.drain(),
         )
         .await?;
+        let replica = stores.is_shared().then(|| {
+            let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
+            Replica::new(id, holder, ttl, lease, parts.store.clone(), parts.fleet.clone())
+        });
         Ok(Self {
             config,
             process,
@@ -105,6 +122,8 @@ impl Control {
             sync_port,
             store_end,
             audit_end,
+            candidate,
+            replica,
             _lock: lock,
         })
     }
@@ -149,13 +168,15 @@ impl Control {
             sync_port,
             store_end,
             audit_end,
+            candidate,
+            replica,
             _lock,
         } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, store_end, audit_end);
-        lead(&process, &parts);
+        lead(&process, &parts, candidate, replica);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -175,6 +196,7 @@ async fn parts(
     stores: &Stores,
     store: Registry,
     access: Access,
+    leader: Leader,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -196,7 +218,18 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
-    Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
+    Ok(sync::Parts {
+        purges,
+        releases,
+        access,
+        fleet,
+        leader,
+        store,
+        authority,
+        clock,
+        metrics,
+        drain,
+    })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
@@ -254,14 +287,18 @@ fn supervise(
         }
     });
     process.spawn("purge trim", {
-        let (purges, drain) = (parts.purges.clone(), drain.clone());
-        async move { Ok(purges.trim_until(&drain).await?) }
+        let (purges, leader, drain) = (parts.purges.clone(), parts.leader.clone(), drain.clone());
+        async move { Ok(purges.trim_until(&leader, &drain).await?) }
     });
     process.spawn("node notes", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {
             while !slept(NOTE_EVERY, &drain).await {
-                note_nodes(&parts).await?;
+                if parts.leader.is_leader()
+                    && let Err(error) = note_nodes(&parts).await
+                {
+                    tracing::warn!(%error, "cannot write down how far the nodes are");
+                }
             }
             Ok(())
         }
@@ -277,13 +314,27 @@ fn supervise(
     });
 }
 
-/// Conducts roll-outs. One process has the data folder, so it leads.
-fn lead(process: &Process, parts: &sync::Parts) {
-    let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
+/// Leads when it may, and then conducts roll-outs; lives among other replicas where there may be some.
+fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: Option<Replica>) {
+    let (releases, fleet, leads) =
+        (parts.releases.clone(), parts.fleet.clone(), parts.leader.leads());
     let drain = process.drain();
+    process.spawn("leader", {
+        let drain = drain.clone();
+        async move {
+            candidate.run(&drain).await;
+            Ok(())
+        }
+    });
+    if let Some(replica) = replica {
+        let drain = drain.clone();
+        process.spawn("replica", async move {
+            replica.run(&drain).await;
+            Ok(())
+        });
+    }
     process.spawn("roll-outs", async move {
-        let (_leads, is_leader) = watch::channel(true);
-        release::conduct(releases, fleet, is_leader, drain).await;
+        release::conduct(releases, fleet, leads, drain).await;
         Ok(())
     });
 }
@@ -330,6 +381,8 @@ fn with_alpn(mut tls: ServerConfig, protocols: &[&str]) -> ServerConfig {
 }
 
 const STREAM: &str = "main";
+/// What all replicas of one control plane have alike in their data folders.
+const KEY_FILES: &[&str] = &["ca.key", "ca.pem", "release.key", "records.key"];
 const LOCK_FILE: &str = "control.lock";
 /// Connections whose handshake is done and that wait to be served.
 const ACCEPTED_MAX: usize = 64;

@@ -7,6 +7,7 @@ mod purges;
 mod releases;
 mod changes;
 mod resources;
+mod replicas;
 mod pops;
 mod properties;
 mod approvals;
@@ -156,6 +157,7 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/purges", post(purges::order).get(purges::list))
         .route("/v1/purges/lag", get(purges::lag))
         .route("/v1/purges/{id}", get(purges::show))
+        .route("/v1/replicas", get(replicas::list))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))
