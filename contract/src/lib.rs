@@ -11,6 +11,8 @@
 
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
 pub mod package_job; // what origin asks of a packager, and the answers
+pub mod release_compile; // from the resources of a release to what one PoP runs
+pub mod resource_spec; // what a resource shall be, kind by kind
 pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod certificate; // what a PoP shows to TLS clients
 pub mod property; // one customer configuration: hosts, origins, policies
@@ -19,6 +21,7 @@ pub mod guard_policy; // who may have what of it
 pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
+pub mod purge_offset; // places in a purge stream, also over a restore
 pub mod replacement; // the new body that arrives with a purge
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod url_path; // the one spelling of a path
@@ -29,5 +32,8 @@ pub mod media_path; // URL layout of manifests, init segments, segments and imag
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
 pub mod explanation; // what a node knows of one resource, and why
 pub mod problem; // RFC 9457 error bodies
+pub mod sealing; // how a secret is sealed for one node
+pub mod release; // all resources at one version, named by one signed hash
+pub mod resource; // what operators declare: kinds, names
 pub mod header; // the names of the headers we speak
 pub mod id; // checked identifiers and the generation number

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{api, ca, listener, purge, store, sync};
+use crate::{access, api, ca, leader, listener, purge, release, rollout, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -26,14 +26,22 @@ pub struct Config {
     pub listen: listener::Config,
     /// The HTTP API.
     pub api: api::Config,
+    /// Tokens, approvals, the audit log.
+    pub access: access::Config,
     /// The port for nodes.
     pub sync: sync::Config,
     /// Purges and their log.
     pub purge: purge::Config,
+    /// Releases: how long they are good, how many are kept.
+    pub release: release::Config,
+    /// How releases go out.
+    pub rollout: rollout::Config,
     /// The authority for identities.
     pub ca: ca::Config,
     /// The store.
     pub store: store::Config,
+    /// Who leads, when several replicas share the store.
+    pub leader: leader::Config,
 }
 
 impl Default for Config {
@@ -43,10 +51,14 @@ impl Default for Config {
             process: ProcessConfig::default(),
             listen: listener::Config::default(),
             api: api::Config::default(),
+            access: access::Config::default(),
             sync: sync::Config::default(),
             purge: purge::Config::default(),
+            release: release::Config::default(),
+            rollout: rollout::Config::default(),
             ca: ca::Config::default(),
             store: store::Config::default(),
+            leader: leader::Config::default(),
         }
     }
 }
@@ -60,9 +72,15 @@ impl ProgramConfig for Config {
             "sync.heartbeat is {heartbeat:?}: one may be lost within the lease of {lease:?}, so it \
              must be at most half of it"
         );
+        ensure!(self.release.lifetime >= MINUTE, "release.lifetime must be at least a minute");
+        ensure!(self.release.keep_versions >= 2, "release.keep_versions must be at least 2");
         ensure!(!self.purge.trim_every.is_zero(), "purge.trim_every must not be 0");
         ensure!(self.ca.server_lifetime >= MINUTE, "ca.server_lifetime must be at least a minute");
         ensure!(!self.ca.node_lifetime.is_zero(), "ca.node_lifetime must not be 0");
+        ensure!(self.leader.ttl >= SECOND, "leader.ttl must be at least a second");
+        ensure!(!self.leader.retry.is_zero(), "leader.retry must not be 0");
+        ensure!(!self.access.approval_lifetime.is_zero(), "access.approval_lifetime must not be 0");
+        ensure!(self.access.audit_rows_max >= 1, "access.audit_rows_max must be at least 1");
         ensure!(!self.listen.names.is_empty(), "listen.names must name this server");
         for (name, rate) in [
             ("api.purge_rate", self.api.purge_rate),
@@ -84,6 +102,7 @@ impl ProgramConfig for Config {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

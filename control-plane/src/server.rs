@@ -17,15 +17,19 @@ use tidegate_contract::{id::StreamId, tier::TierKey};
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    access::{Access, AuditEnd},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
-    distribution::Distribution,
     fleet::Fleet,
+    keys,
+    leader::{self, Candidate, Leader},
     listener::Port,
     metrics::Metrics,
     purge::Purges,
-    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    release::{self, Releases},
+    replica::Replica,
+    store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
 
@@ -37,7 +41,10 @@ pub struct Control {
     identity: Arc<ServerIdentity>,
     api_port: Port,
     sync_port: Port,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
+    audit_end: AuditEnd,
+    candidate: Candidate,
+    replica: Option<Replica>,
     _lock: File,
 }
 
@@ -57,10 +64,14 @@ impl Control {
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
         let lock = lock(&config)?;
         let metrics = Metrics::new(process.registry());
-        let (store, writer_end) = Store::open(&config.data_dir, &config.store, metrics.clone())?;
+        let (stores, store_end) =
+            Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
+        let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
+        keys::check(&config.data_dir, &stores, KEY_FILES).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
+        keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
         let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
         let api_tls = ServerConfig::builder().with_no_client_auth();
         let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
@@ -76,9 +87,45 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
-        let parts =
-            parts(&config, store, Arc::new(authority), clock, metrics, process.drain()).await?;
-        Ok(Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock: lock })
+        let id = hex::encode(rand::random::<[u8; 8]>());
+        let holder = format!("api {} sync {}", api_port.local_addr()?, sync_port.local_addr()?);
+        let (candidate, leader) = leader::stand(
+            Arc::clone(&stores.lease),
+            format!("{id} {holder}"),
+            config.leader.clone(),
+            metrics.clone(),
+        );
+        let records = Arc::clone(&stores.records);
+        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
+        let parts = parts(
+            &config,
+            &stores,
+            store,
+            access,
+            leader,
+            Arc::new(authority),
+            clock,
+            metrics,
+            process.drain(),
+        )
+        .await?;
+        let replica = stores.is_shared().then(|| {
+            let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
+            Replica::new(id, holder, ttl, lease, parts.store.clone(), parts.fleet.clone())
+        });
+        Ok(Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            candidate,
+            replica,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
@@ -112,12 +159,24 @@ impl Control {
         self.process.announce("api", self.api_addr()?);
         self.process.announce("sync", self.sync_addr()?);
         let drain = self.process.drain();
-        let Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock } =
-            self;
+        let Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            candidate,
+            replica,
+            _lock,
+        } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, writer_end);
+        supervise(&process, &parts, identity, store_end, audit_end);
+        lead(&process, &parts, candidate, replica);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -134,7 +193,10 @@ impl Control {
 
 async fn parts(
     config: &Config,
-    store: Store,
+    stores: &Stores,
+    store: Registry,
+    access: Access,
+    leader: Leader,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -143,24 +205,39 @@ async fn parts(
     let stream = StreamId::parse(STREAM).expect("a good id");
     let (tail_entries_max, replacements_max) =
         (config.purge.tail_entries_max, config.purge.keep_replacements_max);
-    let log = SqliteLog::open(store.clone(), stream, tail_entries_max, replacements_max).await?;
+    let log = stores.log(stream, tail_entries_max, replacements_max).await?;
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
-    let purges = Purges::new(
-        Arc::new(log),
-        fleet.clone(),
-        config.purge.clone(),
-        clock.clone(),
-        metrics.clone(),
-    );
-    let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+    let purges =
+        Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
+    let release_parts = release::Parts {
+        records: Arc::clone(&stores.records),
+        data_dir: &config.data_dir,
+        authority: &authority,
+        clock: clock.clone(),
+        rollout: config.rollout.clone(),
+    };
+    let first = store.desired().await?;
+    let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    Ok(sync::Parts {
+        purges,
+        releases,
+        access,
+        fleet,
+        leader,
+        store,
+        authority,
+        clock,
+        metrics,
+        drain,
+    })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
     api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
-        distribution: parts.distribution.clone(),
+        releases: parts.releases.clone(),
+        access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -187,27 +264,41 @@ fn supervise(
     process: &Process,
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
+    audit_end: AuditEnd,
 ) {
     let drain = process.drain();
-    process.spawn("store writer", {
+    process.spawn("audit log", {
         let drain = drain.clone();
         async move {
             tokio::select! {
-                () = writer_end.wait() => bail!("the store's writer has ended"),
+                () = audit_end.wait() => bail!("the audit log's writer has ended"),
+                () = drain.started() => Ok(()),
+            }
+        }
+    });
+    process.spawn("store", {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = store_end.wait() => bail!("the store has ended"),
                 () = drain.started() => Ok(()),
             }
         }
     });
     process.spawn("purge trim", {
-        let (purges, drain) = (parts.purges.clone(), drain.clone());
-        async move { Ok(purges.trim_until(&drain).await?) }
+        let (purges, leader, drain) = (parts.purges.clone(), parts.leader.clone(), drain.clone());
+        async move { Ok(purges.trim_until(&leader, &drain).await?) }
     });
     process.spawn("node notes", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {
             while !slept(NOTE_EVERY, &drain).await {
-                note_nodes(&parts).await?;
+                if parts.leader.is_leader()
+                    && let Err(error) = note_nodes(&parts).await
+                {
+                    tracing::warn!(%error, "cannot write down how far the nodes are");
+                }
             }
             Ok(())
         }
@@ -223,6 +314,31 @@ fn supervise(
     });
 }
 
+/// Leads when it may, and then conducts roll-outs; lives among other replicas where there may be some.
+fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: Option<Replica>) {
+    let (releases, fleet, leads) =
+        (parts.releases.clone(), parts.fleet.clone(), parts.leader.leads());
+    let drain = process.drain();
+    process.spawn("leader", {
+        let drain = drain.clone();
+        async move {
+            candidate.run(&drain).await;
+            Ok(())
+        }
+    });
+    if let Some(replica) = replica {
+        let drain = drain.clone();
+        process.spawn("replica", async move {
+            replica.run(&drain).await;
+            Ok(())
+        });
+    }
+    process.spawn("roll-outs", async move {
+        release::conduct(releases, fleet, leads, drain).await;
+        Ok(())
+    });
+}
+
 /// Waits; true when the drain began first.
 async fn slept(time: Duration, drain: &Drain) -> bool {
     tokio::select! {
@@ -234,7 +350,7 @@ async fn slept(time: Duration, drain: &Drain) -> bool {
 /// Writes down how far the nodes are that were heard of.
 async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let heard = parts.fleet.sights().into_iter().filter_map(|sight| {
-        let is_connected = sight.has_purge_lane || sight.has_config_lane;
+        let is_connected = sight.has_purge_lane() || sight.has_config_lane;
         let heard_unix_ms = sight.heard_unix_ms.filter(|_| is_connected)?;
         Some((sight.name, sight.applied, heard_unix_ms))
     });
@@ -265,6 +381,8 @@ fn with_alpn(mut tls: ServerConfig, protocols: &[&str]) -> ServerConfig {
 }
 
 const STREAM: &str = "main";
+/// What all replicas of one control plane have alike in their data folders.
+const KEY_FILES: &[&str] = &["ca.key", "ca.pem", "release.key", "records.key"];
 const LOCK_FILE: &str = "control.lock";
 /// Connections whose handshake is done and that wait to be served.
 const ACCEPTED_MAX: usize = 64;

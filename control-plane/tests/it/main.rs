@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod api;
 mod cli;
 mod durability;
@@ -12,3 +13,4 @@ mod purges;
 mod replace;
 mod secrets;
 mod snapshots;
+mod store_conformance;

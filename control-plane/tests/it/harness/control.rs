@@ -108,6 +108,12 @@ impl TestControl {
         offline::create_token(&data_dir, scopes, "test").await.expect("writable")
     }
 
+    /// A token of a person, made on the machine itself.
+    pub(crate) async fn token_of(&self, scopes: &[String], label: &str) -> String {
+        let data_dir = self.folder.path().join("data");
+        offline::create_token(&data_dir, scopes, label).await.expect("writable")
+    }
+
     /// A request of the API.
     pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().expect("a method");
