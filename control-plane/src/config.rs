@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{api, ca, listener, purge, release, rollout, store, sync};
+use crate::{access, api, ca, listener, purge, release, rollout, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -26,6 +26,8 @@ pub struct Config {
     pub listen: listener::Config,
     /// The HTTP API.
     pub api: api::Config,
+    /// Tokens, approvals, the audit log.
+    pub access: access::Config,
     /// The port for nodes.
     pub sync: sync::Config,
     /// Purges and their log.
@@ -47,6 +49,7 @@ impl Default for Config {
             process: ProcessConfig::default(),
             listen: listener::Config::default(),
             api: api::Config::default(),
+            access: access::Config::default(),
             sync: sync::Config::default(),
             purge: purge::Config::default(),
             release: release::Config::default(),
@@ -71,6 +74,8 @@ impl ProgramConfig for Config {
         ensure!(!self.purge.trim_every.is_zero(), "purge.trim_every must not be 0");
         ensure!(self.ca.server_lifetime >= MINUTE, "ca.server_lifetime must be at least a minute");
         ensure!(!self.ca.node_lifetime.is_zero(), "ca.node_lifetime must not be 0");
+        ensure!(!self.access.approval_lifetime.is_zero(), "access.approval_lifetime must not be 0");
+        ensure!(self.access.audit_rows_max >= 1, "access.audit_rows_max must be at least 1");
         ensure!(!self.listen.names.is_empty(), "listen.names must name this server");
         for (name, rate) in [
             ("api.purge_rate", self.api.purge_rate),

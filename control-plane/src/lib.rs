@@ -17,11 +17,13 @@ pub mod change; // what somebody wants to be different
 pub mod resource; // all resources at one version
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod fleet; // what the nodes report, and what it means
+pub mod access; // who may do what, what needs a second person, what was done
 pub mod listener; // TLS over TCP: bounded handshakes, certificates that change while it runs
 pub mod ca; // the authority: identities of nodes and of this server
 pub mod token; // bearer and enrolment tokens: made, hashed, compared
 pub mod rate; // token buckets
-pub mod store; // one writer, group commit, readers beside it
+pub mod leader; // which replica moves what one alone may move
+pub mod store; // what must not be lost: records, purge logs, leases, in SQLite or etcd
 pub mod metrics; // every number we publish
 pub mod wire; // the generated protocol
 pub mod unix_time; // times as they travel: milliseconds since 1970

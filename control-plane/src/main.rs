@@ -8,15 +8,17 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tidegate_chassis::ConfigArgs;
 use tidegate_control::{
+    access::{Grant, NewGrant},
     config::{Config, PROGRAM},
     offline, server,
-    token::Scope,
+    unix_time::unix_ms,
 };
 
 /// The Tidegate control plane.
@@ -72,9 +74,16 @@ struct Place {
 enum TokenCommand {
     /// Make a token and print it; it is shown this once
     Create {
-        /// What its bearer may do: admin, purge, read; may be given several times
-        #[arg(long, required = true, value_name = "SCOPE")]
-        scope: Vec<Scope>,
+        /// What its bearer may do, such as admin, purge, read, config:write or pop:drain:pop/eu-*; may be given
+        /// several times
+        #[arg(long, required_unless_present = "role", value_name = "SCOPE")]
+        scope: Vec<Grant>,
+        /// A role whose scopes it has, such as operator or approver; may be given several times
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+        /// How long it is good; without, until it is revoked
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        lifetime: Option<Duration>,
         /// Whose it is; stands in the audit lines
         #[arg(long, default_value = "")]
         label: String,
@@ -150,8 +159,16 @@ fn token(command: TokenCommand) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            TokenCommand::Create { scope, label, place } => {
-                offline::create_token(&place.data_dir()?, &scope, &label).await
+            TokenCommand::Create { scope, role, lifetime, label, place } => {
+                let expires = lifetime.map(|lifetime| unix_ms(SystemTime::now() + lifetime));
+                let grant = NewGrant {
+                    label,
+                    scopes: scope,
+                    roles: role,
+                    expires_unix_ms: expires,
+                    created_by: None,
+                };
+                offline::make_token(&place.data_dir()?, grant).await
             }
             TokenCommand::List { place } => {
                 Ok(offline::list_tokens(&place.data_dir()?).await?.join("\n"))

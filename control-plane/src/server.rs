@@ -14,12 +14,10 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    access::{Access, AuditEnd},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
@@ -28,7 +26,7 @@ use crate::{
     metrics::Metrics,
     purge::Purges,
     release::{self, Releases},
-    store::{SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
+    store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
 
@@ -40,7 +38,8 @@ pub struct Control {
     identity: Arc<ServerIdentity>,
     api_port: Port,
     sync_port: Port,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
+    audit_end: AuditEnd,
     _lock: File,
 }
 
@@ -60,7 +59,9 @@ impl Control {
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
         let lock = lock(&config)?;
         let metrics = Metrics::new(process.registry());
-        let (store, writer_end) = Store::open(&config.data_dir, &config.store, metrics.clone())?;
+        let (stores, store_end) =
+            Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
+        let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
@@ -79,9 +80,30 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
-        let parts =
-            parts(&config, store, Arc::new(authority), clock, metrics, process.drain()).await?;
-        Ok(Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock: lock })
+        let records = Arc::clone(&stores.records);
+        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
+        let parts = parts(
+            &config,
+            &stores,
+            store,
+            access,
+            Arc::new(authority),
+            clock,
+            metrics,
+            process.drain(),
+        )
+        .await?;
+        Ok(Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
@@ -115,12 +137,21 @@ impl Control {
         self.process.announce("api", self.api_addr()?);
         self.process.announce("sync", self.sync_addr()?);
         let drain = self.process.drain();
-        let Self { config, process, parts, identity, api_port, sync_port, writer_end, _lock } =
-            self;
+        let Self {
+            config,
+            process,
+            parts,
+            identity,
+            api_port,
+            sync_port,
+            store_end,
+            audit_end,
+            _lock,
+        } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, writer_end);
+        supervise(&process, &parts, identity, store_end, audit_end);
         lead(&process, &parts);
         ready.set(true);
 
@@ -138,7 +169,9 @@ impl Control {
 
 async fn parts(
     config: &Config,
-    store: Store,
+    stores: &Stores,
+    store: Registry,
+    access: Access,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -147,18 +180,12 @@ async fn parts(
     let stream = StreamId::parse(STREAM).expect("a good id");
     let (tail_entries_max, replacements_max) =
         (config.purge.tail_entries_max, config.purge.keep_replacements_max);
-    let log = SqliteLog::open(store.clone(), stream, tail_entries_max, replacements_max).await?;
+    let log = stores.log(stream, tail_entries_max, replacements_max).await?;
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
-    let purges = Purges::new(
-        Arc::new(log),
-        fleet.clone(),
-        config.purge.clone(),
-        clock.clone(),
-        metrics.clone(),
-    );
-    let records = SqliteRecords::open(store.clone()).await?;
+    let purges =
+        Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
     let release_parts = release::Parts {
-        records: Arc::new(records),
+        records: Arc::clone(&stores.records),
         data_dir: &config.data_dir,
         authority: &authority,
         clock: clock.clone(),
@@ -166,7 +193,7 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
-    Ok(sync::Parts { purges, releases, fleet, store, authority, clock, metrics, drain })
+    Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
@@ -174,6 +201,7 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
         releases: parts.releases.clone(),
+        access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -200,14 +228,24 @@ fn supervise(
     process: &Process,
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
+    audit_end: AuditEnd,
 ) {
     let drain = process.drain();
-    process.spawn("store writer", {
+    process.spawn("audit log", {
         let drain = drain.clone();
         async move {
             tokio::select! {
-                () = writer_end.wait() => bail!("the store's writer has ended"),
+                () = audit_end.wait() => bail!("the audit log's writer has ended"),
+                () = drain.started() => Ok(()),
+            }
+        }
+    });
+    process.spawn("store", {
+        let drain = drain.clone();
+        async move {
+            tokio::select! {
+                () = store_end.wait() => bail!("the store has ended"),
                 () = drain.started() => Ok(()),
             }
         }
@@ -241,8 +279,7 @@ fn lead(process: &Process, parts: &sync::Parts) {
     let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
     let drain = process.drain();
     process.spawn("roll-outs", async move {
-        let (_leads, is_leader) = watch::channel(true);
-        release::conduct(releases, fleet, is_leader, drain).await;
+        release::conduct(releases, fleet, || true, drain).await;
         Ok(())
     });
 }
@@ -258,7 +295,7 @@ async fn slept(time: Duration, drain: &Drain) -> bool {
 /// Writes down how far the nodes are that were heard of.
 async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let heard = parts.fleet.sights().into_iter().filter_map(|sight| {
-        let is_connected = sight.has_purge_lane || sight.has_config_lane;
+        let is_connected = sight.has_purge_lane() || sight.has_config_lane;
         let heard_unix_ms = sight.heard_unix_ms.filter(|_| is_connected)?;
         Some((sight.name, sight.applied, heard_unix_ms))
     });

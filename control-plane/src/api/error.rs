@@ -11,6 +11,7 @@ use axum::{
 use tidegate_contract::problem::{CONTENT_TYPE, Problem};
 
 use crate::{
+    access::AccessError,
     change::ChangeError,
     release::ReleaseError,
     store::{AppendError, CommitError, DesiredError, StoreError},
@@ -22,7 +23,11 @@ pub(super) enum ApiError {
     #[error("a bearer token is needed, and must be known")]
     Unauthenticated,
     #[error("the token lacks the scope {0}")]
-    Forbidden(&'static str),
+    Forbidden(String),
+    #[error("a second person must approve this first: approval {0}")]
+    ApprovalNeeded(String),
+    #[error("{0}")]
+    ApprovalRefused(String),
     #[error("there is no such resource")]
     NoRoute,
     #[error("the resource does not know this method")]
@@ -60,6 +65,8 @@ impl ApiError {
         let (status, kind, title) = match self {
             Self::Unauthenticated => (401, "unauthenticated", "Not authenticated"),
             Self::Forbidden(_) => (403, "forbidden", "Not allowed"),
+            Self::ApprovalNeeded(_) => (409, "approval-needed", "Approval needed"),
+            Self::ApprovalRefused(_) => (403, "approval-refused", "Approval does not allow this"),
             Self::NoRoute | Self::NotFound { .. } => (404, "not-found", "Not found"),
             Self::Method => (405, "method-not-allowed", "Method not allowed"),
             Self::Malformed(_) => (400, "malformed", "Malformed request"),
@@ -94,7 +101,11 @@ impl IntoResponse for ApiError {
         }
         let problem = self.problem();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let body = serde_json::to_vec(&problem).expect("a problem is plain data");
+        let mut body = serde_json::to_value(&problem).expect("a problem is plain data");
+        if let Self::ApprovalNeeded(id) = &self {
+            body["approval"] = id.as_str().into();
+        }
+        let body = body.to_string();
         let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -116,6 +127,21 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<AccessError> for ApiError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::NotFound { what, id } => Self::NotFound { what, id },
+            AccessError::Invalid(text) => Self::Invalid(text),
+            AccessError::Forbidden(text) => Self::Forbidden(text),
+            AccessError::Conflict(_) => Self::Conflict(error.to_string()),
+            AccessError::ApprovalNeeded { id } => Self::ApprovalNeeded(id),
+            AccessError::ApprovalRefused { .. } => Self::ApprovalRefused(error.to_string()),
+            AccessError::Audit => Self::StoreFull,
+            AccessError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
@@ -131,7 +157,7 @@ impl From<DesiredError> for ApiError {
             DesiredError::Store(error) => error.into(),
             DesiredError::NotFound { what, id } => Self::NotFound { what, id },
             DesiredError::Conflict { .. } => Self::Conflict(error.to_string()),
-            DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::DryRun(_) => {
+            DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::TooLarge => {
                 Self::Invalid(error.to_string())
             }
         }

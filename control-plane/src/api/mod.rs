@@ -9,9 +9,13 @@ mod changes;
 mod resources;
 mod pops;
 mod properties;
+mod approvals;
+mod tokens;
 mod auth;
+mod trail;
 mod request;
 mod error;
+pub mod access_model;
 pub mod model;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +25,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use bytesize::ByteSize;
 use hyper_util::{
@@ -34,13 +38,14 @@ use tidegate_chassis::{Clock, Drain};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    access::Access,
     fleet::{self, Fleet},
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
-    store::Store,
+    store::Registry,
 };
 
 use self::error::ApiError;
@@ -63,6 +68,8 @@ pub struct Config {
     pub waits_max: usize,
     /// How often one token may order a purge.
     pub purge_rate: Rate,
+    /// How often one token may purge a folder or a property: each one concerns many objects.
+    pub purge_wide_rate: Rate,
     /// How often one token may purge everything: each one sends every PoP back to the origins.
     pub purge_all_rate: Rate,
     /// How often one token may purge with a body that replaces: each one goes to every node and may have 256 KiB.
@@ -84,6 +91,7 @@ impl Default for Config {
             requests_per_connection_max: 128,
             waits_max: 1024,
             purge_rate: Rate { per_second: 2000.0, burst: 4000.0 },
+            purge_wide_rate: Rate { per_second: 20.0, burst: 200.0 },
             purge_all_rate: Rate { per_second: 0.2, burst: 5.0 },
             replace_rate: Rate { per_second: 20.0, burst: 100.0 },
             enrolment_token_lifetime: Duration::from_secs(15 * 60),
@@ -94,12 +102,14 @@ impl Default for Config {
 
 /// What the API needs of the program.
 pub struct Parts {
-    /// The store.
-    pub store: Store,
+    /// What is registered.
+    pub store: Registry,
     /// The purges.
     pub purges: Purges,
     /// The releases.
     pub releases: Releases,
+    /// Tokens, approvals, the audit log.
+    pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
     /// The time of day.
@@ -115,6 +125,7 @@ struct Api {
     config: Config,
     parts: Parts,
     purge_rate: Buckets,
+    purge_wide_rate: Buckets,
     purge_all_rate: Buckets,
     replace_rate: Buckets,
     waits: Semaphore,
@@ -134,6 +145,7 @@ fn router(config: Config, parts: Parts) -> Router {
     let body_bytes_max = usize::try_from(config.body_bytes_max.as_u64()).unwrap_or(usize::MAX);
     let api = Arc::new(Api {
         purge_rate: Buckets::new(config.purge_rate, TOKENS_IN_USE_MAX),
+        purge_wide_rate: Buckets::new(config.purge_wide_rate, TOKENS_IN_USE_MAX),
         purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
         replace_rate: Buckets::new(config.replace_rate, TOKENS_IN_USE_MAX),
         waits: Semaphore::new(config.waits_max),
@@ -142,6 +154,7 @@ fn router(config: Config, parts: Parts) -> Router {
     });
     Router::new()
         .route("/v1/purges", post(purges::order).get(purges::list))
+        .route("/v1/purges/lag", get(purges::lag))
         .route("/v1/purges/{id}", get(purges::show))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
@@ -171,9 +184,21 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/releases/rollback", post(releases::roll_back))
         .route("/v1/releases/{version}", get(releases::show))
         .route("/v1/releases/{version}/diff", get(releases::diff))
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/roles", get(tokens::roles))
+        .route("/v1/roles/{name}", put(tokens::put_role).delete(tokens::remove_role))
+        .route("/v1/whoami", get(tokens::whoami))
+        .route("/v1/can-i", post(tokens::can_i))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/v1/approvals/{id}/reject", post(approvals::reject))
+        .route("/v1/audit", get(approvals::audit))
+        .route("/v1/audit/verify", get(approvals::verify_audit))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), trail::audit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
         .with_state(api)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use tidegate_contract::{
@@ -26,6 +26,7 @@ use super::{
     resources,
 };
 use crate::{
+    access::Danger,
     change::Wish,
     fleet::{NodeSight, node_state, pop_state},
     store::{Change, EnrolmentTokenRow, NodeName, Pop},
@@ -77,10 +78,12 @@ pub(super) async fn put(
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Admin)?;
     let id = request::id("pop", pop, PopId::parse)?;
+    api.danger(&caller, Danger::RemovePop, &format!("pop/{id}"), "remove", &headers).await?;
     let wish = Wish::delete(resources::key("pop", id.as_str())?);
     let change = resources::publish(&api, &caller, wish, None, false).await?;
     caller.audit("delete pop", id.as_str());
@@ -171,7 +174,7 @@ fn node_view(sight: &NodeSight, state: &str, purge_head: u64) -> NodeView {
     NodeView {
         node: sight.name.node.clone(),
         state: state.to_owned(),
-        connected: sight.has_purge_lane && sight.has_config_lane,
+        connected: sight.has_purge_lane() && sight.has_config_lane,
         build: sight.build.clone(),
         generation: sight.generation,
         nack: sight

@@ -68,9 +68,8 @@ async fn an_operator_brings_up_a_pop() {
     let node = TestNode::enrol(&control, token.stdout.trim(), "n1").await.expect("a good token");
     let _purges = node.purge_lane(None).await.expect("enrolled");
     let mut config = node.config_lane(0, b"").await.expect("enrolled");
-    let (snapshot, config_now) = config.snapshot().await;
-    assert!(config_now.shields[0].upstream.tls.is_some());
-    config.ack(snapshot.generation, None).await;
+    let release = config.applied().await;
+    assert!(release.config.shields[0].upstream.tls.is_some());
     config.health(true, false).await;
     until(async || (operator.run(&["pop", "status", "fra"]).await.code == 0).then_some(())).await;
 
@@ -98,7 +97,10 @@ async fn an_operator_brings_up_a_pop() {
 
 #[tokio::test]
 async fn an_operator_purges_and_sees_who_has_applied_it() {
-    let control = TestControl::start().await;
+    let control = TestControl::start_with(|config| {
+        config.purge.lease = std::time::Duration::from_secs(60);
+    })
+    .await;
     control.edge("fra").await;
     let mut lane = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
     let operator = Operator::new(&control).await;
@@ -138,9 +140,14 @@ async fn an_operator_purges_and_sees_who_has_applied_it() {
 
     let lag = operator.run(&["purge", "lag", "-o", "json"]).await.expect(0).json();
     assert_eq!(
-        (&lag[0]["applied"], &lag[0]["head"], &lag[0]["lag"]),
+        (&lag["items"][0]["applied"], &lag["head"], &lag["items"][0]["lag"]),
         (&json!(3), &json!(4), &json!(1))
     );
+    let log = operator.run(&["purge", "log", "--since", "1h"]).await.expect(0).stdout;
+    assert!(log.contains("video-1") && log.contains("a.org/x") && log.contains("soft"), "{log}");
+    let share = ["purge", "key", "video-3", "--wait=1%", "--deadline", "20ms"];
+    operator.run(&share).await.expect(7);
+    operator.run(&["purge", "key", "a", "--wait=some"]).await.expect(2);
     operator.run(&["purge", "all"]).await.expect(8);
     operator.run(&["purge", "all", "--yes"]).await.expect(0);
 }
@@ -264,7 +271,7 @@ async fn an_operator_waits_until_a_property_runs_and_learns_who_refused_it() {
     let node = control.node("fra", "n1").await;
     let _purges = node.purge_lane(None).await.expect("enrolled");
     let mut lane = node.config_lane(0, b"").await.expect("enrolled");
-    lane.snapshot().await;
+    lane.applied().await;
     let operator = Operator::new(&control).await;
     let apply = async |host: &str, deadline: &str| {
         let toml =
@@ -273,17 +280,17 @@ async fn an_operator_waits_until_a_property_runs_and_learns_who_refused_it() {
         operator.run(&["property", "apply", "-f", &file, "--wait", "--deadline", deadline]).await
     };
     let node = async {
-        let (snapshot, _) = lane.snapshot().await;
-        lane.ack(snapshot.generation, None).await;
+        lane.applied().await;
     };
     let (ran, ()) = tokio::join!(apply("a.org", "30s"), node);
     ran.expect(0);
     let late = apply("b.org", "20ms").await.expect(7);
     assert!(late.stderr.contains("fra/n1"), "{late:?}");
     let node = async {
-        lane.snapshot().await;
-        let (snapshot, _) = lane.snapshot().await;
-        lane.ack(snapshot.generation, Some("no room")).await;
+        // The one that nobody waited for any more.
+        lane.applied().await;
+        let release = lane.release().await;
+        lane.ack(release.generation, Some("no room")).await;
     };
     let (ran, ()) = tokio::join!(apply("c.org", "30s"), node);
     assert!(ran.expect(6).stderr.contains("no room"));

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod api;
 mod cli;
 mod durability;
@@ -11,4 +12,6 @@ mod identity;
 mod purges;
 mod replace;
 mod secrets;
+mod releases;
 mod snapshots;
+mod store_conformance;

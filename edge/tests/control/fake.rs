@@ -1,6 +1,15 @@
 //! A control plane that does what the test says: it hands over each lane that a node opens, to be scripted.
 
-use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::Stream;
 use rcgen::{
@@ -20,9 +29,10 @@ use tonic::{
     transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig},
 };
 
+use super::publisher::{Content, Publisher};
 use self::wire::{
-    ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeBatch,
-    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
+    ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeApplied,
+    PurgeBatch, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
     enrolment_server::{Enrolment, EnrolmentServer},
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
@@ -42,6 +52,9 @@ pub(crate) const TOKEN: &str = "one-time";
 pub(crate) struct FakeControl {
     pub(crate) address: SocketAddr,
     pub(crate) ca_pem: String,
+    /// Signs releases that nodes believe.
+    pub(crate) publisher: Publisher,
+    service: Arc<Service>,
     purge_lanes: Mutex<mpsc::Receiver<PurgeLane>>,
     config_lanes: Mutex<mpsc::Receiver<ConfigLane>>,
     identities: Mutex<mpsc::Receiver<&'static str>>,
@@ -55,7 +68,13 @@ pub(crate) struct Lane<Hello, Up, Down> {
     down: mpsc::Sender<Result<Down, Status>>,
 }
 
-pub(crate) type PurgeLane = Lane<PurgeHello, PurgeUp, PurgeDown>;
+/// A lane of purges. What the node says is read as it comes, so that its questions can be answered.
+pub(crate) struct PurgeLane {
+    pub(crate) hello: PurgeHello,
+    applied: mpsc::UnboundedReceiver<PurgeApplied>,
+    asked: Arc<AtomicU64>,
+    down: mpsc::Sender<Result<PurgeDown, Status>>,
+}
 pub(crate) type ConfigLane = Lane<ConfigHello, ConfigUp, ConfigDown>;
 
 struct Service {
@@ -82,6 +101,7 @@ impl FakeControl {
         let (identities, identities_seen) = mpsc::channel(8);
         let service =
             std::sync::Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
+        let publisher = Publisher::new(service.ca.key(), 1);
         let tls = ServerTlsConfig::new()
             .identity(server)
             .client_ca_root(Certificate::from_pem(&ca_pem))
@@ -90,16 +110,28 @@ impl FakeControl {
             .tls_config(tls)
             .unwrap()
             .add_service(PopSyncServer::from_arc(service.clone()))
-            .add_service(EnrolmentServer::from_arc(service))
+            .add_service(EnrolmentServer::from_arc(service.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         Self {
             address,
             ca_pem,
+            publisher,
+            service,
             purge_lanes: Mutex::new(purge_lanes_seen),
             config_lanes: Mutex::new(config_lanes_seen),
             identities: Mutex::new(identities_seen),
             serving: tokio::spawn(async move { serving.await.unwrap() }),
         }
+    }
+
+    /// A release with one property in PoP `fra`.
+    pub(crate) fn release(&self, version: u64, host: &str) -> wire::Release {
+        self.publisher.whole(&Content::new(version, host))
+    }
+
+    /// Another release key of the same authority.
+    pub(crate) fn rotated(&self, number: u64) -> Publisher {
+        Publisher::new(self.service.ca.key(), number)
     }
 
     pub(crate) fn write_ca(&self, folder: &Path) -> std::path::PathBuf {
@@ -133,9 +165,33 @@ impl FakeControl {
 pub(crate) type New<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
 
 impl PurgeLane {
+    fn new(
+        hello: PurgeHello,
+        mut up: Streaming<PurgeUp>,
+        down: mpsc::Sender<Result<PurgeDown, Status>>,
+    ) -> Self {
+        let (said, applied) = mpsc::unbounded_channel();
+        let asked = Arc::new(AtomicU64::new(0));
+        tokio::spawn({
+            let asked = asked.clone();
+            async move {
+                while let Ok(Some(message)) = up.message().await {
+                    match message.message {
+                        Some(purge_up::Message::Ask(ask)) => asked.store(ask.number, Relaxed),
+                        Some(purge_up::Message::Applied(applied)) => drop(said.send(applied)),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        });
+        Self { hello, applied, asked, down }
+    }
+
+    /// Says where the log ends, in answer to what the node asked last.
     pub(crate) async fn heartbeat(&self, head: u64) {
         let head = [("main".to_owned(), head)].into();
-        self.say(purge_down::Message::Heartbeat(Heartbeat { head })).await;
+        let answers = self.asked.load(Relaxed);
+        self.say(purge_down::Message::Heartbeat(Heartbeat { head, answers })).await;
     }
 
     pub(crate) async fn purge(&self, offset: u64, order: &str) {
@@ -173,38 +229,40 @@ impl PurgeLane {
     /// Returns once the node says that everything up to an offset is applied.
     pub(crate) async fn acknowledged(&mut self, offset: u64) {
         within(async {
-            loop {
-                let message = self.up.message().await.unwrap().expect("the lane is open");
-                if let Some(purge_up::Message::Applied(applied)) = message.message
-                    && applied.offset == offset
-                {
-                    return;
-                }
-            }
+            while self.applied.recv().await.expect("the lane is open").offset != offset {}
         })
         .await;
     }
 
     /// Returns once the node has given the lane up.
     pub(crate) async fn given_up(&mut self) {
-        within(async { while let Ok(Some(_)) = self.up.message().await {} }).await;
+        within(async { while self.applied.recv().await.is_some() {} }).await;
     }
 }
 
 impl ConfigLane {
-    pub(crate) async fn send(&self, snapshot: wire::Snapshot) {
-        let message = wire::config_down::Message::Snapshot(snapshot);
+    pub(crate) async fn send(&self, release: wire::Release) {
+        let message = wire::config_down::Message::Release(release);
         self.down.send(Ok(ConfigDown { message: Some(message) })).await.unwrap();
     }
 
-    /// The node's answer to a snapshot: the generation, and what is wrong with it.
+    /// Whether the node answers that it wants the whole.
+    pub(crate) async fn wants_whole(&mut self) -> bool {
+        self.ack().await.wants_whole
+    }
+
+    /// The node's answer to a release: the version, and what is wrong with it.
     pub(crate) async fn answer(&mut self) -> (u64, Result<(), String>) {
+        let ack = self.ack().await;
+        (ack.generation, if ack.applied { Ok(()) } else { Err(ack.error) })
+    }
+
+    async fn ack(&mut self) -> wire::ConfigAck {
         within(async {
             loop {
                 let message = self.up.message().await.unwrap().expect("the lane is open");
                 if let Some(config_up::Message::Ack(ack)) = message.message {
-                    let result = if ack.applied { Ok(()) } else { Err(ack.error) };
-                    return (ack.generation, result);
+                    return ack;
                 }
             }
         })
@@ -260,7 +318,7 @@ impl PopSync for Service {
             return Err(Status::invalid_argument("no hello"));
         };
         let (down, said) = mpsc::channel(16);
-        let _ = self.purge_lanes.send(Lane { hello, up, down }).await;
+        let _ = self.purge_lanes.send(PurgeLane::new(hello, up, down)).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 

@@ -102,10 +102,21 @@ impl TestControl {
         path
     }
 
+    /// Where it keeps everything.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// A token with some scopes.
     pub(crate) async fn token(&self, scopes: &[Scope]) -> String {
         let data_dir = self.folder.path().join("data");
         offline::create_token(&data_dir, scopes, "test").await.expect("writable")
+    }
+
+    /// A token of a person, made on the machine itself.
+    pub(crate) async fn token_of(&self, scopes: &[String], label: &str) -> String {
+        let data_dir = self.folder.path().join("data");
+        offline::create_token(&data_dir, scopes, label).await.expect("writable")
     }
 
     /// A request of the API.
