@@ -11,6 +11,7 @@
 
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
 pub mod package_job; // what origin asks of a packager, and the answers
+pub mod release_compile; // from the resources of a release to what one PoP runs
 pub mod resource_spec; // what a resource shall be, kind by kind
 pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod certificate; // what a PoP shows to TLS clients
@@ -30,6 +31,8 @@ pub mod media_path; // URL layout of manifests, init segments, segments and imag
 pub mod tier; // how a node proves to its parent that it asks for another node, and what it has purged
 pub mod explanation; // what a node knows of one resource, and why
 pub mod problem; // RFC 9457 error bodies
+pub mod sealing; // how a secret is sealed for one node
+pub mod release; // all resources at one version, named by one signed hash
 pub mod resource; // what operators declare: kinds, names
 pub mod header; // the names of the headers we speak
 pub mod id; // checked identifiers and the generation number

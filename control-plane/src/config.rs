@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{access, api, ca, listener, purge, store, sync};
+use crate::{access, api, ca, listener, purge, release, rollout, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -32,6 +32,10 @@ pub struct Config {
     pub sync: sync::Config,
     /// Purges and their log.
     pub purge: purge::Config,
+    /// Releases: how long they are good, how many are kept.
+    pub release: release::Config,
+    /// How releases go out.
+    pub rollout: rollout::Config,
     /// The authority for identities.
     pub ca: ca::Config,
     /// The store.
@@ -48,6 +52,8 @@ impl Default for Config {
             access: access::Config::default(),
             sync: sync::Config::default(),
             purge: purge::Config::default(),
+            release: release::Config::default(),
+            rollout: rollout::Config::default(),
             ca: ca::Config::default(),
             store: store::Config::default(),
         }
@@ -63,6 +69,8 @@ impl ProgramConfig for Config {
             "sync.heartbeat is {heartbeat:?}: one may be lost within the lease of {lease:?}, so it \
              must be at most half of it"
         );
+        ensure!(self.release.lifetime >= MINUTE, "release.lifetime must be at least a minute");
+        ensure!(self.release.keep_versions >= 2, "release.keep_versions must be at least 2");
         ensure!(!self.purge.trim_every.is_zero(), "purge.trim_every must not be 0");
         ensure!(self.ca.server_lifetime >= MINUTE, "ca.server_lifetime must be at least a minute");
         ensure!(!self.ca.node_lifetime.is_zero(), "ca.node_lifetime must not be 0");

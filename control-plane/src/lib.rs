@@ -10,8 +10,12 @@ pub mod offline; // what is done in the data folder while nothing runs: tokens, 
 pub mod server; // builds the parts, binds the sockets, drains
 pub mod config; // the settings, part by part
 pub mod api; // HTTP API v1, one file per resource
+pub mod page; // the status page: three files and the rules for browsers
 pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
-pub mod distribution; // desired state → one snapshot per PoP
+pub mod release; // changes → signed releases, and how they go out
+pub mod rollout; // which PoP runs which release, and when it turns back
+pub mod change; // what somebody wants to be different
+pub mod resource; // all resources at one version
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod fleet; // what the nodes report, and what it means
 pub mod access; // who may do what, what needs a second person, what was done

@@ -14,18 +14,21 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use crate::{
     access::{Access, AuditEnd, TokenRecord, adopt_token},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
-    distribution::Distribution,
     fleet::Fleet,
     listener::Port,
     metrics::Metrics,
     purge::Purges,
+    release::{self, Releases},
     store::{Records, SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
     sync,
 };
@@ -80,10 +83,19 @@ impl Control {
 
         let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(store.clone()).await?);
         adopt_tokens(&store, records.as_ref()).await?;
-        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
-        let parts =
-            parts(&config, store, access, Arc::new(authority), clock, metrics, process.drain())
-                .await?;
+        let (access, audit_end) =
+            Access::open(Arc::clone(&records), config.access.clone(), clock.clone());
+        let parts = parts(
+            &config,
+            store,
+            records,
+            access,
+            Arc::new(authority),
+            clock,
+            metrics,
+            process.drain(),
+        )
+        .await?;
         Ok(Self {
             config,
             process,
@@ -143,6 +155,7 @@ impl Control {
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, writer_end, audit_end);
+        lead(&process, &parts);
         ready.set(true);
 
         let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
@@ -160,6 +173,7 @@ impl Control {
 async fn parts(
     config: &Config,
     store: Store,
+    records: Arc<dyn Records>,
     access: Access,
     authority: Arc<Authority>,
     clock: Clock,
@@ -178,8 +192,16 @@ async fn parts(
         clock.clone(),
         metrics.clone(),
     );
-    let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, access, fleet, store, authority, clock, metrics, drain })
+    let release_parts = release::Parts {
+        records,
+        data_dir: &config.data_dir,
+        authority: &authority,
+        clock: clock.clone(),
+        rollout: config.rollout.clone(),
+    };
+    let first = store.desired().await?;
+    let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
 }
 
 /// Moves the tokens of an older program out of the table that they lay in.
@@ -205,8 +227,8 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
     api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
-        distribution: parts.distribution.clone(),
         access: parts.access.clone(),
+        releases: parts.releases.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -276,6 +298,17 @@ fn supervise(
             }
             Ok(())
         }
+    });
+}
+
+/// Conducts roll-outs. One process has the data folder, so it leads.
+fn lead(process: &Process, parts: &sync::Parts) {
+    let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
+    let drain = process.drain();
+    process.spawn("roll-outs", async move {
+        let (_leads, is_leader) = watch::channel(true);
+        release::conduct(releases, fleet, is_leader, drain).await;
+        Ok(())
     });
 }
 

@@ -12,7 +12,9 @@ use tidegate_contract::problem::{CONTENT_TYPE, Problem};
 
 use crate::{
     access::AccessError,
-    store::{AppendError, DesiredError, StoreError},
+    change::ChangeError,
+    release::ReleaseError,
+    store::{AppendError, CommitError, DesiredError, StoreError},
 };
 
 /// Why a request was not answered as asked.
@@ -42,6 +44,8 @@ pub(super) enum ApiError {
     Invalid(String),
     #[error("{0}")]
     Conflict(String),
+    #[error("{0}")]
+    UnderWay(String),
     #[error("the idempotency key was used for another purge, {0}")]
     KeyReused(String),
     #[error("too many requests; the next is allowed in {} ms", .0.as_millis())]
@@ -70,6 +74,7 @@ impl ApiError {
             Self::TooSlow => (408, "body-too-slow", "Body too slow"),
             Self::Invalid(_) => (422, "invalid", "Invalid value"),
             Self::Conflict(_) => (412, "conflict", "Changed in between"),
+            Self::UnderWay(_) => (409, "release-under-way", "Not now"),
             Self::KeyReused(_) => (422, "idempotency-key-reused", "Idempotency key reused"),
             Self::TooOften(_) => (429, "too-many-requests", "Too many requests"),
             Self::Busy | Self::StoreFull | Self::Store(_) => {
@@ -155,6 +160,46 @@ impl From<DesiredError> for ApiError {
             DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::DryRun(_) => {
                 Self::Invalid(error.to_string())
             }
+        }
+    }
+}
+
+impl From<ReleaseError> for ApiError {
+    fn from(error: ReleaseError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReleaseError::Change(error) => error.into(),
+            ReleaseError::Set(_) | ReleaseError::Contended => Self::Conflict(text),
+            ReleaseError::UnderWay(_) | ReleaseError::NothingUnderWay => Self::UnderWay(text),
+            ReleaseError::NotFound(version) => {
+                Self::NotFound { what: "release", id: version.to_string() }
+            }
+            ReleaseError::NoChange(id) => Self::NotFound { what: "change-set", id },
+            ReleaseError::TooManyDrafts(_) | ReleaseError::Compile(_) | ReleaseError::Name(_) => {
+                Self::Invalid(text)
+            }
+            ReleaseError::Commit(CommitError::Conflict { .. }) => Self::Conflict(text),
+            ReleaseError::Commit(CommitError::TooLarge(_)) => Self::Invalid(text),
+            ReleaseError::Store(error) | ReleaseError::Commit(CommitError::Store(error)) => {
+                error.into()
+            }
+            ReleaseError::TooFarAhead
+            | ReleaseError::Damaged(_)
+            | ReleaseError::Vault(_)
+            | ReleaseError::Key(_)
+            | ReleaseError::Syntax(_) => Self::Store(StoreError::damaged("release", text)),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotThere(key) => {
+                Self::NotFound { what: key.kind.as_str(), id: key.name.to_string() }
+            }
+            ChangeError::Conflict { .. } => Self::Conflict(error.to_string()),
+            _ => Self::Invalid(error.to_string()),
         }
     }
 }

@@ -4,8 +4,13 @@
 //! Every change leaves one audit line that says who and what. Errors are problem details (RFC 9457).
 
 mod purges;
+mod releases;
+mod changes;
+mod resources;
 mod pops;
 mod properties;
+mod openapi;
+mod status;
 mod approvals;
 mod tokens;
 mod auth;
@@ -36,12 +41,13 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     access::Access,
-    distribution::Distribution,
     fleet::{self, Fleet},
     listener::Connection,
     metrics::Metrics,
+    page,
     purge::Purges,
     rate::{Buckets, Rate},
+    release::Releases,
     store::Store,
 };
 
@@ -101,7 +107,7 @@ pub struct Parts {
     /// The purges.
     pub purges: Purges,
     /// The releases.
-    pub distribution: Distribution,
+    pub releases: Releases,
     /// Tokens, approvals, the audit log.
     pub access: Access,
     /// The fleet.
@@ -156,6 +162,11 @@ fn router(config: Config, parts: Parts) -> Router {
             "/v1/properties/{id}",
             get(properties::show).put(properties::put).delete(properties::remove),
         )
+        .route("/", get(page::index))
+        .route("/status.css", get(page::style))
+        .route("/status.js", get(page::script))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/status", get(status::status))
         .route("/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/roles", get(tokens::roles))
@@ -167,6 +178,25 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/approvals/{id}/reject", post(approvals::reject))
         .route("/v1/audit", get(approvals::audit))
         .route("/v1/audit/verify", get(approvals::verify_audit))
+        .route("/v1/resources/{kind}", get(resources::list))
+        .route(
+            "/v1/resources/{kind}/{name}",
+            get(resources::show).put(resources::put).delete(resources::remove),
+        )
+        .route("/v1/validate", post(changes::validate))
+        .route("/v1/changes", get(changes::list).post(changes::draft))
+        .route("/v1/changes/{id}", get(changes::show))
+        .route("/v1/changes/{id}/approve", post(changes::approve))
+        .route("/v1/changes/{id}/abandon", post(changes::abandon))
+        .route("/v1/changes/{id}/publish", post(changes::publish))
+        .route("/v1/releases", get(releases::list))
+        .route("/v1/releases/status", get(releases::status))
+        .route("/v1/releases/promote", post(releases::promote))
+        .route("/v1/releases/pause", post(releases::pause))
+        .route("/v1/releases/resume", post(releases::resume))
+        .route("/v1/releases/rollback", post(releases::roll_back))
+        .route("/v1/releases/{version}", get(releases::show))
+        .route("/v1/releases/{version}/diff", get(releases::diff))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(body_bytes_max))

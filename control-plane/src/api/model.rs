@@ -5,12 +5,19 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tidegate_contract::{
     id::{NodeId, PopId, PropertyId, PurgeId, StreamId},
     property::{Property, Upstream},
     purge::PurgeOrder,
     replacement::Replacement,
+    resource::{Kind, ResourceKey, ResourceName},
     snapshot::PopRole,
+};
+
+use crate::{
+    change::{Act, ChangeState, Put},
+    rollout::Pace,
 };
 
 /// `POST /v1/purges`: a purge to order. The order's own fields stand beside these.
@@ -238,6 +245,211 @@ pub struct ChangeView {
     pub dry_run: bool,
     /// The generation of the desired state.
     pub generation: u64,
+}
+
+/// A list of anything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// Its items, in their order.
+    pub items: Vec<T>,
+}
+
+/// `GET /v1/resources/{kind}/{name}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResourceView {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: ResourceName,
+    /// The release that changed it last; also its entity tag.
+    pub generation: u64,
+    /// What it shall be, without secrets.
+    pub spec: Value,
+}
+
+/// `POST /v1/changes` and `POST /v1/validate`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// What it is.
+    #[serde(default)]
+    pub title: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// The version that it was made on; absent: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    /// What is made or replaced.
+    #[serde(default)]
+    pub puts: Vec<Put>,
+    /// What is taken away.
+    #[serde(default)]
+    pub deletes: Vec<ResourceKey>,
+}
+
+/// `GET /v1/changes/{id}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangeSetView {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub title: String,
+    /// Why.
+    pub reason: String,
+    /// Who drafted it.
+    pub author: String,
+    /// When.
+    pub created_unix_ms: u64,
+    /// The version that it was drafted on.
+    pub base: u64,
+    /// `open`, `approved`, `published` or `abandoned`.
+    pub state: ChangeState,
+    /// Who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// The release that it became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The resources that it names.
+    pub resources: Vec<String>,
+    /// In which order caches and what steers to them get it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<String>,
+    /// What it would do now; empty in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepView>,
+    /// Why it can not be published as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
+}
+
+/// What happens to one resource.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: ResourceName,
+    /// `create`, `update` or `delete`.
+    pub act: Act,
+    /// What it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What it becomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// `POST /v1/changes/{id}/publish`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishRequest {
+    /// `canary`, `staged` or `fast`.
+    pub stage: Pace,
+    /// Why; the change-set's own reason when empty.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST /v1/releases/rollback`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The version whose content everybody gets again.
+    pub to: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// The answer to what makes or moves a release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseAnswer {
+    /// The newest version.
+    pub version: u64,
+    /// Whether anything is different from before.
+    pub changed: bool,
+}
+
+/// `GET /v1/releases/{version}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseView {
+    /// Its number.
+    pub version: u64,
+    /// The root over its resources, in hex.
+    pub root: String,
+    /// When it was made.
+    pub created_unix_ms: u64,
+    /// From when on no node takes it.
+    pub expires_unix_ms: u64,
+    /// The oldest build that takes it.
+    pub build_min: String,
+    /// The number of the key that signed it.
+    pub key_number: u64,
+    /// Who made it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// The change-set that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// The version whose content it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u64>,
+    /// How it went out.
+    pub pace: Pace,
+    /// What it holds; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<String>>,
+}
+
+/// `GET /v1/releases/status`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The newest version.
+    pub version: u64,
+    /// The roll-out under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
+    /// Every node.
+    pub nodes: Vec<ReleaseNodeView>,
+}
+
+/// A roll-out under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// The version that goes out.
+    pub target: u64,
+    /// The version that everybody else runs.
+    pub base: u64,
+    /// `canary`, `5%` or `25%`.
+    pub stage: String,
+    /// Whether it goes on by itself.
+    pub pace: Pace,
+    /// Whether somebody stopped it.
+    pub paused: bool,
+    /// Since when the stage lasts.
+    pub since_unix_ms: u64,
+    /// The PoPs that run the target.
+    pub pops: Vec<PopId>,
+    /// What happens next.
+    pub next: String,
+}
+
+/// A node and what it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseNodeView {
+    /// `pop/node`.
+    pub node: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The version that it shall run.
+    pub wanted: u64,
+    /// The version that it runs.
+    pub version: u64,
+    /// The version that it refused last, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nack: Option<NackView>,
 }
 
 /// The id in a path; kept here so that both sides agree on where things are.

@@ -9,7 +9,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use tidegate_contract::id::{NodeId, PopId};
+use tidegate_contract::{
+    id::{NodeId, PopId},
+    resource_spec::PopSpec,
+};
 
 use super::{
     Api,
@@ -20,9 +23,11 @@ use super::{
         PopView,
     },
     request::{self, Json},
+    resources,
 };
 use crate::{
-    access::Danger,
+    access::{Danger, Verb},
+    change::Wish,
     fleet::{NodeSight, node_state, pop_state},
     store::{Change, EnrolmentTokenRow, NodeName, Pop},
     token::{Kind, NewToken, Scope},
@@ -35,7 +40,7 @@ pub(super) async fn list(
     caller: Caller,
 ) -> Result<axum::Json<PopList>, ApiError> {
     caller.require(Scope::Read)?;
-    Ok(axum::Json(PopList { pops: views(&api).await? }))
+    Ok(axum::Json(PopList { pops: views(&api)? }))
 }
 
 /// `GET /v1/pops/{pop}`
@@ -46,7 +51,7 @@ pub(super) async fn show(
 ) -> Result<axum::Json<PopView>, ApiError> {
     caller.require(Scope::Read)?;
     let pop = request::id("pop", pop, PopId::parse)?;
-    let view = views(&api).await?.into_iter().find(|view| view.pop == pop);
+    let view = views(&api)?.into_iter().find(|view| view.pop == pop);
     view.map(axum::Json).ok_or(ApiError::NotFound { what: "pop", id: pop.into() })
 }
 
@@ -57,10 +62,14 @@ pub(super) async fn put(
     Path(pop): Path<String>,
     Json(body): Json<PopRequest>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let id = PopId::parse(pop).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let pop = Pop { id: id.clone(), role: body.role, shield_upstream: body.shield_upstream };
-    let change = api.parts.store.put_pop(pop).await?;
+    let key = resources::key("pop", id.as_str())?;
+    let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone() };
+    let spec = serde_json::to_value(spec).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let wish = Wish::put(key.kind, key.name, spec);
+    let change = resources::publish(&api, &caller, wish, None, false).await?;
     caller.audit("put pop", id.as_str());
     Ok(changed(id.into(), change, false))
 }
@@ -72,11 +81,11 @@ pub(super) async fn remove(
     headers: HeaderMap,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let id = request::id("pop", pop, PopId::parse)?;
     api.danger(&caller, Danger::RemovePop, &format!("pop/{id}"), "remove", &headers).await?;
-    let change = api.parts.store.delete_pop(id.clone()).await?;
-    api.parts.fleet.forget_pop(&id);
+    let wish = Wish::delete(resources::key("pop", id.as_str())?);
+    let change = resources::publish(&api, &caller, wish, None, false).await?;
     caller.audit("delete pop", id.as_str());
     Ok(changed(id.into(), change, false))
 }
@@ -87,7 +96,7 @@ pub(super) async fn remove_node(
     caller: Caller,
     Path((pop, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let name = NodeName { pop, node: request::id("node", node, NodeId::parse)? };
     if !api.parts.store.delete_node(&name).await? {
@@ -104,7 +113,7 @@ pub(super) async fn enrol(
     caller: Caller,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let now_unix_ms = unix_ms(api.parts.clock.now());
     let token = NewToken::make(Kind::Enrolment);
@@ -132,8 +141,9 @@ pub(super) fn changed(id: String, change: Change, dry_run: bool) -> Response {
     (status, axum::Json(view)).into_response()
 }
 
-async fn views(api: &Api) -> Result<Vec<PopView>, ApiError> {
-    let desired = api.parts.store.desired().await?;
+fn views(api: &Api) -> Result<Vec<PopView>, ApiError> {
+    let desired = api.parts.releases.desired()?;
+    let course = api.parts.releases.course();
     let purge_head = *api.parts.purges.log().head().borrow();
     let sights = api.parts.fleet.sights();
     let now_unix_ms = unix_ms(api.parts.clock.now());
@@ -145,12 +155,14 @@ async fn views(api: &Api) -> Result<Vec<PopView>, ApiError> {
             .zip(&states)
             .map(|(sight, state)| node_view(sight, state.as_str(), purge_head))
             .collect();
+        let release = course.release_for(&pop.id);
+        let generation = release.map_or(desired.generation, |made| made.version()).0;
         PopView {
             pop: pop.id,
             role: pop.role,
             shield_upstream: pop.shield_upstream,
             state: pop_state(&states).as_str().to_owned(),
-            generation: desired.generation.0,
+            generation,
             purge_head,
             nodes,
         }

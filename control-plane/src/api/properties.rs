@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use tidegate_contract::{id::PropertyId, property::Property};
+use tidegate_contract::{id::PropertyId, property::Property, resource_spec::PropertySpec};
 
 use super::{
     Api,
@@ -21,8 +21,9 @@ use super::{
     model::{PropertyList, PropertyView},
     pops::changed,
     request::{self, Json},
+    resources,
 };
-use crate::token::Scope;
+use crate::{access::Verb, change::Wish, token::Scope};
 
 /// `GET /v1/properties`
 pub(super) async fn list(
@@ -30,7 +31,7 @@ pub(super) async fn list(
     caller: Caller,
 ) -> Result<axum::Json<PropertyList>, ApiError> {
     caller.require(Scope::Read)?;
-    Ok(axum::Json(PropertyList { properties: views(&api).await? }))
+    Ok(axum::Json(PropertyList { properties: views(&api)? }))
 }
 
 /// `GET /v1/properties/{id}`
@@ -41,7 +42,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Read)?;
     let id = request::id("property", id, PropertyId::parse)?;
-    let view = views(&api).await?.into_iter().find(|view| view.property.id == id);
+    let view = views(&api)?.into_iter().find(|view| view.property.id == id);
     let view = view.ok_or(ApiError::NotFound { what: "property", id: id.into() })?;
     let tag = format!("\"{}\"", view.generation);
     Ok(([(header::ETAG, tag)], axum::Json(view)).into_response())
@@ -63,7 +64,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     Json(property): Json<Property>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
     let Query(PutQuery { dry_run }) =
         query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
     if property.id.as_str() != id {
@@ -71,7 +72,11 @@ pub(super) async fn put(
         return Err(ApiError::Invalid(text));
     }
     let expected = request::if_match(&headers)?;
-    let change = api.parts.store.put_property(property, expected, dry_run).await?;
+    let key = resources::key("property", &id)?;
+    let spec = serde_json::to_value(PropertySpec::from(property))
+        .map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let wish = Wish::put(key.kind, key.name, spec);
+    let change = resources::publish(&api, &caller, wish, expected, dry_run).await?;
     if !dry_run {
         caller.audit("put property", &id);
     }
@@ -84,15 +89,16 @@ pub(super) async fn remove(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
     let id = request::id("property", id, PropertyId::parse)?;
-    let change = api.parts.store.delete_property(id.clone()).await?;
+    let wish = Wish::delete(resources::key("property", id.as_str())?);
+    let change = resources::publish(&api, &caller, wish, None, false).await?;
     caller.audit("delete property", id.as_str());
     Ok(changed(id.into(), change, false))
 }
 
-async fn views(api: &Api) -> Result<Vec<PropertyView>, ApiError> {
-    let desired = api.parts.store.desired().await?;
+fn views(api: &Api) -> Result<Vec<PropertyView>, ApiError> {
+    let desired = api.parts.releases.desired()?;
     let view = |(property, generation): (Property, tidegate_contract::id::Generation)| {
         PropertyView { property: property.redacted(), generation: generation.0 }
     };

@@ -50,7 +50,7 @@ pub(super) async fn order(
         api.danger(&caller, Danger::PurgeAll, "", &plan, &headers).await?;
     }
     if let Some(new) = &request.replace {
-        check_kept(&request.order.target, new, &api.parts.store.desired().await?)?;
+        check_kept(&request.order.target, new, &api.parts.releases.desired()?)?;
     }
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {

@@ -50,7 +50,7 @@ pub(super) fn id<T>(
 /// The generation of `If-Match`, when there is one.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Generation>, ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let bad = || ApiError::Malformed("if-match is not the entity tag of a property".to_owned());
+    let bad = || ApiError::Malformed("if-match is not the entity tag of a resource".to_owned());
     let text = value.to_str().map_err(|_| bad())?;
     let tag = text.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(bad)?;
     tag.parse().map(|generation| Some(Generation(generation))).map_err(|_| bad())

@@ -12,7 +12,7 @@ use std::{
 use crate::store::StoreError;
 
 /// The text of a file; `None` when there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, StoreError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
 }
 
 /// Writes a file that is not there yet.
-pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), StoreError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), StoreError> {
     write_all(path, text, mode).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 

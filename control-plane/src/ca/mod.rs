@@ -6,7 +6,7 @@
 mod server_identity;
 mod verifier;
 mod peer;
-mod files;
+pub(crate) mod files;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use std::{
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    SigningKey,
 };
 use rustls_pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,14 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&request.public_key, &self.issuer)?;
         Ok(issued(&params, certificate.pem()))
+    }
+
+    /// Signs a statement of this control plane, which is never a certificate: those begin with the byte of a sequence.
+    ///
+    /// # Errors
+    /// [`CaError`]
+    pub(crate) fn sign(&self, statement: &[u8]) -> Result<Vec<u8>, CaError> {
+        Ok(self.issuer.key().sign(statement)?)
     }
 
     /// Makes a key and certificate for this control plane's own listeners.

@@ -46,12 +46,21 @@ mod tests {
 
     #[test]
     fn the_page_asks_nobody_else() {
-        for text in [include_str!("status.html"), include_str!("status.css"), include_str!("status.js")] {
+        for text in
+            [include_str!("status.html"), include_str!("status.css"), include_str!("status.js")]
+        {
             for address in text.match_indices("://").map(|(at, _)| &text[at.saturating_sub(6)..]) {
                 // The name of a namespace is no request.
-                assert!(address.contains("www.w3.org/2000/svg"), "{}", &address[..40.min(address.len())]);
+                assert!(
+                    address.contains("www.w3.org/2000/svg"),
+                    "{}",
+                    &address[..40.min(address.len())]
+                );
             }
-            assert!(!text.contains("style=") && !text.contains("onclick"), "the policy would refuse it");
+            assert!(
+                !text.contains("style=") && !text.contains("onclick"),
+                "the policy would refuse it"
+            );
         }
     }
 }

@@ -22,12 +22,12 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     access::Access,
     ca::{Authority, Peer},
-    distribution::Distribution,
     fleet::{Fleet, Lane, LaneGuard},
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
+    release::Releases,
     store::Store,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
@@ -92,7 +92,7 @@ pub struct Parts {
     /// The purges.
     pub purges: Purges,
     /// The releases.
-    pub distribution: Distribution,
+    pub releases: Releases,
     /// Tokens, approvals, the audit log.
     pub access: Access,
     /// The fleet.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ran, TestControl, tidegate};
+use crate::harness::{Answer, Ran, TestControl, tidegate};
 
 /// Somebody with a home and a context of their own.
 struct Person {
@@ -157,11 +157,75 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_folder_is_applied_compared_and_pruned() {
+    let control = TestControl::start().await;
+    let ann = Person::with_token(&control, &control.admin).await;
+    let pops = "kind: pop\nname: fra\nspec: {role: edge}\n---\n\
+                kind: pop\nname: ams\nspec: {role: edge}\n";
+    let file = ann.file("pops.yaml", pops);
+    let origin = ann.file(
+        "studio.toml",
+        "kind = \"origin\"\nname = \"studio\"\n[spec]\nauthority = \"origin.example:443\"\n",
+    );
+    let files = ["-f", &file, "-f", &origin];
+    let run = async |words: &[&str]| ann.run(&[words, &files[..]].concat()).await;
+    let differs = run(&["diff"]).await.expect(1);
+    assert!(
+        differs.stdout.contains("+++ pop/fra (wanted)") && differs.stdout.contains("+role: edge")
+    );
+    let dry = run(&["apply", "--dry-run", "--detailed-exitcode"]).await.expect(10);
+    assert!(dry.stderr.contains("3 to create, 0 to change, 0 to delete"), "{dry:?}");
+    run(&["diff"]).await.expect(1);
+    run(&["apply", "--reason", "first PoPs", "--detailed-exitcode"]).await.expect(10);
+    assert!(run(&["diff"]).await.expect(0).stdout.is_empty());
+    run(&["apply", "--detailed-exitcode"]).await.expect(0);
+    run(&["validate", "--on-server"]).await.expect(0);
+
+    assert_eq!(ann.run(&["get", "pops", "-o", "name"]).await.expect(0).stdout, "ams\nfra\n");
+    let one = ann.run(&["get", "pop", "fra", "-o", "json"]).await.expect(0).json();
+    assert_eq!((&one["name"], &one["spec"]["role"]), (&json!("fra"), &json!("edge")));
+    let described = ann.run(&["describe", "origin", "studio"]).await.expect(0);
+    assert!(described.stdout.contains("authority: origin.example:443"), "{described:?}");
+    ann.run(&["get", "pop", "nobody"]).await.expect(3);
+
+    ann.file("pops.yaml", "kind: pop\nname: fra\nspec: {role: edge}\n");
+    let pruned = run(&["apply", "--prune", "--reason", "fewer", "--yes"]).await.expect(0);
+    assert!(pruned.stderr.contains("pop/ams is deleted"), "{pruned:?}");
+    let out = ann.home.path().join("out");
+    ann.run(&["export", "pop", "origin", "--to", out.to_str().expect("text")]).await.expect(0);
+    let again = ann.run(&["diff", "--prune", "-f", out.to_str().expect("text")]).await.expect(0);
+    assert!(again.stdout.is_empty(), "{again:?}");
+    ann.run(&["delete", "origin", "studio", "--yes"]).await.expect(2);
+    ann.run(&["delete", "origin", "studio", "--yes", "--reason", "gone"]).await.expect(0);
+    ann.run(&["get", "origin", "studio"]).await.expect(3);
+    let rows = ann.run(&["audit", "list"]).await.expect(0);
+    assert!(rows.stdout.contains("first PoPs"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn the_status_page_shows_itself_to_all_and_data_to_who_may_read() {
+    let control = TestControl::start().await;
+    control.edge("fra").await;
+    let page = control.request("GET", "/").send().await.expect("an answer");
+    assert_eq!(page.status().as_u16(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().expect("text");
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(page.text().await.expect("text").contains("<title>Tidegate status</title>"));
+    Answer::of(control.request("GET", "/v1/status")).await.expect(401);
+    let status = control.call("GET", "/v1/status", Value::Null).await.expect(200);
+    assert_eq!(status.body["pops"][0]["pop"], "fra");
+    assert_eq!(status.body["pops"][0]["state"], "empty");
+    let open = TestControl::start_with(|config| config.access.open_status_page = true).await;
+    Answer::of(open.request("GET", "/v1/status")).await.expect(200);
+    Answer::of(open.request("GET", "/v1/pops")).await.expect(401);
+}
+
+#[tokio::test]
 async fn files_are_checked_without_a_server() {
     let nobody = Person::new();
     let good = nobody.file("pop.yaml", "kind: pop\nname: fra\nspec: {role: edge}\n");
     let checked = nobody.run(&["validate", "-f", &good]).await.expect(0);
-    assert!(checked.stderr.contains("1 resources are well formed"), "{checked:?}");
+    assert!(checked.stderr.contains("1 resources are good"), "{checked:?}");
     let bad = nobody.file("bad.yaml", "kind: ship\nname: fra\nspec: {}\n");
     let refused = nobody.run(&["validate", "-f", &bad]).await.expect(6);
     assert!(refused.stderr.contains("bad.yaml") && refused.stderr.contains("ship"), "{refused:?}");

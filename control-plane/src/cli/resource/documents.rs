@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_contract::resource::{Kind, RESOURCES_MAX, ResourceName, SPEC_BYTES_MAX};
+use tidegate_contract::{
+    resource::{Kind, RESOURCES_MAX, ResourceName, SPEC_BYTES_MAX},
+    resource_spec::Spec,
+};
 
 use crate::cli::failure::{Exit, Failure};
 
@@ -37,6 +40,15 @@ impl Document {
     /// What it is called everywhere.
     pub(super) fn key(&self) -> (Kind, &ResourceName) {
         (self.kind, &self.name)
+    }
+
+    /// Checks the spec as nodes and the control plane do, as far as one resource alone can be checked.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let json = self.spec.to_string();
+        let checked = Spec::parse(self.kind, &self.name, json.as_bytes());
+        checked.map(|_| ()).map_err(|error| {
+            Failure::new(Exit::Invalid, format!("{}/{}: {error}", self.kind, self.name))
+        })
     }
 
     /// Where it is.

@@ -49,7 +49,7 @@ pub(super) async fn edit(
         let _ = fs::remove_file(&file);
         return Ok(Exit::Ok);
     }
-    out.note(&difference(&format!("{kind}/{name}"), Some(&before), Some(after)));
+    out.note(&difference(&format!("{kind}/{name}"), Some(&before.spec), Some(&after.spec)));
     if consent.goes_on() {
         let tag = before.generation.map(|generation| format!("\"{generation}\""));
         let body = serde_json::json!({"kind": kind, "name": name, "spec": after.spec});

@@ -22,9 +22,11 @@ fn words(kind: Kind) -> (&'static str, Option<&'static str>) {
             "What one customer serves: hosts, origins, what is kept and for how long, who may have it.",
             Some(PROPERTY),
         ),
-        Kind::Origin => ("A next hop towards an origin, by a name that properties share.", None),
+        Kind::Origin => {
+            ("A next hop towards an origin, by a name that properties share.", Some(ORIGIN))
+        }
         Kind::CachePolicy => {
-            ("What is kept and for how long, by a name that properties share.", None)
+            ("What is kept and for how long, by a name that properties share.", Some(CACHE_POLICY))
         }
         Kind::Certificate => {
             ("What is shown to TLS clients: a chain, and the secret that holds its key.", None)
@@ -38,32 +40,34 @@ fn words(kind: Kind) -> (&'static str, Option<&'static str>) {
         Kind::Pop => {
             ("One site: what it is to its neighbours, where it is, what it can carry.", Some(POP))
         }
-        Kind::Node => ("One node of a site.", None),
+        Kind::Node => ("One node of a site, in the operators' words.", Some(NODE)),
         Kind::Secret => ("Bytes that only nodes may read; an operator sees a fingerprint.", None),
     }
 }
 
-const PROPERTY: &str = "kind = \"property\"\nname = \"demo\"\n\n[spec]\nid = \"demo\"\n\
+const PROPERTY: &str = "kind = \"property\"\nname = \"demo\"\n\n[spec]\n\
                         hosts = [\"video.example\"]\n\n[[spec.origins]]\n\
                         authority = \"origin.example:443\"\n\n[spec.cache]\ndefault_ttl = \"10s\"\n";
+const ORIGIN: &str =
+    "kind = \"origin\"\nname = \"studio\"\n\n[spec]\nauthority = \"origin.example:443\"\n";
+const CACHE_POLICY: &str =
+    "kind = \"cache_policy\"\nname = \"segments\"\n\n[spec]\ndefault_ttl = \"1h\"\n";
+const NODE: &str = "kind = \"node\"\nname = \"fra-1\"\n\n[spec]\npop = \"fra\"\n";
 const POP: &str = "kind = \"pop\"\nname = \"fra\"\n\n[spec]\nrole = \"edge\"\n";
 
 #[cfg(test)]
 mod tests {
-    use tidegate_contract::property::Property;
-
     use super::*;
-    use crate::{
-        api::model::PopRequest,
-        cli::resource::documents::{Language, parse},
-    };
+    use crate::cli::resource::documents::{Language, parse};
 
     #[test]
     fn every_example_reads_as_what_nodes_take() {
-        let spec = |text| parse(text, Language::Toml).expect("good")[0].spec.clone();
-        serde_json::from_value::<Property>(spec(PROPERTY)).expect("a property");
-        serde_json::from_value::<PopRequest>(spec(POP)).expect("a PoP");
         for kind in Kind::ALL {
+            for example in words(kind).1 {
+                let documents = parse(example, Language::Toml).expect("good");
+                assert_eq!(documents[0].kind, kind);
+                documents[0].check().expect("an example that is taken");
+            }
             assert!(explain(kind).starts_with(kind.as_str()));
         }
     }

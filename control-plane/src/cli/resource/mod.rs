@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use self::{
     documents::{Document, path, read_all},
-    plan::{Plan, Step},
+    plan::{differences, done, outline, surplus},
 };
 use super::{
     client::Client,
@@ -26,7 +26,7 @@ use super::{
     failure::{Exit, Failure},
     output::{Output, or_dash, yaml},
 };
-use crate::api::access_model::Items;
+use crate::api::model::{Items, StatusView, StepView};
 
 /// What is done with resources of any kind.
 #[derive(Subcommand)]
@@ -153,11 +153,12 @@ pub(super) async fn run(
         ResourceCommand::Explain { kind } => out.print_text(&explain::explain(kind))?,
         ResourceCommand::Validate { files, on_server } => {
             let documents = read_all(&files.files)?;
+            documents.iter().try_for_each(Document::check)?;
             if on_server {
                 let body = change_set("validate", consent, &documents, &[]);
                 let _: Value = client()?.post("/v1/validate", &body).await?;
             }
-            out.note(&format!("{} resources are well formed", documents.len()));
+            out.note(&format!("{} resources are good", documents.len()));
         }
         ResourceCommand::Get { kind, name, watch } => {
             return get(kind, name.as_ref(), watch, &client()?, out).await;
@@ -172,9 +173,13 @@ pub(super) async fn run(
         }
         ResourceCommand::Apply(args) => return apply(args, &client()?, consent, out).await,
         ResourceCommand::Diff { files, prune } => {
-            let plan = plan(&read_all(&files.files)?, prune, &client()?).await?;
-            if plan.changes() {
-                out.print_text(&plan.difference)?;
+            let client = client()?;
+            let wanted = read_all(&files.files)?;
+            let body =
+                change_set("diff", consent, &wanted, &pruned(&wanted, prune, &client).await?);
+            let steps: Items<StepView> = client.post("/v1/validate", &body).await?;
+            if !steps.items.is_empty() {
+                out.print_text(&differences(&steps.items))?;
                 return Ok(Exit::Failed);
             }
         }
@@ -265,27 +270,27 @@ async fn apply(
     out: &Output,
 ) -> Result<Exit, Failure> {
     let wanted = read_all(&args.files.files)?;
-    let plan = plan(&wanted, args.prune, client).await?;
-    for (step, document) in plan.steps.iter().filter(|(step, _)| *step != Step::Keep) {
-        out.note(&format!("{}/{} is {}", document.kind, document.name, step.as_str()));
+    let base = client.find::<StatusView>("/v1/releases/status").await?.map(|status| status.version);
+    let deletes = pruned(&wanted, args.prune, client).await?;
+    let mut body = change_set("apply", consent, &wanted, &deletes);
+    let steps: Items<StepView> = client.post("/v1/validate", &body).await?;
+    let steps = steps.items;
+    for step in &steps {
+        out.note(&format!("{}/{} is {}", step.kind, step.name, done(step.act)));
     }
-    out.note(&plan.summary());
-    if !plan.changes() {
+    out.note(&outline(&steps, wanted.len()));
+    let changed = if args.detailed_exitcode { Exit::Changed } else { Exit::Ok };
+    if steps.is_empty() {
         return Ok(Exit::Ok);
     }
-    let of = |wanted: &[Step]| -> Vec<_> {
-        let is_wanted = |(step, _): &&(Step, Document)| wanted.contains(step);
-        plan.steps.iter().filter(is_wanted).map(|(_, document)| document.clone()).collect()
-    };
-    let (puts, deletes) = (of(&[Step::Create, Step::Change]), of(&[Step::Delete]));
-    let body = change_set("apply", consent, &puts, &deletes);
     if consent.is_dry_run {
-        let _: Value = client.post("/v1/validate", &body).await?;
-        return Ok(if args.detailed_exitcode { Exit::Changed } else { Exit::Ok });
+        return Ok(changed);
     }
     if !deletes.is_empty() {
         consent.confirm("prune")?;
     }
+    // Whoever publishes one of these in between is not overwritten unseen.
+    body["base"] = json!(base);
     let change: Change = client.post("/v1/changes", &body).await?;
     if args.no_publish {
         out.print_line(&change, |change| format!("change {} waits", change.id))?;
@@ -303,17 +308,22 @@ async fn apply(
         })?;
         out.print_line(&published, |_| format!("change {} published", change.id))?;
     }
-    Ok(if args.detailed_exitcode { Exit::Changed } else { Exit::Ok })
+    Ok(changed)
 }
 
-async fn plan(wanted: &[Document], prune: bool, client: &Client) -> Result<Plan, Failure> {
+/// What is there and not wanted, when that is to go.
+async fn pruned(
+    wanted: &[Document],
+    prune: bool,
+    client: &Client,
+) -> Result<Vec<Document>, Failure> {
     let mut there = Vec::new();
     let mut kinds: Vec<_> = wanted.iter().map(|document| document.kind).collect();
     kinds.dedup();
-    for kind in kinds {
+    for kind in kinds.into_iter().filter(|_| prune) {
         there.extend(list(kind, client).await?);
     }
-    Ok(Plan::of(&there, wanted, prune))
+    Ok(surplus(&there, wanted).into_iter().cloned().collect())
 }
 
 async fn list(kind: Kind, client: &Client) -> Result<Vec<Document>, Failure> {
@@ -326,7 +336,7 @@ fn change_set(title: &str, consent: &Consent, puts: &[Document], deletes: &[Docu
     let delete = |document: &Document| json!({"kind": document.kind, "name": document.name});
     json!({
         "title": title,
-        "reason": consent.reason.as_deref().unwrap_or_default(),
+        "reason": consent.reason.as_deref().unwrap_or(title),
         "puts": puts.iter().map(put).collect::<Vec<_>>(),
         "deletes": deletes.iter().map(delete).collect::<Vec<_>>(),
     })

@@ -6,7 +6,10 @@ use clap::Args;
 
 use crate::{
     access::Grant,
-    api::access_model::{Items, TokenRequest, TokenView},
+    api::{
+        access_model::{TokenRequest, TokenView},
+        model::Items,
+    },
     cli::{
         client::Client,
         consent::Consent,

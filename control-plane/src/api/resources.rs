@@ -1,0 +1,194 @@
+//! `/v1/resources`: every kind of resource by one face.
+//!
+//! A change of one resource is a change-set of one that is published to everybody at once. The entity tag of a
+//! resource is its generation; a change that names an older one is refused. Nobody reads a secret here.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tidegate_contract::{
+    id::{Generation, PopId},
+    resource::{Kind, ResourceKey, ResourceName},
+    resource_spec::Spec,
+};
+
+use super::{
+    Api,
+    auth::Caller,
+    error::ApiError,
+    model::{Items, ResourceView},
+    pops::changed,
+    request::{self, Json},
+};
+use crate::{
+    access::Verb,
+    change::Wish,
+    release::{Publish, reports},
+    resource::{Entry, shown},
+    rollout::Pace,
+    store::{Change, Pop},
+    token::Scope,
+};
+
+/// The query of a change.
+#[derive(Deserialize)]
+pub(super) struct ChangeQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The body of `PUT /v1/resources/{kind}/{name}`: a resource as it is shown; only the spec counts.
+#[derive(Deserialize)]
+pub(super) struct PutRequest {
+    spec: Value,
+}
+
+/// `GET /v1/resources/{kind}`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(kind): Path<String>,
+) -> Result<axum::Json<Items<ResourceView>>, ApiError> {
+    caller.require(Scope::Read)?;
+    let kind = self::kind(&kind)?;
+    let head = api.parts.releases.head()?;
+    let items = head.state.of_kind(kind).map(|(name, entry)| view(kind, name, entry)).collect();
+    Ok(axum::Json(Items { items }))
+}
+
+/// `GET /v1/resources/{kind}/{name}`
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((kind, name)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::Read)?;
+    let key = key(&kind, &name)?;
+    let head = api.parts.releases.head()?;
+    let entry = head.state.entries.get(&key);
+    let entry = entry.ok_or(ApiError::NotFound { what: key.kind.as_str(), id: name })?;
+    let tag = format!("\"{}\"", entry.generation);
+    let view = view(key.kind, &key.name, entry);
+    Ok(([(header::ETAG, tag)], axum::Json(view)).into_response())
+}
+
+/// `PUT /v1/resources/{kind}/{name}`
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((kind, name)): Path<(String, String)>,
+    Query(ChangeQuery { dry_run }): Query<ChangeQuery>,
+    headers: HeaderMap,
+    Json(body): Json<PutRequest>,
+) -> Result<Response, ApiError> {
+    let kind = self::kind(&kind)?;
+    caller.require_verb(Verb::ConfigWrite, &format!("{kind}/{name}"))?;
+    let name = ResourceName::parse(name).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let subject = ResourceKey::new(kind, name.clone());
+    let wish = Wish::put(kind, name, body.spec);
+    let expected = request::if_match(&headers)?;
+    let change = publish(&api, &caller, wish, expected, dry_run).await?;
+    if !dry_run {
+        caller.audit("put resource", &subject.to_string());
+    }
+    Ok(changed(subject.name.into(), change, dry_run))
+}
+
+/// `DELETE /v1/resources/{kind}/{name}`
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((kind, name)): Path<(String, String)>,
+    Query(ChangeQuery { dry_run }): Query<ChangeQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let key = key(&kind, &name)?;
+    caller.require_verb(Verb::ConfigWrite, &key.to_string())?;
+    let expected = request::if_match(&headers)?;
+    let change = publish(&api, &caller, Wish::delete(key.clone()), expected, dry_run).await?;
+    if !dry_run {
+        caller.audit("delete resource", &key.to_string());
+    }
+    Ok(changed(name, change, dry_run))
+}
+
+/// Publishes a change of one resource to everybody at once.
+pub(super) async fn publish(
+    api: &Api,
+    caller: &Caller,
+    mut wish: Wish,
+    expected: Option<Generation>,
+    is_dry: bool,
+) -> Result<Change, ApiError> {
+    if let Some(expected) = expected {
+        wish.seen = wish.keys().map(|key| (key, expected)).collect();
+    }
+    let reports = reports(&api.parts.fleet);
+    let publish = Publish {
+        wish: &wish,
+        pace: Pace::Fast,
+        author: caller.label(),
+        reason: "a change of one resource",
+        set: None,
+        is_dry,
+        reports: &reports,
+    };
+    let published = api.parts.releases.publish(publish).await?;
+    if !is_dry {
+        mirror(api, &wish).await?;
+    }
+    Ok(Change {
+        changed: published.is_change(),
+        created: published.is_creation(),
+        generation: published.version,
+    })
+}
+
+/// Tells the parts that know PoPs by themselves: who may enrol nodes, and whose lanes end.
+pub(super) async fn mirror(api: &Api, wish: &Wish) -> Result<(), ApiError> {
+    let head = api.parts.releases.head()?;
+    for key in wish.keys().filter(|key| key.kind == Kind::Pop) {
+        let id = request::id("pop", key.name.to_string(), PopId::parse)?;
+        match head.state.entries.get(&key).map(|entry| &*entry.spec) {
+            Some(Spec::Pop(spec)) => {
+                let shield_upstream = spec.shield_upstream.clone();
+                api.parts.store.put_pop(Pop { id, role: spec.role, shield_upstream }).await?;
+            }
+            _ => {
+                match api.parts.store.delete_pop(id.clone()).await {
+                    Ok(_) | Err(crate::store::DesiredError::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                api.parts.fleet.forget_pop(&id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a kind out of a path.
+pub(super) fn kind(text: &str) -> Result<Kind, ApiError> {
+    text.parse().map_err(|_| ApiError::NotFound {
+        what: "kind of resource",
+        id: text.chars().take(64).collect(),
+    })
+}
+
+/// Reads kind and name out of a path.
+pub(super) fn key(kind: &str, name: &str) -> Result<ResourceKey, ApiError> {
+    let kind = self::kind(kind)?;
+    let id = || name.chars().take(64).collect();
+    let name = ResourceName::parse(name)
+        .map_err(|_| ApiError::NotFound { what: kind.as_str(), id: id() })?;
+    Ok(ResourceKey::new(kind, name))
+}
+
+fn view(kind: Kind, name: &ResourceName, entry: &Entry) -> ResourceView {
+    ResourceView { kind, name: name.clone(), generation: entry.generation.0, spec: shown(entry) }
+}

@@ -1,0 +1,128 @@
+//! Conducts roll-outs: asks the rules what to do and writes it down, while this replica leads.
+//!
+//! Nothing is remembered here: state and time come from the records and the clock, so that another replica goes on
+//! where this one stopped.
+
+use tidegate_chassis::Drain;
+use tokio::{
+    sync::watch,
+    time::{Duration, MissedTickBehavior, interval},
+};
+
+use super::{ReleaseError, Releases};
+use crate::{
+    fleet::{Fleet, NodeSight},
+    rollout::{self, Decision, NodeReport, Stage, Totals},
+    unix_time::millis,
+};
+
+/// Conducts roll-outs until the drain.
+pub async fn conduct(
+    releases: Releases,
+    fleet: Fleet,
+    is_leader: watch::Receiver<bool>,
+    drain: Drain,
+) {
+    let config = releases.rollout_config().clone();
+    let mut looks = interval(config.look_every.max(LOOK_MIN));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heads = releases.inner.records.head();
+    let mut swept = 0;
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            // What another replica wrote.
+            changed = heads.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = drain.started() => return,
+        }
+        let looked = async {
+            releases.refresh().await?;
+            if !*is_leader.borrow() {
+                return Ok(());
+            }
+            look(&releases, &fleet, &config).await?;
+            // Old contents go now and then.
+            let version = releases.course().version().0;
+            if version >= swept + SWEEP_EVERY {
+                swept = version;
+                releases.sweep().await?;
+            }
+            Ok::<_, ReleaseError>(())
+        };
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "the roll-out could not be looked after");
+        }
+    }
+}
+
+/// What the nodes say, as far as roll-outs read it.
+#[must_use]
+pub fn reports(fleet: &Fleet) -> Vec<NodeReport> {
+    fleet.sights().iter().map(report).collect()
+}
+
+async fn look(
+    releases: &Releases,
+    fleet: &Fleet,
+    config: &rollout::Config,
+) -> Result<(), ReleaseError> {
+    let course = releases.course();
+    let now = releases.now_unix_ms();
+    let Some(rollout) = &course.rollout else {
+        return keep_good(releases, now).await;
+    };
+    let reports = reports(fleet);
+    match rollout.decide(&reports, now, config) {
+        Decision::Stay(_) => {}
+        Decision::Advance => {
+            let next = rollout.advanced(now, &reports);
+            let (version, stage) = (rollout.target, next.stage.as_str());
+            tracing::info!(version, stage, "a release goes on");
+            let next = (next.stage != Stage::All).then_some(&next);
+            releases.move_rollout(&course, next).await?;
+        }
+        Decision::TurnBack(why) => {
+            let (version, base) = (rollout.target, rollout.base);
+            tracing::error!(version, why, "a release does harm and is taken back");
+            let reason = format!("version {version} was taken back: {why}");
+            let base = tidegate_contract::id::Generation(base);
+            releases.roll_back(base, "control plane", &reason).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Releases the same again at half of its life.
+async fn keep_good(releases: &Releases, now_unix_ms: u64) -> Result<(), ReleaseError> {
+    let header = releases.head()?.record.header;
+    let half = millis(releases.inner.config.lifetime) / 2;
+    if now_unix_ms >= header.created_unix_ms.saturating_add(half) {
+        let version = releases.reissue("the release before would expire").await?;
+        tracing::info!(%version, "the same is released again, for it would expire");
+    }
+    Ok(())
+}
+
+fn report(sight: &NodeSight) -> NodeReport {
+    NodeReport {
+        name: sight.name.to_string(),
+        pop: sight.name.pop.clone(),
+        is_connected: sight.has_config_lane,
+        version: sight.generation,
+        nack: sight.nack.as_ref().map(|nack| (nack.generation, nack.error.clone())),
+        totals: sight.health.map(|health| Totals {
+            requests: health.requests_total,
+            hits: health.hits_total,
+            errors: health.errors_total,
+            started_unix_ms: health.started_unix_ms,
+        }),
+    }
+}
+
+const LOOK_MIN: Duration = Duration::from_millis(10);
+/// Versions between two sweeps of old contents.
+const SWEEP_EVERY: u64 = 50;

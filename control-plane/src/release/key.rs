@@ -1,0 +1,136 @@
+//! The release key: what nodes believe releases by.
+//!
+//! Its public half is signed by the authority, whose certificate every node has pinned; so nodes learn of a new key
+//! with the first release under it. Numbers grow with every rotation, and a node refuses a key with a lower number
+//! than it has seen. The private half stands in a file that its owner alone may read.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use serde::{Deserialize, Serialize};
+use tidegate_contract::release::{Header, KeyStatement};
+
+use crate::{
+    ca::{Authority, CaError, files},
+    store::StoreError,
+};
+
+/// Signs releases.
+pub struct ReleaseKey {
+    pair: Ed25519KeyPair,
+    public: PublicKey,
+}
+
+/// The public half with the authority's word for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// Its number.
+    pub number: u64,
+    /// Ed25519, in hex.
+    pub public_key: String,
+    /// The authority's signature of the statement, in hex.
+    pub signature: String,
+}
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The key's file cannot be used.
+    #[error(transparent)]
+    File(#[from] StoreError),
+    /// The file holds something else.
+    #[error("{} does not hold a key", .0.display())]
+    Syntax(PathBuf),
+    /// The authority cannot sign.
+    #[error(transparent)]
+    Authority(#[from] CaError),
+}
+
+impl ReleaseKey {
+    /// The key of a data folder, made at the first start. `known` is the one that the fleet was told of last: another
+    /// one in the folder is a rotation.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub fn open(
+        data_dir: &Path,
+        authority: &Authority,
+        known: Option<&PublicKey>,
+    ) -> Result<Self, KeyError> {
+        let path = data_dir.join(KEY_FILE);
+        let text = if let Some(text) = files::read(&path)? {
+            text
+        } else {
+            let text = hex::encode(rand::random::<[u8; 32]>());
+            files::write(&path, &text, 0o600)?;
+            text
+        };
+        let bad = || KeyError::Syntax(path.clone());
+        let mut seed = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut seed).map_err(|_| bad())?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| bad())?;
+        let public_key: [u8; 32] = pair.public_key().as_ref().try_into().map_err(|_| bad())?;
+        let hex_key = hex::encode(public_key);
+        if let Some(known) = known.filter(|known| known.public_key == hex_key) {
+            return Ok(Self { pair, public: known.clone() });
+        }
+        let number = known.map_or(1, |known| known.number + 1);
+        let statement = KeyStatement { number, public_key };
+        let signature = hex::encode(authority.sign(&statement.to_sign())?);
+        Ok(Self { pair, public: PublicKey { number, public_key: hex_key, signature } })
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs a release.
+    #[must_use]
+    pub fn sign(&self, header: &Header) -> Vec<u8> {
+        self.pair.sign(&header.to_sign()).as_ref().to_vec()
+    }
+}
+
+/// The file of the key; to rotate, move it away and restart.
+pub const KEY_FILE: &str = "release.key";
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::SystemTime};
+
+    use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+    use tidegate_contract::{id::Generation, release::Build};
+
+    use super::*;
+    use crate::ca;
+
+    #[test]
+    fn a_key_is_made_once_and_another_one_is_a_rotation() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::now();
+        let authority = Authority::open(folder.path(), vec![], ca::Config::default(), now);
+        let authority = authority.expect("writable");
+        let open = |known| ReleaseKey::open(folder.path(), &authority, known).expect("usable");
+        let first = open(None);
+        assert_eq!(open(Some(first.public())).public(), first.public());
+        let mode = folder.path().join(KEY_FILE).metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::remove_file(folder.path().join(KEY_FILE)).expect("there");
+        let second = open(Some(first.public()));
+        assert_eq!((first.public().number, second.public().number), (1, 2));
+        assert_ne!(first.public().public_key, second.public().public_key);
+
+        let header = Header {
+            version: Generation(1),
+            root: [0; 32],
+            created_unix_ms: 0,
+            expires_unix_ms: 1,
+            build_min: Build::default(),
+        };
+        let public = hex::decode(&second.public().public_key).expect("hex");
+        let verifier = UnparsedPublicKey::new(&ED25519, public);
+        assert!(verifier.verify(&header.to_sign(), &second.sign(&header)).is_ok());
+    }
+}
