@@ -9,6 +9,8 @@ mod changes;
 mod resources;
 mod pops;
 mod properties;
+mod openapi;
+mod status;
 mod approvals;
 mod tokens;
 mod auth;
@@ -42,6 +44,7 @@ use crate::{
     fleet::{self, Fleet},
     listener::Connection,
     metrics::Metrics,
+    page,
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
@@ -165,6 +168,22 @@ fn router(config: Config, parts: Parts) -> Router {
             "/v1/properties/{id}",
             get(properties::show).put(properties::put).delete(properties::remove),
         )
+        .route("/", get(page::index))
+        .route("/status.css", get(page::style))
+        .route("/status.js", get(page::script))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/status", get(status::status))
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/roles", get(tokens::roles))
+        .route("/v1/roles/{name}", put(tokens::put_role).delete(tokens::remove_role))
+        .route("/v1/whoami", get(tokens::whoami))
+        .route("/v1/can-i", post(tokens::can_i))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/v1/approvals/{id}/reject", post(approvals::reject))
+        .route("/v1/audit", get(approvals::audit))
+        .route("/v1/audit/verify", get(approvals::verify_audit))
         .route("/v1/resources/{kind}", get(resources::list))
         .route(
             "/v1/resources/{kind}/{name}",
@@ -184,17 +203,6 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/releases/rollback", post(releases::roll_back))
         .route("/v1/releases/{version}", get(releases::show))
         .route("/v1/releases/{version}/diff", get(releases::diff))
-        .route("/v1/tokens", get(tokens::list).post(tokens::make))
-        .route("/v1/tokens/{id}", delete(tokens::revoke))
-        .route("/v1/roles", get(tokens::roles))
-        .route("/v1/roles/{name}", put(tokens::put_role).delete(tokens::remove_role))
-        .route("/v1/whoami", get(tokens::whoami))
-        .route("/v1/can-i", post(tokens::can_i))
-        .route("/v1/approvals", get(approvals::list))
-        .route("/v1/approvals/{id}/approve", post(approvals::approve))
-        .route("/v1/approvals/{id}/reject", post(approvals::reject))
-        .route("/v1/audit", get(approvals::audit))
-        .route("/v1/audit/verify", get(approvals::verify_audit))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(body_bytes_max))

@@ -83,7 +83,7 @@ async fn an_operator_brings_up_a_pop() {
     let status = operator.run(&["pop", "status", "fra"]).await.expect(0);
     assert!(status.stdout.contains("95.0 %"), "{status:?}");
 
-    config.ack(snapshot.generation, Some("no such host")).await;
+    config.ack(release.generation, Some("no such host")).await;
     let refused = until(async || {
         let ran = operator.run(&["pop", "status", "fra"]).await;
         (ran.code == 6).then_some(ran)

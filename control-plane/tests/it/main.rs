@@ -9,6 +9,7 @@ mod api;
 mod cli;
 mod durability;
 mod identity;
+mod operators;
 mod purges;
 mod replace;
 mod secrets;

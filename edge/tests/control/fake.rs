@@ -29,7 +29,6 @@ use tonic::{
     transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig},
 };
 
-use super::publisher::{Content, Publisher};
 use self::wire::{
     ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeApplied,
     PurgeBatch, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
@@ -37,6 +36,7 @@ use self::wire::{
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
 };
+use super::publisher::{Content, Publisher};
 
 pub(crate) mod wire {
     //! The protocol, as the other side sees it.

@@ -7,11 +7,7 @@ use std::{
 };
 
 use tidegate_chassis::{Clock, Process};
-use tidegate_contract::{
-    purge::PurgeOrder,
-    replacement::Replacement,
-    surrogate_key::SurrogateKey,
-};
+use tidegate_contract::{purge::PurgeOrder, replacement::Replacement, surrogate_key::SurrogateKey};
 use tidegate_edge::{
     cache::{
         lease::Lease,

@@ -167,10 +167,8 @@ async fn a_node_tells_which_release_it_uses_and_how_it_is() {
 async fn a_release_that_makes_requests_fail_is_taken_back_and_never_comes_again() {
     let folder = tempfile::tempdir().unwrap();
     let control = FakeControl::start().await;
-    let config = Config {
-        probation: Duration::from_secs(3600),
-        ..settings(&control, folder.path())
-    };
+    let config =
+        Config { probation: Duration::from_secs(3600), ..settings(&control, folder.path()) };
     let node = TestNode::try_start(&config).unwrap();
     let mut lane = control.config_lane().await;
     apply(&mut lane, control.release(1, "a.org")).await;
