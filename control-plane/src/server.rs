@@ -334,7 +334,7 @@ fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: O
         });
     }
     process.spawn("roll-outs", async move {
-        release::conduct(releases, fleet, leads, drain).await;
+        release::conduct(releases, fleet, move || *leads.borrow(), drain).await;
         Ok(())
     });
 }
