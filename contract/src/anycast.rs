@@ -95,6 +95,9 @@ pub struct PopSite {
     /// The port of HTTPS and HTTP/3 there. Absent: 443.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// A name that its certificate answers to, for those who look whether it is well. Absent: `localhost`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it announces.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anycast_groups: Vec<AnycastGroupId>,

@@ -21,6 +21,10 @@ pub const TELEMETRY_BYTES_MAX: usize = 48 * 1024;
 /// The most neighbours that a node looks at.
 pub const VIEWS_MAX: usize = 8;
 
+/// What every node answers with status 200 and a few bytes of its own on every host, once it can serve: for itself and for
+/// its neighbours.
+pub const SELF_TEST_PATH: &str = "/.well-known/tidegate/self-test";
+
 /// One thing that a node tries on itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +151,9 @@ pub struct Neighbour {
     pub pop: PopId,
     /// Where it answers.
     pub address: SocketAddr,
+    /// A name that its certificate answers to. Absent: `localhost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A configuration of the speaker that is to be tried.
@@ -158,6 +165,8 @@ pub struct TrialOrder {
     pub timeout_s: u16,
     /// Whether it is confirmed.
     pub is_confirmed: bool,
+    /// After this a node does not begin it any more. Milliseconds since 1970.
+    pub expires_unix_ms: u64,
 }
 
 /// What a node shall do: the whole of it.

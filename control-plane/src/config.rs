@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{api, ca, listener, purge, store, sync};
+use crate::{api, ca, drain, listener, purge, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -30,6 +30,8 @@ pub struct Config {
     pub sync: sync::Config,
     /// Purges and their log.
     pub purge: purge::Config,
+    /// How PoPs are drained.
+    pub drain: drain::Times,
     /// The authority for identities.
     pub ca: ca::Config,
     /// The store.
@@ -45,6 +47,7 @@ impl Default for Config {
             api: api::Config::default(),
             sync: sync::Config::default(),
             purge: purge::Config::default(),
+            drain: drain::Times::default(),
             ca: ca::Config::default(),
             store: store::Config::default(),
         }

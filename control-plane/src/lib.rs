@@ -13,6 +13,9 @@ pub mod api; // HTTP API v1, one file per resource
 pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
 pub mod distribution; // desired state → one snapshot per PoP
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
+pub mod drain; // a PoP is emptied in stages, and filled again slowly
+pub mod anycast; // who announces what, and who may change that
+pub mod health; // how PoPs are, by what everybody says
 pub mod fleet; // what the nodes report, and what it means
 pub mod listener; // TLS over TCP: bounded handshakes, certificates that change while it runs
 pub mod ca; // the authority: identities of nodes and of this server

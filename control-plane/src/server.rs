@@ -4,6 +4,7 @@
 //! is refused, since two writers would give one offset to two purges.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, TryLockError},
     net::SocketAddr,
     sync::Arc,
@@ -14,18 +15,24 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use crate::{
+    anycast::Anycast,
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
     distribution::Distribution,
-    fleet::Fleet,
+    drain::Drains,
+    fleet::{Fleet, Readers},
+    health::Reports,
     listener::Port,
     metrics::Metrics,
     purge::Purges,
-    store::{SqliteLog, Store, WriterEnd, make_private_folder},
+    store::{Records, SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
     sync,
 };
 
@@ -153,7 +160,22 @@ async fn parts(
         metrics.clone(),
     );
     let distribution = Distribution::new(store.clone());
-    Ok(sync::Parts { purges, distribution, fleet, store, authority, clock, metrics, drain })
+    let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(store.clone()).await?);
+    let reports = Reports::default();
+    let anycast = Anycast::new(records, reports.clone(), clock.clone());
+    let drains = Drains::new(anycast, Readers::default(), config.drain.clone());
+    Ok(sync::Parts {
+        purges,
+        distribution,
+        fleet,
+        reports,
+        drains,
+        store,
+        authority,
+        clock,
+        metrics,
+        drain,
+    })
 }
 
 fn api_parts(parts: &sync::Parts) -> api::Parts {
@@ -203,11 +225,23 @@ fn supervise(
         let (purges, drain) = (parts.purges.clone(), drain.clone());
         async move { Ok(purges.trim_until(&drain).await?) }
     });
+    process.spawn("drains", {
+        let (drains, drain) = (parts.drains.clone(), drain.clone());
+        // One replica alone leads itself.
+        let (is_leader, leads) = watch::channel(true);
+        async move {
+            drains.run(leads, &drain).await;
+            drop(is_leader);
+            Ok(())
+        }
+    });
     process.spawn("node notes", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {
             while !slept(NOTE_EVERY, &drain).await {
                 note_nodes(&parts).await?;
+                let known: BTreeSet<_> = parts.fleet.sights().into_iter().map(|s| s.name).collect();
+                parts.reports.retain(|name| known.contains(name));
             }
             Ok(())
         }

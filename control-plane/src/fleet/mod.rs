@@ -4,6 +4,7 @@
 //! holds at most one lane of a kind; a newer one ends the older.
 
 mod node;
+mod readers;
 mod verdict;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use node::{HealthReport, Nack, NodeSight};
+pub use readers::Readers;
 pub use verdict::{Limits, NodeState, PopState, node_state, pop_state};
 
 /// The kinds of lanes.
@@ -33,6 +35,8 @@ pub enum Lane {
     Purges,
     /// Configuration down; acknowledgements and health up.
     Config,
+    /// Orders about routes and clients down, reports up.
+    Telemetry,
 }
 
 /// All nodes. Cheap to clone.
@@ -59,6 +63,7 @@ impl Lane {
         match self {
             Self::Purges => "purges",
             Self::Config => "config",
+            Self::Telemetry => "telemetry",
         }
     }
 }

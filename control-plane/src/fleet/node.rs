@@ -68,6 +68,7 @@ pub struct NodeSight {
 pub(super) struct Node {
     purge_lane: Option<CancellationToken>,
     config_lane: Option<CancellationToken>,
+    telemetry_lane: Option<CancellationToken>,
     build: String,
     applied: Option<u64>,
     acks: VecDeque<Ack>,
@@ -98,6 +99,7 @@ impl Node {
         Self {
             purge_lane: None,
             config_lane: None,
+            telemetry_lane: None,
             build: String::new(),
             applied: None,
             acks: VecDeque::new(),
@@ -129,7 +131,9 @@ impl Node {
     }
 
     pub(super) fn end_lanes(&self) {
-        for lane in [&self.purge_lane, &self.config_lane].into_iter().flatten() {
+        for lane in
+            [&self.purge_lane, &self.config_lane, &self.telemetry_lane].into_iter().flatten()
+        {
             lane.cancel();
         }
     }
@@ -183,6 +187,7 @@ impl Node {
         match lane {
             Lane::Purges => &mut self.purge_lane,
             Lane::Config => &mut self.config_lane,
+            Lane::Telemetry => &mut self.telemetry_lane,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod purge_lane;
 mod config_lane;
+mod telemetry_lane;
 mod enrolment;
 mod caller;
 
@@ -22,17 +23,19 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     ca::{Authority, Peer},
     distribution::Distribution,
+    drain::Drains,
     fleet::{Fleet, Lane, LaneGuard},
+    health::Reports,
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
     store::Store,
     wire::{
-        ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
+        ConfigDown, ConfigUp, PurgeDown, PurgeUp, TelemetryDown, TelemetryUp, config_up,
         enrolment_server::EnrolmentServer,
         pop_sync_server::{PopSync, PopSyncServer},
-        purge_up,
+        purge_up, telemetry_up,
     },
 };
 
@@ -94,6 +97,10 @@ pub struct Parts {
     pub distribution: Distribution,
     /// The fleet.
     pub fleet: Fleet,
+    /// What nodes say of themselves and others.
+    pub reports: Reports,
+    /// What they shall do about routes and clients.
+    pub drains: Drains,
     /// The store.
     pub store: Store,
     /// The authority.
@@ -145,6 +152,7 @@ struct Lanes {
 impl PopSync for Lanes {
     type PurgesStream = ReceiverStream<Result<PurgeDown, Status>>;
     type ConfigStream = ReceiverStream<Result<ConfigDown, Status>>;
+    type TelemetryStream = ReceiverStream<Result<TelemetryDown, Status>>;
 
     async fn purges(
         &self,
@@ -182,6 +190,26 @@ impl PopSync for Lanes {
             let lane = config_lane::run(&parts, hello, up, &down, &guard);
             let end = until_end(lane, &parts, &guard, &peer).await;
             close(end, &down, &guard, Lane::Config);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn telemetry(
+        &self,
+        request: Request<Streaming<TelemetryUp>>,
+    ) -> Result<Response<Self::TelemetryStream>, Status> {
+        let peer = caller::node(&request, &self.parts).await?;
+        let mut up = request.into_inner();
+        let Some(telemetry_up::Message::Hello(hello)) = self.first(&mut up).await?.message else {
+            return Err(no_hello());
+        };
+        let guard = self.open(&peer, Lane::Telemetry, &hello.build).await?;
+        let (down, stream) = mpsc::channel(self.config.queue_messages_max.max(1));
+        let parts = self.parts.clone();
+        tokio::spawn(async move {
+            let lane = telemetry_lane::run(&parts, up, &down, &guard);
+            let end = until_end(lane, &parts, &guard, &peer).await;
+            close(end, &down, &guard, Lane::Telemetry);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }

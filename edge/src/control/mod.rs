@@ -11,6 +11,7 @@ mod enrolment; // how a node gets its identity and keeps it fresh
 mod health_report; // what a node tells of itself
 mod last_good; // the snapshots on disk
 mod purge_feed; // purge orders in, applied in order, acknowledged
+mod telemetry; // reports up, orders down
 mod link; // connect, keep a lane open, back off
 mod backoff; // how long to wait before the next try
 mod identity; // key and certificate
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 pub use self::{
     config::{Config, ConfigError},
     health_report::{Health, Vitals},
+    telemetry::Telemetry,
 };
 use self::{
     config_feed::{ConfigFeed, InUse},
@@ -36,6 +38,7 @@ use self::{
     link::{LaneError, Link},
     position::Positions,
     purge_feed::PurgeFeed,
+    telemetry::TelemetryFeed,
 };
 use crate::{
     cache::{lease::Lease, purge::PurgeTable},
@@ -57,6 +60,8 @@ pub struct Seams {
     pub lease: Lease,
     /// The node's figures.
     pub vitals: Vitals,
+    /// What the third lane reads and writes; absent: it is never opened.
+    pub telemetry: Option<Telemetry>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -134,6 +139,14 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         purge_link.keep(purge_feed, purge_identity).await;
         Ok(())
     });
+    if let Some(seam) = seams.telemetry {
+        let (link, identity) = (link.clone(), identity_in_use.clone());
+        let feed = TelemetryFeed { seam, open_timeout: config.connect_timeout };
+        process.spawn("control telemetry", async move {
+            link.keep(feed, identity).await;
+            Ok(())
+        });
+    }
     process.spawn("control config", async move {
         link.keep(config_feed, identity_in_use).await;
         Ok(())

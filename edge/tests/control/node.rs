@@ -14,6 +14,7 @@ use tidegate_contract::{
     replacement::Replacement,
     snapshot::{PopRole, Snapshot, digest_of},
     surrogate_key::SurrogateKey,
+    telemetry::{Orders, Report},
     tier::TierKey,
 };
 use tidegate_edge::{
@@ -21,9 +22,11 @@ use tidegate_edge::{
         lease::Lease,
         purge::{Limits, PurgeTable, Verdict},
     },
-    control::{self, Config, Health, Seams, StartError},
+    control::{self, Config, Health, Seams, StartError, Telemetry},
     policy::PolicyHandle,
 };
+
+use tokio::sync::watch;
 
 use super::fake::{FakeControl, TOKEN, wire};
 
@@ -33,6 +36,8 @@ pub(crate) struct TestNode {
     /// What came with purges.
     pub(crate) replaced: Arc<Mutex<Vec<Replaced>>>,
     pub(crate) lease: Lease,
+    /// What it was ordered to do.
+    pub(crate) orders: watch::Sender<Orders>,
     pub(crate) clock: Clock,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
@@ -71,6 +76,7 @@ impl TestNode {
             purges,
             replaced: Arc::default(),
             lease: Lease::new(config.lease),
+            orders: watch::Sender::default(),
             clock: clock.clone(),
             _process: Process::for_test(),
         };
@@ -96,6 +102,10 @@ impl TestNode {
             },
             lease: node.lease.clone(),
             vitals: Arc::new(move || health),
+            telemetry: Some(Telemetry {
+                report: Arc::new(|| Report { is_leaving: true, ..Report::default() }),
+                orders: node.orders.clone(),
+            }),
             clock,
         };
         control::start(config, seams, &node._process)?;
