@@ -184,6 +184,7 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
         purges: parts.purges.clone(),
         distribution: parts.distribution.clone(),
         fleet: parts.fleet.clone(),
+        drains: parts.drains.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         drain: parts.drain.clone(),

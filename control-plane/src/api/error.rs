@@ -35,6 +35,10 @@ pub(super) enum ApiError {
     Invalid(String),
     #[error("{0}")]
     Conflict(String),
+    #[error("there is no {0}")]
+    Missing(String),
+    #[error("refused by the interlock: {0}")]
+    Interlock(String),
     #[error("the idempotency key was used for another purge, {0}")]
     KeyReused(String),
     #[error("too many requests; the next is allowed in {} ms", .0.as_millis())]
@@ -54,13 +58,16 @@ impl ApiError {
         let (status, kind, title) = match self {
             Self::Unauthenticated => (401, "unauthenticated", "Not authenticated"),
             Self::Forbidden(_) => (403, "forbidden", "Not allowed"),
-            Self::NoRoute | Self::NotFound { .. } => (404, "not-found", "Not found"),
+            Self::NoRoute | Self::NotFound { .. } | Self::Missing(_) => {
+                (404, "not-found", "Not found")
+            }
             Self::Method => (405, "method-not-allowed", "Method not allowed"),
             Self::Malformed(_) => (400, "malformed", "Malformed request"),
             Self::TooLarge => (413, "body-too-large", "Body too large"),
             Self::TooSlow => (408, "body-too-slow", "Body too slow"),
             Self::Invalid(_) => (422, "invalid", "Invalid value"),
             Self::Conflict(_) => (412, "conflict", "Changed in between"),
+            Self::Interlock(_) => (423, "interlock", "Refused by the interlock"),
             Self::KeyReused(_) => (422, "idempotency-key-reused", "Idempotency key reused"),
             Self::TooOften(_) => (429, "too-many-requests", "Too many requests"),
             Self::Busy | Self::StoreFull | Self::Store(_) => {

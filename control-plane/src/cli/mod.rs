@@ -5,11 +5,15 @@
 
 pub mod dev;
 mod purge;
+mod bgp;
 mod pop;
+mod drain;
+mod health;
 mod property;
 mod edge;
 mod token;
 mod context;
+mod question; // asks before something dangerous is done
 mod client;
 mod output;
 mod failure;
@@ -22,11 +26,13 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::{
+    bgp::BgpCommand,
     client::Client,
     context::{ContextCommand, Place},
     dev::DevArgs,
     edge::EdgeCommand,
     failure::{Exit, Failure},
+    health::HealthCommand,
     output::Output,
     pop::PopCommand,
     property::PropertyCommand,
@@ -72,6 +78,12 @@ enum Command {
     /// PoPs and their nodes
     #[command(subcommand)]
     Pop(PopCommand),
+    /// What PoPs announce, and how strongly
+    #[command(subcommand)]
+    Bgp(BgpCommand),
+    /// How PoPs are
+    #[command(subcommand)]
+    Health(HealthCommand),
     /// Remove or mark stale what is cached, in every PoP
     #[command(subcommand)]
     Purge(PurgeCommand),
@@ -129,6 +141,8 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
     let client = || Client::new(&global.place.target()?, global.timeout);
     match command {
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
+        Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
+        Command::Health(command) => health::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
         Command::Edge(command) => edge::run(command, global.timeout, &out).await,

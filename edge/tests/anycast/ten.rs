@@ -74,9 +74,10 @@ pub(crate) async fn pops_that_lose_their_control_plane_withdraw_nothing() {
     .await;
     drop(lanes);
     control.vanish();
-    for pop in &mut pops {
+    for pop in &pops {
+        let mut standing = pop.standing.clone();
         for _ in 0..ROUNDS {
-            within(pop.standing.changed()).await.unwrap();
+            within(standing.changed()).await.unwrap();
         }
     }
     assert_eq!(announced(Level::Prepend(2)).await, POPS / 2);
