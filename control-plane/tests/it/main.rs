@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod anycast;
 mod api;
 mod cli;
 mod durability;

@@ -45,6 +45,8 @@ pub(crate) async fn pops_that_lose_their_control_plane_withdraw_nothing() {
     let mut lanes = Vec::new();
     for number in 0..POPS {
         pops.push(Pop::start(&control, number));
+        // The others renew theirs meanwhile.
+        while control.identity_given().await != "enrol" {}
         lanes.push(control.telemetry_lane().await);
     }
     // Half of them were told to announce less, with permits that end in a moment; the others were told nothing.
