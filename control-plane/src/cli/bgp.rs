@@ -59,7 +59,7 @@ pub(super) enum BgpCommand {
         pop: PopId,
         /// How long it waits
         #[arg(long, value_name = "TIME", default_value = "60s")]
-        timeout: String,
+        undo_after: String,
     },
     /// Confirm what `configure` began
     Confirm {
@@ -138,8 +138,8 @@ pub(super) async fn run(
             set(how, level, client, out).await
         }
         BgpCommand::Withdraw(how) => set(how, Level::Withdrawn, client, out).await,
-        BgpCommand::Configure { pop, timeout } => {
-            attempt(&pop, TrialRequest { timeout: Some(timeout) }, client, out).await
+        BgpCommand::Configure { pop, undo_after } => {
+            attempt(&pop, TrialRequest { timeout: Some(undo_after) }, client, out).await
         }
         BgpCommand::Confirm { pop } => {
             attempt(&pop, TrialRequest { timeout: None }, client, out).await

@@ -10,7 +10,7 @@ use tidegate_contract::{
 use tidegate_control::store::{Commit, Key};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::harness::{TelemetryLane, TestControl, TestNode, tidegate, until};
+use crate::harness::{TelemetryLane, TestControl, tidegate, until};
 
 /// A node that does as it is told and says so.
 struct Obedient {
@@ -34,13 +34,13 @@ impl Obedient {
                     }
                     () = tokio::time::sleep(Duration::from_millis(100)) => {}
                 }
-                let levels = levels.clone();
+                let (levels, is_leaving) = (levels.clone(), told.borrow().is_leaving);
                 let speaker = SpeakerReport { is_up: true, levels, ..SpeakerReport::default() };
                 lane.report(&Report {
                     self_test: SelfTest { is_good: true, ..SelfTest::default() },
                     load: Load { connections: 3, ..Load::default() },
                     speaker: Some(speaker),
-                    is_leaving: told.borrow().is_leaving,
+                    is_leaving,
                     ..Report::default()
                 })
                 .await;
@@ -225,7 +225,7 @@ async fn an_operator_drains_a_pop_from_the_command_line() {
     run(&["health", "probe", "ams"]).await.expect(0);
     run(&["bgp", "interlock", "show", "video"]).await.expect(0);
     run(&["bgp", "withdraw", "video", "--pop", "lon", "--reason", "x", "--yes"]).await.expect(8);
-    run(&["bgp", "configure", "--pop", "lon", "--timeout", "30s"]).await.expect(0);
+    run(&["bgp", "configure", "--pop", "lon", "--undo-after", "30s"]).await.expect(0);
     run(&["bgp", "confirm", "--pop", "lon"]).await.expect(0);
     run(&["pop", "undrain", "ams", "--slow-start", "1h"]).await.expect(0);
     run(&["pop", "undrain", "lon"]).await.expect(3);

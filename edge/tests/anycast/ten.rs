@@ -85,6 +85,21 @@ pub(crate) async fn pops_that_lose_their_control_plane_withdraw_nothing() {
     assert_eq!(announced(Level::Prepend(2)).await, POPS / 2);
     assert_eq!(announced(Level::Normal).await, POPS / 2);
     assert_eq!(announced(Level::Withdrawn).await, 0);
+    // One file is read anew, which sets every protocol to what the file says: the node puts back what it was told.
+    let mut prepended = None;
+    for pop in &pops {
+        if pop.speaker.state().await.unwrap().levels[&prefix] == Level::Prepend(2) {
+            prepended = Some(pop);
+        }
+    }
+    let pop = prepended.unwrap();
+    pop.speaker.guard(Duration::from_secs(60)).await.unwrap();
+    pop.speaker.confirm().await.unwrap();
+    let mut standing = pop.standing.clone();
+    for _ in 0..ROUNDS {
+        within(standing.changed()).await.unwrap();
+    }
+    assert_eq!(announced(Level::Prepend(2)).await, POPS / 2);
     println!("ten PoPs lost their control plane: 0 withdrawals");
 }
 
