@@ -13,7 +13,7 @@ TIME ?= 24h
 ARGS ?=
 NGINX ?= nginx
 
-.PHONY: help demo load build test check fix bench bench-edge load-report soak fuzz web needs needs-test
+.PHONY: help demo load build test check fix lab-anycast bench bench-edge load-report soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test          build everything and prove it, browser and whole-system tests included"
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
+	@echo "make lab-anycast   two PoPs, routers and clients in network namespaces with real BIRD; needs root"
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
 	@echo "make load-report   the load rig beside wrk and h2load; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
@@ -53,6 +54,9 @@ check:
 fix:
 	cargo fmt --all
 	cargo xtask docs
+
+lab-anycast: needs-test
+	cargo test --locked -p tidegate-edge --test anycast
 
 bench:
 	deploy/build/needs.sh bench

@@ -119,8 +119,11 @@ impl ProcessConfig {
     }
 }
 
-/// Reads a program's config from all layers and checks it.
-pub(crate) fn load<C: ProgramConfig>(
+/// Reads a program's config from all layers and checks it: for commands that run nothing.
+///
+/// # Errors
+/// [`ConfigError`]
+pub fn load<C: ProgramConfig>(
     program: &Program,
     args: &ConfigArgs,
     overrides: Table,

@@ -114,6 +114,12 @@ ids! {
     StreamId;
     /// A rendition of a ladder: `360p`, `1080p`, `hevc-720p`, `audio`.
     RenditionId;
+    /// Prefixes that the same PoPs announce, as one thing to steer.
+    AnycastGroupId;
+    /// One announced prefix: a slice of the load of its group.
+    PrefixId;
+    /// One BGP neighbour of a PoP, as the PoP's speaker calls it.
+    PeerId;
 }
 
 /// A number that only grows; assigned by the control plane, never by a clock.

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{access, api, ca, leader, listener, purge, release, rollout, store, sync};
+use crate::{access, api, ca, drain, leader, listener, purge, release, rollout, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -36,6 +36,8 @@ pub struct Config {
     pub release: release::Config,
     /// How releases go out.
     pub rollout: rollout::Config,
+    /// How PoPs are drained.
+    pub drain: drain::Times,
     /// The authority for identities.
     pub ca: ca::Config,
     /// The store.
@@ -56,6 +58,7 @@ impl Default for Config {
             purge: purge::Config::default(),
             release: release::Config::default(),
             rollout: rollout::Config::default(),
+            drain: drain::Times::default(),
             ca: ca::Config::default(),
             store: store::Config::default(),
             leader: leader::Config::default(),

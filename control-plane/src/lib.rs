@@ -19,6 +19,9 @@ pub mod change; // what somebody wants to be different
 pub mod resource; // all resources at one version
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod replica; // what replicas tell one another: that they live, what they see
+pub mod drain; // a PoP is emptied in stages, and filled again slowly
+pub mod anycast; // who announces what, and who may change that
+pub mod health; // how PoPs are, by what everybody says
 pub mod fleet; // what the nodes report, and what it means
 pub mod access; // who may do what, what needs a second person, what was done
 pub mod listener; // TLS over TCP: bounded handshakes, certificates that change while it runs

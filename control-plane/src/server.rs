@@ -4,6 +4,7 @@
 //! is refused, since two writers would give one offset to two purges.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, TryLockError},
     net::SocketAddr,
     sync::Arc,
@@ -18,10 +19,13 @@ use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
     access::{Access, AuditEnd},
+    anycast::Anycast,
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
-    fleet::Fleet,
+    drain::Drains,
+    fleet::{Fleet, Readers},
+    health::Reports,
     keys,
     leader::{self, Candidate, Leader},
     listener::Port,
@@ -218,12 +222,17 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    let reports = Reports::default();
+    let anycast = Anycast::new(Arc::clone(&stores.records), reports.clone(), clock.clone());
+    let drains = Drains::new(anycast, Readers::default(), config.drain.clone());
     Ok(sync::Parts {
         purges,
         releases,
         access,
         fleet,
         leader,
+        reports,
+        drains,
         store,
         authority,
         clock,
@@ -239,6 +248,7 @@ fn api_parts(parts: &sync::Parts) -> api::Parts {
         releases: parts.releases.clone(),
         access: parts.access.clone(),
         fleet: parts.fleet.clone(),
+        drains: parts.drains.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         drain: parts.drain.clone(),
@@ -290,6 +300,13 @@ fn supervise(
         let (purges, leader, drain) = (parts.purges.clone(), parts.leader.clone(), drain.clone());
         async move { Ok(purges.trim_until(&leader, &drain).await?) }
     });
+    process.spawn("drains", {
+        let (drains, leads, drain) = (parts.drains.clone(), parts.leader.leads(), drain.clone());
+        async move {
+            drains.run(leads, &drain).await;
+            Ok(())
+        }
+    });
     process.spawn("node notes", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {
@@ -299,6 +316,8 @@ fn supervise(
                 {
                     tracing::warn!(%error, "cannot write down how far the nodes are");
                 }
+                let known: BTreeSet<_> = parts.fleet.sights().into_iter().map(|s| s.name).collect();
+                parts.reports.retain(|name| known.contains(name));
             }
             Ok(())
         }

@@ -13,7 +13,7 @@ use tidegate_contract::{
 };
 
 use crate::{
-    cache, control, fetch, listener,
+    anycast, cache, control, fetch, listener,
     memory::{self, WorstCase},
     upgrade, upstream,
 };
@@ -37,6 +37,10 @@ pub struct Config {
     pub memory_max: Option<ByteSize>,
     /// How a new process takes over.
     pub upgrade: upgrade::Config,
+    /// How the node finds out whether it serves.
+    pub self_test: anycast::self_test::Config,
+    /// What this site announces by BGP; absent: nothing is steered from here.
+    pub anycast: Option<anycast::Config>,
     /// Whether lines are written for exchanges. Default true.
     pub access_log: bool,
     /// For one in how many exchanges; those that failed always have one. Default 1: for every exchange.
@@ -91,6 +95,8 @@ impl Default for Config {
             upstream: upstream::Config::default(),
             memory_max: None,
             upgrade: upgrade::Config::default(),
+            self_test: anycast::self_test::Config::default(),
+            anycast: None,
             access_log: true,
             access_log_every: 1,
             control: None,
@@ -107,6 +113,9 @@ impl ProgramConfig for Config {
         self.fetch.check()?;
         self.upstream.check()?;
         self.worst_case().check(self.memory_max())?;
+        if let Some(anycast) = &self.anycast {
+            anycast.check()?;
+        }
         match &self.control {
             Some(control) => {
                 anyhow::ensure!(

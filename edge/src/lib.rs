@@ -6,11 +6,13 @@
 pub mod one_line; // a whole configuration in a few flags
 pub mod check_release; // judges a release in a process of its own
 pub mod node; // builds the parts, binds first, serves, drains
+pub mod watch; // the process beside the node that withdraws its routes when it does not serve
 mod admin; // what operators ask at the admin port
 pub mod engine; // the parts that answer, without sockets
 pub mod config; // the node's settings, part by part
 pub mod memory; // the most that the settings allow
 pub mod upgrade; // hands over to a new process
+pub mod anycast; // what is announced, how strongly, and whether this node serves at all
 pub mod exchange; // one exchange, phase by phase
 pub mod guard; // may this request be answered at all?
 pub mod fetch; // what happens when the store alone does not answer

@@ -1,13 +1,18 @@
-//! The edge's command line: one command, `serve`, from a configuration file or from a few flags.
+//! The edge's command line: `serve`, from a configuration file or from a few flags; `watch`, the process beside it; and
+//! `bird-config`, which writes the speaker's file from the same settings.
 //!
 //! Invariant: a flag is only another way to say a configuration key.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
-use tidegate_chassis::{ConfigArgs, Program, run};
+use tidegate_chassis::{ConfigArgs, Program, config, run};
 use tidegate_contract::id::PopId;
-use tidegate_edge::{check_release, node, one_line::OneLine};
+use tidegate_edge::{anycast::bird, check_release, config::Config, node, one_line::OneLine, watch};
 
 /// Bodies of all sizes come and go on several threads for weeks; the system's allocator keeps what it once had.
 #[global_allocator]
@@ -25,6 +30,16 @@ struct Cli {
 enum Command {
     /// Runs the node until it is told to stop.
     Serve(Serve),
+    /// Probes the node beside it and withdraws its routes when it does not serve.
+    Watch {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Prints the configuration of BIRD that the settings ask for, and runs nothing.
+    BirdConfig {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Judges a release on standard input, for a node that wants to put it to use.
     #[command(hide = true)]
     CheckRelease(CheckRelease),
@@ -59,6 +74,10 @@ fn main() -> ExitCode {
     let serve = match Cli::parse().command {
         Command::Serve(serve) => serve,
         Command::CheckRelease(CheckRelease { pop }) => return check_release::run(&pop),
+        Command::Watch { config } => {
+            return run(&PROGRAM, &config, toml::Table::new(), watch::run);
+        }
+        Command::BirdConfig { config } => return bird_config(&config),
     };
     let flags = OneLine {
         origin: serve.origin,
@@ -74,4 +93,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn bird_config(args: &ConfigArgs) -> ExitCode {
+    let loaded = config::load::<Config>(&PROGRAM, args, toml::Table::new());
+    let text = match loaded {
+        Ok(Config { anycast: Some(anycast), .. }) => Ok(bird::write(&anycast)),
+        Ok(_) => Err("there is no section [anycast]".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let written = match &text {
+        Ok(text) => io::stdout().write_all(text.as_bytes()),
+        Err(error) => writeln!(io::stderr(), "{}: {error}", PROGRAM.name),
+    };
+    ExitCode::from(if text.is_ok() && written.is_ok() { 0 } else { REFUSED })
+}
+
+/// The command line or the config is wrong; `serve` ends with the same.
+const REFUSED: u8 = 2;
 const PROGRAM: Program = Program { name: "tidegate-edge", env_prefix: "TIDEGATE_EDGE" };

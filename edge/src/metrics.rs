@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry, core::Collector};
 use tidegate_chassis::metrics::{counter_vec, gauge, gauge_vec, histogram_vec};
 
 /// Handles on every metric; clones count into the same numbers.
@@ -151,6 +151,14 @@ impl Metrics {
         self.totals.requests.fetch_add(1, Ordering::Relaxed);
         self.totals.hits.fetch_add(u64::from(is_hit), Ordering::Relaxed);
         self.totals.errors.fetch_add(u64::from(is_error), Ordering::Relaxed);
+    }
+
+    /// Body bytes sent to clients, over all protocols.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        let families = self.response_bytes.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        metrics.map(|metric| metric.get_counter().get_value()).sum::<f64>() as u64
     }
 
     /// The sums of the health report.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    admin,
+    admin, anycast,
     config::Config,
     control,
     engine::{Engine, Handles},
@@ -26,7 +26,7 @@ use crate::{
 };
 use anyhow::Context;
 use tidegate_chassis::{Clock, Drain, Process, handover::Predecessor};
-use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
+use tidegate_contract::{purge::PurgeOrder, replacement::Replacement, telemetry::Load};
 
 /// Runs a node until it is drained.
 ///
@@ -201,6 +201,7 @@ impl Node {
             self.process.admin_routes(admin::purge_route(purges, replace));
             return Ok(());
         };
+        let agent = self.agent(config, clock)?;
         let drain = self.process.drain();
         let started = clock.now();
         let vitals = {
@@ -226,11 +227,44 @@ impl Node {
             }),
             lease,
             vitals: Arc::new(vitals),
+            telemetry: Some(control::Telemetry { report: agent.report, orders: agent.orders }),
             clock: clock.clone(),
             is_successor: self.predecessor.is_some(),
         };
         control::start(control, seams, &self.process)?;
         Ok(())
+    }
+
+    /// Starts what orders move and reports are made of.
+    fn agent(&self, config: &Config, clock: &Clock) -> anyhow::Result<anycast::agent::Agent> {
+        let address = |wanted: &str| {
+            let found = self.listener.addresses().into_iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, address)| anycast::self_test::reachable(address))
+        };
+        let (metrics, traffic) = (self.handles.metrics.clone(), self.listener.traffic());
+        let load = move || {
+            let totals = metrics.exchange_totals();
+            Load {
+                requests_total: totals.requests,
+                errors_total: totals.errors,
+                resets_total: traffic.resets(),
+                sent_bytes_total: metrics.sent_bytes(),
+                connections: traffic.connections(),
+            }
+        };
+        let parts = anycast::agent::Parts {
+            speaker: config.anycast.clone(),
+            self_test: config.self_test.clone(),
+            places: anycast::self_test::Places {
+                https: address("https"),
+                h3: address("quic"),
+                disk: config.cache.disk.path.clone(),
+            },
+            clock: clock.clone(),
+            leaving: self.listener.leaving(),
+            load: Arc::new(load),
+        };
+        anycast::agent::start(parts, &self.process).context("a socket for the self-test")
     }
 
     /// Checks upstreams and sweeps connections to them.

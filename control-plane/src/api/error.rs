@@ -46,6 +46,10 @@ pub(super) enum ApiError {
     Conflict(String),
     #[error("{0}")]
     UnderWay(String),
+    #[error("there is no {0}")]
+    Missing(String),
+    #[error("refused by the interlock: {0}")]
+    Interlock(String),
     #[error("the idempotency key was used for another purge, {0}")]
     KeyReused(String),
     #[error("too many requests; the next is allowed in {} ms", .0.as_millis())]
@@ -67,7 +71,9 @@ impl ApiError {
             Self::Forbidden(_) => (403, "forbidden", "Not allowed"),
             Self::ApprovalNeeded(_) => (409, "approval-needed", "Approval needed"),
             Self::ApprovalRefused(_) => (403, "approval-refused", "Approval does not allow this"),
-            Self::NoRoute | Self::NotFound { .. } => (404, "not-found", "Not found"),
+            Self::NoRoute | Self::NotFound { .. } | Self::Missing(_) => {
+                (404, "not-found", "Not found")
+            }
             Self::Method => (405, "method-not-allowed", "Method not allowed"),
             Self::Malformed(_) => (400, "malformed", "Malformed request"),
             Self::TooLarge => (413, "body-too-large", "Body too large"),
@@ -75,6 +81,7 @@ impl ApiError {
             Self::Invalid(_) => (422, "invalid", "Invalid value"),
             Self::Conflict(_) => (412, "conflict", "Changed in between"),
             Self::UnderWay(_) => (409, "release-under-way", "Not now"),
+            Self::Interlock(_) => (423, "interlock", "Refused by the interlock"),
             Self::KeyReused(_) => (422, "idempotency-key-reused", "Idempotency key reused"),
             Self::TooOften(_) => (429, "too-many-requests", "Too many requests"),
             Self::Busy | Self::StoreFull | Self::Store(_) => {

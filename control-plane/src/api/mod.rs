@@ -14,12 +14,15 @@ mod openapi;
 mod status;
 mod approvals;
 mod tokens;
+mod anycast;
+mod drain;
 mod auth;
 mod trail;
 mod request;
 mod error;
 pub mod access_model;
 pub mod model;
+pub mod anycast_model;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,6 +45,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     access::Access,
+    drain::Drains,
     fleet::{self, Fleet},
     listener::Connection,
     metrics::Metrics,
@@ -116,6 +120,8 @@ pub struct Parts {
     pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
+    /// Drains, groups, and what nodes say.
+    pub drains: Drains,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.
@@ -165,6 +171,15 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))
         .route("/v1/pops/{pop}/nodes/{node}", delete(pops::remove_node))
+        .route("/v1/pops/{pop}/drain", get(drain::show).post(drain::begin).delete(drain::undo))
+        .route("/v1/pops/{pop}/speaker-trial", post(anycast::trial))
+        .route("/v1/fleet", get(drain::fleet))
+        .route("/v1/anycast", get(anycast::list))
+        .route("/v1/anycast/{group}", get(anycast::show))
+        .route("/v1/anycast/{group}/level", post(anycast::level))
+        .route("/v1/anycast/{group}/interlock", get(anycast::interlock).put(anycast::set_interlock))
+        .route("/v1/health", get(anycast::health))
+        .route("/v1/health/{pop}", get(anycast::health_of_pop))
         .route("/v1/properties", get(properties::list))
         .route(
             "/v1/properties/{id}",

@@ -79,7 +79,7 @@ impl Failure {
             409 | 412 => Exit::Conflict,
             400 | 413 | 422 => Exit::Invalid,
             408 | 504 => Exit::Timeout,
-            429 => Exit::Refused,
+            423 | 429 => Exit::Refused,
             500.. => Exit::Unavailable,
             _ => Exit::Failed,
         };

@@ -7,7 +7,10 @@ pub mod dev;
 mod purge;
 mod release;
 mod change;
+mod bgp;
 mod pop;
+mod drain;
+mod health;
 mod property;
 mod edge;
 mod token;
@@ -18,6 +21,7 @@ mod doctor;
 mod top;
 mod manual;
 mod context;
+mod question; // asks before something dangerous is done
 mod client;
 mod consent;
 mod output;
@@ -34,6 +38,7 @@ use clap_complete::Shell;
 use self::{
     access::{ApprovalCommand, AuditCommand, RoleCommand},
     backup::BackupCommand,
+    bgp::BgpCommand,
     change::ChangeCommand,
     client::Client,
     consent::Consent,
@@ -41,6 +46,7 @@ use self::{
     dev::DevArgs,
     edge::EdgeCommand,
     failure::{Exit, Failure},
+    health::HealthCommand,
     output::{Color, Format, Output},
     pop::PopCommand,
     property::PropertyCommand,
@@ -105,6 +111,12 @@ enum Command {
     /// PoPs and their nodes
     #[command(subcommand)]
     Pop(PopCommand),
+    /// What PoPs announce, and how strongly
+    #[command(subcommand)]
+    Bgp(BgpCommand),
+    /// How PoPs are
+    #[command(subcommand)]
+    Health(HealthCommand),
     /// Remove or mark stale what is cached, in every PoP
     #[command(subcommand)]
     Purge(PurgeCommand),
@@ -215,6 +227,8 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
         Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
+        Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
+        Command::Health(command) => health::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
         Command::Edge(command) => edge::run(command, global.timeout, &out).await,

@@ -11,6 +11,7 @@ use tidegate_contract::{
 
 use super::{
     client::Client,
+    drain,
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
 };
@@ -45,6 +46,10 @@ pub(super) enum PopCommand {
         #[arg(long, value_name = "NAME", requires = "shield_authority")]
         shield_server_name: Option<String>,
     },
+    /// Empty a PoP in ordered stages: DNS, steering, GOAWAY, BGP
+    Drain(drain::Drain),
+    /// Bring a PoP back, slowly
+    Undrain(drain::Undrain),
     /// Print a token that enrols one node of a PoP, once
     Enrol {
         /// The PoP
@@ -90,6 +95,8 @@ pub(super) async fn run(
             out.print_line(&change, |change| say_change("pop", change))?;
             Ok(Exit::Ok)
         }
+        PopCommand::Drain(args) => drain::drain(args, client, out).await,
+        PopCommand::Undrain(args) => drain::undrain(args, client, out).await,
         PopCommand::Enrol { name } => {
             let path = format!("{}/enrolment-tokens", pop_path(&name));
             let token: EnrolmentTokenView = client.post(&path, &serde_json::json!({})).await?;

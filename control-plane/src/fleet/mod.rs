@@ -6,6 +6,7 @@
 
 mod node;
 mod elsewhere;
+mod readers;
 mod verdict;
 
 use std::{
@@ -27,6 +28,7 @@ use crate::{
 
 pub use elsewhere::Elsewhere;
 pub use node::{HealthReport, Nack, NodeSight};
+pub use readers::Readers;
 pub use verdict::{Limits, NodeState, PopState, node_state, pop_state};
 
 /// The kinds of lanes.
@@ -36,6 +38,8 @@ pub enum Lane {
     Purges(Subscription),
     /// Configuration down; acknowledgements and health up.
     Config,
+    /// Orders about routes and clients down, reports up.
+    Telemetry,
 }
 
 /// Which of a node's two subscriptions to purges.
@@ -72,6 +76,7 @@ impl Lane {
         match self {
             Self::Purges(_) => "purges",
             Self::Config => "config",
+            Self::Telemetry => "telemetry",
         }
     }
 }

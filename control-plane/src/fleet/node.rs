@@ -80,6 +80,7 @@ pub(super) struct Node {
     /// By subscription.
     purge_lanes: [Option<CancellationToken>; 2],
     config_lane: Option<CancellationToken>,
+    telemetry_lane: Option<CancellationToken>,
     build: String,
     applied: Option<u64>,
     acks: VecDeque<Ack>,
@@ -111,6 +112,7 @@ impl Node {
         Self {
             purge_lanes: [None, None],
             config_lane: None,
+            telemetry_lane: None,
             build: String::new(),
             applied: None,
             acks: VecDeque::new(),
@@ -143,7 +145,8 @@ impl Node {
     }
 
     pub(super) fn end_lanes(&self) {
-        for lane in self.purge_lanes.iter().chain([&self.config_lane]).flatten() {
+        let lanes = self.purge_lanes.iter().chain([&self.config_lane, &self.telemetry_lane]);
+        for lane in lanes.flatten() {
             lane.cancel();
         }
     }
@@ -245,6 +248,7 @@ impl Node {
             Lane::Purges(Subscription::First) => &mut self.purge_lanes[0],
             Lane::Purges(Subscription::Second) => &mut self.purge_lanes[1],
             Lane::Config => &mut self.config_lane,
+            Lane::Telemetry => &mut self.telemetry_lane,
         }
     }
 }

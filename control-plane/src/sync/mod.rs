@@ -6,6 +6,7 @@
 mod purge_lane;
 pub mod purge_cursor; // what a lane says next
 mod config_lane;
+mod telemetry_lane;
 mod enrolment;
 mod caller;
 
@@ -23,7 +24,9 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     access::Access,
     ca::{Authority, Peer},
+    drain::Drains,
     fleet::{Fleet, Lane, LaneGuard, Subscription},
+    health::Reports,
     leader::Leader,
     listener::Connection,
     metrics::Metrics,
@@ -32,10 +35,10 @@ use crate::{
     release::Releases,
     store::Registry,
     wire::{
-        ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
+        ConfigDown, ConfigUp, PurgeDown, PurgeUp, TelemetryDown, TelemetryUp, config_up,
         enrolment_server::EnrolmentServer,
         pop_sync_server::{PopSync, PopSyncServer},
-        purge_up,
+        purge_up, telemetry_up,
     },
 };
 
@@ -103,6 +106,10 @@ pub struct Parts {
     pub leader: Leader,
     /// What is registered.
     pub store: Registry,
+    /// What nodes say of themselves and others.
+    pub reports: Reports,
+    /// What they shall do about routes and clients.
+    pub drains: Drains,
     /// The authority.
     pub authority: Arc<Authority>,
     /// The time of day.
@@ -152,6 +159,7 @@ struct Lanes {
 impl PopSync for Lanes {
     type PurgesStream = ReceiverStream<Result<PurgeDown, Status>>;
     type ConfigStream = ReceiverStream<Result<ConfigDown, Status>>;
+    type TelemetryStream = ReceiverStream<Result<TelemetryDown, Status>>;
 
     async fn purges(
         &self,
@@ -190,6 +198,26 @@ impl PopSync for Lanes {
             let lane = config_lane::run(&parts, hello, up, &down, &guard);
             let end = until_end(lane, &parts, &guard, &peer).await;
             close(end, &down, &guard, Lane::Config);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn telemetry(
+        &self,
+        request: Request<Streaming<TelemetryUp>>,
+    ) -> Result<Response<Self::TelemetryStream>, Status> {
+        let peer = caller::node(&request, &self.parts).await?;
+        let mut up = request.into_inner();
+        let Some(telemetry_up::Message::Hello(hello)) = self.first(&mut up).await?.message else {
+            return Err(no_hello());
+        };
+        let guard = self.open(&peer, Lane::Telemetry, &hello.build).await?;
+        let (down, stream) = mpsc::channel(self.config.queue_messages_max.max(1));
+        let parts = self.parts.clone();
+        tokio::spawn(async move {
+            let lane = telemetry_lane::run(&parts, up, &down, &guard);
+            let end = until_end(lane, &parts, &guard, &peer).await;
+            close(end, &down, &guard, Lane::Telemetry);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }

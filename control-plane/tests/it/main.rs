@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod anycast;
 mod api;
 mod cli;
 mod durability;

@@ -18,6 +18,7 @@ mod held; // a release as this node holds it
 mod trust; // whom a node believes
 mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
+mod telemetry; // reports up, orders down
 mod link; // connect, keep a lane open, back off
 mod place; // which endpoint each subscription uses
 pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
@@ -50,12 +51,14 @@ use self::{
     link::{LaneError, Link},
     purge_feed::PurgeFeed,
     sealing_key::SealingKey,
+    telemetry::TelemetryFeed,
     trust::Trust,
 };
 pub use self::{
     checker::{CHECK_BYTES_MAX, judge},
     config::{Config, ConfigError},
     health_report::{Health, Vitals},
+    telemetry::Telemetry,
 };
 use crate::{
     cache::{lease::Lease, purge::PurgeTable},
@@ -77,6 +80,8 @@ pub struct Seams {
     pub lease: Lease,
     /// The node's figures.
     pub vitals: Vitals,
+    /// What the third lane reads and writes; absent: it is never opened.
+    pub telemetry: Option<Telemetry>,
     /// The time of day.
     pub clock: Clock,
     /// Whether a process before this one still runs, so that nobody crashed.
@@ -188,6 +193,15 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         });
     }
     let config_places = link.places(1);
+    if let Some(seam) = seams.telemetry {
+        let (link, identity) = (link.clone(), identity_in_use.clone());
+        let feed = TelemetryFeed { seam, open_timeout: config.connect_timeout };
+        let places = link.places(1);
+        process.spawn("control telemetry", async move {
+            link.keep(feed, identity, places, 0).await;
+            Ok(())
+        });
+    }
     process.spawn("control config", async move {
         link.keep(config_feed, identity_in_use, config_places, 0).await;
         Ok(())

@@ -14,7 +14,7 @@ use super::{
     counts::Counts,
     pass,
     player_metrics::PlayerMetrics,
-    read, refuse, route,
+    read, refuse, route, self_test,
 };
 use crate::{
     cache::wishes::Wishes,
@@ -57,6 +57,7 @@ pub struct Edge {
 enum Refusal {
     Failed(Failure),
     AtTheDoor(Box<Reply>),
+    SelfTest,
 }
 
 impl App for Edge {
@@ -118,6 +119,9 @@ impl Edge {
                 return Box::pin(refuse::at_the_door(self, exchange, request, *reply, stream))
                     .await;
             }
+            Err(Refusal::SelfTest) => {
+                return Box::pin(self_test::serve(self, exchange, request, stream)).await;
+            }
         }
         if exchange.child.is_some() {
             self.catch_up(exchange).await;
@@ -140,6 +144,9 @@ impl Edge {
             && let Some(id) = request_id(&request.headers)
         {
             exchange.id = id.clone();
+        }
+        if self_test::is_asked(request) {
+            return Err(Refusal::SelfTest);
         }
         let (host, place) = route::place(&policy, request).map_err(Refusal::Failed)?;
         self.pass_the_door(exchange, request, &policy, place, &host)?;
@@ -227,7 +234,8 @@ impl Edge {
         if exchange.meters != crate::guard::Meters::default() {
             self.parts.guard.charge(exchange.meters, sent, std::time::Instant::now());
         }
-        if self.parts.log.wants(exchange, failure) {
+        // A line a second about itself would help nobody.
+        if self.parts.log.wants(exchange, failure) && !self_test::is_asked(request) {
             access_log::write(exchange, request, sent, failure);
         }
     }

@@ -3,6 +3,7 @@
 //! | phase (in the order a request meets them)            | file                              |
 //! |------------------------------------------------------|-----------------------------------|
 //! | another node? a circle? which property?              | `edge.rs`, `route.rs`             |
+//! | the node's own question to itself?                   | `self_test.rs`                    |
 //! | may it be answered at all?                           | `guard/`, asked by `edge.rs`      |
 //! | which key, cache or not                              | `route.rs`                        |
 //! | stored? then at once; else fetched                   | `read.rs`, `fetch/`               |
@@ -17,6 +18,7 @@
 mod edge; // the way through the phases
 mod read; // GET and HEAD of what may be stored
 mod pass; // everything else
+mod self_test; // the local object
 mod refuse; // what went wrong
 mod respond; // the head of the answer
 mod deliver; // its body

@@ -61,7 +61,7 @@ pub(super) async fn at_the_door<S: Stream>(
     send(exchange, request, reply.status, &own, Bytes::from(reply.body), stream).await
 }
 
-async fn send<S: Stream>(
+pub(super) async fn send<S: Stream>(
     exchange: &mut Exchange,
     request: &Request,
     status: StatusCode,
@@ -80,7 +80,7 @@ async fn send<S: Stream>(
 
 impl Own {
     /// The `Cache-Status` of an answer that neither cache nor upstream gave.
-    fn replace_status(&mut self, exchange: &Exchange, detail: &str) {
+    pub(super) fn replace_status(&mut self, exchange: &Exchange, detail: &str) {
         self.remove(CACHE_STATUS);
         let text = format!("{}; fwd=bypass; detail={detail}", exchange.node.name);
         if let Ok(value) = HeaderValue::try_from(text) {

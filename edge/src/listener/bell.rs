@@ -12,7 +12,7 @@ use std::{
     task::{Context, Waker},
 };
 
-/// Rings once. One for each worker, so that its lock is its own.
+/// Rings, and is hushed when clients are wanted again. One for each worker, so that its lock is its own.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     has_rung: AtomicBool,
@@ -34,6 +34,11 @@ impl Bell {
         for waker in self.lock().values() {
             waker.wake_by_ref();
         }
+    }
+
+    /// It has not rung, for whoever has not acted on it yet.
+    pub(super) fn hush(&self) {
+        self.has_rung.store(false, Ordering::SeqCst);
     }
 
     /// Listens with the waker of this task until the guard is dropped.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: labels are words of this code only, never anything a client chose.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
 use super::downstream::Protocol;
 
@@ -87,10 +87,29 @@ impl Metrics {
         self.handshakes.with_label_values(&[version, kind]).inc();
     }
 
+    /// Open connections, over all protocols.
+    pub(super) fn open_connections(&self) -> u64 {
+        sum(&self.open)
+    }
+
+    /// Connections that were cut or turned away.
+    pub(super) fn cut_and_refused(&self) -> u64 {
+        sum(&self.cut) + sum(&self.refused)
+    }
+
     /// Counts a connection that was cut.
     pub(super) fn cut(&self, protocol: Protocol, reason: &'static str) {
         self.cut.with_label_values(&[protocol.as_str(), reason]).inc();
     }
+}
+
+/// The sum over all labels.
+fn sum(metric: &impl Collector) -> u64 {
+    let families = metric.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let values =
+        metrics.map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value());
+    values.sum::<f64>().max(0.0) as u64
 }
 
 /// One open connection in the gauge.

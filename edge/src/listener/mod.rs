@@ -18,6 +18,8 @@ pub mod refusal; // why a request does not reach the app
 mod serving; // what all connections share
 pub mod account; // what all buffers together may hold
 mod announced; // how much body a response has
+mod leaving; // asks clients to go elsewhere, for a while
+mod traffic; // sums for the report
 mod bell; // tells idle connections of the drain
 mod clients; // connections of one address
 mod alarm; // one timer for a connection
@@ -46,6 +48,8 @@ use self::worker::Worker;
 pub use config::{Config, ConfigError};
 pub use downstream::{Downstream, Protocol};
 pub use estate::{Estate, Lines, STATE_KEY};
+pub use leaving::Leaving;
+pub use traffic::Traffic;
 
 /// Bound sockets and loaded certificates, not yet accepting.
 pub struct Listener {
@@ -56,6 +60,7 @@ pub struct Listener {
     account: account::Account,
     traces: Option<quic::Traces>,
     estate: Estate,
+    leaving: Leaving,
     metrics: Metrics,
     quic_metrics: quic::Metrics,
 }
@@ -93,6 +98,7 @@ impl Listener {
             account: account::Account::new(config.limits.buffers.as_u64()),
             traces: quic::Traces::new(&config.quic),
             estate: Estate::default(),
+            leaving: Leaving::default(),
             metrics: Metrics::register(registry)?,
             quic_metrics: quic::Metrics::register(registry)?,
         };
@@ -143,6 +149,18 @@ impl Listener {
         self.account.clone()
     }
 
+    /// Asks clients to go elsewhere.
+    #[must_use]
+    pub fn leaving(&self) -> Leaving {
+        self.leaving.clone()
+    }
+
+    /// What moves through it.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic(self.metrics.clone())
+    }
+
     /// What this listener leaves to a process that follows; nothing more when it was taken. Whoever has it keeps the
     /// sockets open: drop it when the drain begins.
     pub fn take_estate(&mut self) -> Estate {
@@ -164,7 +182,9 @@ impl Listener {
     pub async fn serve<A: stream::App>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError> {
         drop(self.estate);
         let (config, account) = (&self.config, self.account);
-        let serving = Arc::new(Serving::new(app, config, account, drain.clone(), self.metrics));
+        let mut serving = Serving::new(app, config, account, drain.clone(), self.metrics);
+        serving.leaving = self.leaving;
+        let serving = Arc::new(serving);
         let acceptor = match &self.certificates {
             Some(certificates) => Some(TlsAcceptor::from(Arc::new(certificates.for_tcp()?))),
             None => None,

@@ -13,6 +13,7 @@ use super::{
     account::{Account, Grant},
     clients::{Clients, Counted},
     config::{Config, Limits},
+    leaving::Leaving,
     metrics::Metrics,
     quic,
 };
@@ -24,6 +25,7 @@ pub(super) struct Serving<A> {
     pub(super) quic: quic::Config,
     pub(super) has_h2c: bool,
     pub(super) drain: Drain,
+    pub(super) leaving: Leaving,
     /// Every connection and every exchange that waits; the drain waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Metrics,
@@ -56,6 +58,7 @@ impl<A> Serving<A> {
             quic: config.quic.clone(),
             has_h2c: config.h2c,
             drain,
+            leaving: Leaving::default(),
             tasks: TaskTracker::new(),
             metrics,
             account,

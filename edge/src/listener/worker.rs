@@ -76,15 +76,22 @@ impl Worker {
             let drain = serving.drain.clone();
             async move { drain.started().await }
         });
-        tokio::select! {
-            // First: the loops end by the drain too, and that is no failure.
-            biased;
-            () = &mut drained => {}
-            Some(ended) = accepting.join_next() => {
-                return Err(match ended {
-                    Ok(Err(error)) => error,
-                    Ok(Ok(())) | Err(_) => ListenError::Ended,
-                });
+        let mut has_rung = false;
+        loop {
+            tokio::select! {
+                // First: the loops end by the drain too, and that is no failure.
+                biased;
+                () = &mut drained => break,
+                () = serving.leaving.until(!has_rung) => {
+                    has_rung = !has_rung;
+                    if has_rung { bell.ring() } else { bell.hush() }
+                }
+                Some(ended) = accepting.join_next() => {
+                    return Err(match ended {
+                        Ok(Err(error)) => error,
+                        Ok(Ok(())) | Err(_) => ListenError::Ended,
+                    });
+                }
             }
         }
         bell.ring();

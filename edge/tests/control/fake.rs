@@ -16,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
     KeyPair, SanType,
 };
+use tidegate_contract::telemetry::Report;
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
@@ -31,10 +32,11 @@ use tonic::{
 
 use self::wire::{
     ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeApplied,
-    PurgeBatch, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
+    PurgeBatch, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, TelemetryDown,
+    TelemetryHello, TelemetryUp, Trimmed, config_up,
     enrolment_server::{Enrolment, EnrolmentServer},
     pop_sync_server::{PopSync, PopSyncServer},
-    purge_down, purge_up,
+    purge_down, purge_up, telemetry_down, telemetry_up,
 };
 use super::publisher::{Content, Publisher};
 
@@ -57,6 +59,7 @@ pub(crate) struct FakeControl {
     service: Arc<Service>,
     purge_lanes: Mutex<mpsc::Receiver<PurgeLane>>,
     config_lanes: Mutex<mpsc::Receiver<ConfigLane>>,
+    telemetry_lanes: Mutex<mpsc::Receiver<TelemetryLane>>,
     identities: Mutex<mpsc::Receiver<&'static str>>,
     serving: JoinHandle<()>,
 }
@@ -76,12 +79,14 @@ pub(crate) struct PurgeLane {
     down: mpsc::Sender<Result<PurgeDown, Status>>,
 }
 pub(crate) type ConfigLane = Lane<ConfigHello, ConfigUp, ConfigDown>;
+pub(crate) type TelemetryLane = Lane<TelemetryHello, TelemetryUp, TelemetryDown>;
 
 struct Service {
     ca: CertifiedIssuer<'static, KeyPair>,
     life: Duration,
     purge_lanes: mpsc::Sender<PurgeLane>,
     config_lanes: mpsc::Sender<ConfigLane>,
+    telemetry_lanes: mpsc::Sender<TelemetryLane>,
     identities: mpsc::Sender<&'static str>,
 }
 
@@ -98,9 +103,16 @@ impl FakeControl {
         let address = listener.local_addr().unwrap();
         let (purge_lanes, purge_lanes_seen) = mpsc::channel(8);
         let (config_lanes, config_lanes_seen) = mpsc::channel(8);
+        let (telemetry_lanes, telemetry_lanes_seen) = mpsc::channel(8);
         let (identities, identities_seen) = mpsc::channel(8);
-        let service =
-            std::sync::Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
+        let service = std::sync::Arc::new(Service {
+            ca,
+            life,
+            purge_lanes,
+            config_lanes,
+            telemetry_lanes,
+            identities,
+        });
         let publisher = Publisher::new(service.ca.key(), 1);
         let tls = ServerTlsConfig::new()
             .identity(server)
@@ -119,6 +131,7 @@ impl FakeControl {
             service,
             purge_lanes: Mutex::new(purge_lanes_seen),
             config_lanes: Mutex::new(config_lanes_seen),
+            telemetry_lanes: Mutex::new(telemetry_lanes_seen),
             identities: Mutex::new(identities_seen),
             serving: tokio::spawn(async move { serving.await.unwrap() }),
         }
@@ -148,6 +161,11 @@ impl FakeControl {
     /// The next lane of configuration that a node opens.
     pub(crate) async fn config_lane(&self) -> ConfigLane {
         within(async { self.config_lanes.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// The next lane of telemetry that a node opens.
+    pub(crate) async fn telemetry_lane(&self) -> TelemetryLane {
+        within(async { self.telemetry_lanes.lock().await.recv().await.unwrap() }).await
     }
 
     /// How the next identity was asked for: `enrol` or `renew`.
@@ -240,6 +258,22 @@ impl PurgeLane {
     }
 }
 
+impl TelemetryLane {
+    /// The next report.
+    pub(crate) async fn report(&mut self) -> Report {
+        let message = within(self.up.message()).await.unwrap().expect("the lane is open");
+        match message.message {
+            Some(telemetry_up::Message::Report(bytes)) => Report::from_bytes(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn order(&self, orders: &[u8]) {
+        let message = telemetry_down::Message::Orders(orders.to_vec());
+        self.down.send(Ok(TelemetryDown { message: Some(message) })).await.unwrap();
+    }
+}
+
 impl ConfigLane {
     pub(crate) async fn send(&self, release: wire::Release) {
         let message = wire::config_down::Message::Release(release);
@@ -306,6 +340,7 @@ type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl PopSync for Service {
     type PurgesStream = Down<PurgeDown>;
     type ConfigStream = Down<ConfigDown>;
+    type TelemetryStream = Down<TelemetryDown>;
 
     async fn purges(
         &self,
@@ -334,6 +369,21 @@ impl PopSync for Service {
         };
         let (down, said) = mpsc::channel(16);
         let _ = self.config_lanes.send(Lane { hello, up, down }).await;
+        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+    }
+
+    async fn telemetry(
+        &self,
+        request: Request<Streaming<TelemetryUp>>,
+    ) -> Result<Response<Self::TelemetryStream>, Status> {
+        demand_certificate(&request)?;
+        let mut up = request.into_inner();
+        let first = up.message().await?.and_then(|message| message.message);
+        let Some(telemetry_up::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("no hello"));
+        };
+        let (down, said) = mpsc::channel(16);
+        let _ = self.telemetry_lanes.send(Lane { hello, up, down }).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 }

@@ -9,3 +9,4 @@ mod node;
 mod publisher;
 mod purge;
 mod release;
+mod telemetry;

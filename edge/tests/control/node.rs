@@ -7,15 +7,22 @@ use std::{
 };
 
 use tidegate_chassis::{Clock, Process};
-use tidegate_contract::{purge::PurgeOrder, replacement::Replacement, surrogate_key::SurrogateKey};
+use tidegate_contract::{
+    purge::PurgeOrder,
+    replacement::Replacement,
+    surrogate_key::SurrogateKey,
+    telemetry::{Orders, Report},
+};
 use tidegate_edge::{
     cache::{
         lease::Lease,
         purge::{Limits, PurgeTable, Verdict},
     },
-    control::{self, Config, Health, Seams, StartError},
+    control::{self, Config, Health, Seams, StartError, Telemetry},
     policy::PolicyHandle,
 };
+
+use tokio::sync::watch;
 
 use super::fake::{FakeControl, TOKEN};
 
@@ -25,6 +32,8 @@ pub(crate) struct TestNode {
     /// What came with purges.
     pub(crate) replaced: Arc<Mutex<Vec<Replaced>>>,
     pub(crate) lease: Lease,
+    /// What it was ordered to do.
+    pub(crate) orders: watch::Sender<Orders>,
     pub(crate) clock: Clock,
     /// What the node tells of itself.
     health: Arc<Mutex<Health>>,
@@ -65,6 +74,7 @@ impl TestNode {
             purges,
             replaced: Arc::default(),
             lease: Lease::new(config.lease),
+            orders: watch::Sender::default(),
             clock: clock.clone(),
             health: Arc::new(Mutex::new(Health {
                 ready: true,
@@ -93,6 +103,10 @@ impl TestNode {
                 let health = node.health.clone();
                 Arc::new(move || *health.lock().unwrap())
             },
+            telemetry: Some(Telemetry {
+                report: Arc::new(|| Report { is_leaving: true, ..Report::default() }),
+                orders: node.orders.clone(),
+            }),
             clock,
             is_successor: false,
         };

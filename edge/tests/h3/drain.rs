@@ -102,3 +102,27 @@ async fn an_idle_listener_drains_at_once() {
     client.closed().await;
     edge.drained().await;
 }
+
+#[tokio::test]
+async fn clients_are_asked_to_leave_and_wanted_again_without_an_end() {
+    let edge = Edge::start().await;
+    let mut client = edge.client().await;
+    client.get("/bytes/100").await;
+    edge.leaving.set(true);
+    client.closed().await;
+    // Whoever comes all the same is served, and sent on.
+    let mut client = edge.client().await;
+    assert_eq!(client.get("/bytes/100").await.body.len(), 100);
+    client.closed().await;
+    edge.leaving.set(false);
+    let (connection, _ours) = raw::greeted(&edge).await;
+    let mut control = Control::of(&connection).await;
+    control.frame().await;
+    for _ in 0..2 {
+        let stream = raw::ask(&connection, &request("GET", "/bytes/5", &[])).await;
+        assert!(raw::outcome(stream).await.has_status(200));
+    }
+    // It was not told to go: that comes with the drain alone.
+    edge.drain.begin();
+    assert_eq!(control.goaway().await, (1 << 62) - 4);
+}

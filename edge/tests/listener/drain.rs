@@ -81,3 +81,49 @@ async fn an_h1_connection_is_not_kept_alive_into_the_drain() {
     client.closed().await;
     edge.drained().await;
 }
+
+#[tokio::test]
+async fn clients_are_asked_to_leave_and_wanted_again_without_an_end() {
+    let mut edge = Edge::start().await;
+    let mut idle = Vec::new();
+    for wire in ALL {
+        let client = edge.client(wire).await;
+        assert_eq!(client.get("/bytes/3").await.body.len(), 3);
+        idle.push(client);
+    }
+    edge.leaving.set(true);
+    for client in &mut idle {
+        client.closed().await;
+    }
+    // Whoever comes all the same is served, and sent on.
+    for wire in ALL {
+        let mut is_served = false;
+        // It has a second for its request, which a busy machine may take for itself.
+        for _ in 0..20 {
+            let mut client = edge.client(wire).await;
+            is_served = client.try_get("/bytes/3").await.is_ok_and(|got| got.body.len() == 3);
+            client.closed().await;
+            if is_served {
+                break;
+            }
+        }
+        assert!(is_served, "{wire:?}");
+    }
+    edge.leaving.set(false);
+    // The workers hear of it a moment later; then connections are kept again.
+    for wire in ALL {
+        let mut is_kept = false;
+        for _ in 0..500 {
+            let client = edge.client(wire).await;
+            assert_eq!(client.get("/bytes/3").await.body.len(), 3);
+            is_kept = client.try_get("/bytes/4").await.is_ok_and(|got| got.body.len() == 4);
+            if is_kept {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(is_kept, "{wire:?}");
+    }
+    edge.drain.begin();
+    edge.drained().await;
+}

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_chassis::{Clock, Process};
-use tidegate_control::{config::Config, offline, purge::Purges, server::Control, token::Scope};
+use tidegate_control::{
+    config::Config, drain::Drains, offline, purge::Purges, server::Control, token::Scope,
+};
 use tokio::task::JoinHandle;
 
 use super::{TestNode, within};
@@ -29,6 +31,8 @@ pub(crate) struct TestControl {
     pub(crate) admin: String,
     /// Its purges, for stories that need many at once.
     pub(crate) purges: Purges,
+    /// Its drains, for stories that look behind the API.
+    pub(crate) drains: Drains,
 }
 
 /// An answer of the API.
@@ -68,6 +72,7 @@ impl TestControl {
         let control = control.expect("a fresh folder and free ports");
         let (api, sync) = (control.api_addr().expect("bound"), control.sync_addr().expect("bound"));
         let purges = control.parts().purges.clone();
+        let drains = control.parts().drains.clone();
         let ca_pem = offline::ca_pem(&data_dir).expect("there");
         let admin = offline::create_token(&data_dir, &[Scope::Admin], "test").await;
         let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("pem");
@@ -83,15 +88,16 @@ impl TestControl {
             ca_pem,
             admin: admin.expect("writable"),
             purges,
+            drains,
         }
     }
 
     /// Drains it, and starts another on the same folder, at other ports.
     pub(crate) async fn restart(self) -> Self {
-        let Self { folder, process, task, change, clock, purges, .. } = self;
+        let Self { folder, process, task, change, clock, purges, drains, .. } = self;
         process.drain().begin();
         within(task).await.expect("no panic").expect("a clean end");
-        drop(purges);
+        drop((purges, drains));
         Self::start_on(folder, change, clock).await
     }
 

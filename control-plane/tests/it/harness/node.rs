@@ -20,12 +20,13 @@ use tidegate_contract::{
     resource_spec::Spec,
     sealing,
     snapshot::Snapshot as Config,
+    telemetry::{Orders, Report},
 };
 use tidegate_control::wire::{
     ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued, Purge,
-    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, Release, RenewRequest, config_down,
-    config_up, enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down,
-    purge_up,
+    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, Release, RenewRequest, TelemetryDown,
+    TelemetryHello, TelemetryUp, config_down, config_up, enrolment_client::EnrolmentClient,
+    pop_sync_client::PopSyncClient, purge_down, purge_up, telemetry_down, telemetry_up,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,6 +70,30 @@ pub(crate) struct Taken {
     pub(crate) digest: Vec<u8>,
     pub(crate) config: Config,
     pub(crate) message: Release,
+}
+
+/// An open telemetry lane.
+pub(crate) struct TelemetryLane {
+    up: mpsc::Sender<TelemetryUp>,
+    down: Streaming<TelemetryDown>,
+}
+
+impl TelemetryLane {
+    /// The next orders.
+    pub(crate) async fn orders(&mut self) -> Orders {
+        let message = self.down.message().await.expect("an open lane").expect("an open lane");
+        let Some(telemetry_down::Message::Orders(bytes)) = message.message else {
+            panic!("orders");
+        };
+        Orders::from_bytes(&bytes).expect("orders")
+    }
+
+    pub(crate) async fn report(&self, report: &Report) {
+        let message = telemetry_up::Message::Report(report.to_bytes().into());
+        let message = TelemetryUp { message: Some(message) };
+        // The control plane may have gone: then the story is over.
+        let _ = self.up.send(message).await;
+    }
 }
 
 impl TestNode {
@@ -165,6 +190,17 @@ impl TestNode {
             PopSyncClient::new(self.connect().await?).max_decoding_message_size(32 << 20);
         let down = within(client.config(ReceiverStream::new(ups))).await?.into_inner();
         Ok(ConfigLane { up, down, pop: self.pop.clone(), held: BTreeMap::new() })
+    }
+
+    /// Opens a telemetry lane.
+    pub(crate) async fn telemetry_lane(&self) -> Result<TelemetryLane, Status> {
+        let (up, ups) = mpsc::channel(16);
+        let hello = TelemetryHello { build: "test".to_owned() };
+        let hello = TelemetryUp { message: Some(telemetry_up::Message::Hello(hello)) };
+        up.send(hello).await.expect("room");
+        let mut client = PopSyncClient::new(self.connect().await?);
+        let down = within(client.telemetry(ReceiverStream::new(ups))).await?.into_inner();
+        Ok(TelemetryLane { up, down })
     }
 
     async fn connect(&self) -> Result<Channel, Status> {

@@ -63,7 +63,12 @@ impl<A: App> Conversation<A> {
         let Some(mut control) = self.open_control().await else { return };
         let (peer, serving) = (self.peer.clone(), self.serving.clone());
         let mut one_way = pin!(uni::read_all(&peer));
-        let mut drain = pin!(serving.drain.started());
+        let mut drain = pin!(async {
+            tokio::select! {
+                () = serving.drain.started() => {}
+                () = serving.leaving.asked() => {}
+            }
+        });
         let mut done = pin!(peer.all_done());
         let idle = serving.limits.idle_timeout;
         let mut timer = pin!(sleep(idle.min(FORGET_TIME)));

@@ -23,6 +23,7 @@ pub(crate) struct Edge {
     pub(crate) app: Arc<TestApp>,
     pub(crate) traces: Option<tidegate_edge::listener::quic::Traces>,
     pub(crate) account: tidegate_edge::listener::account::Account,
+    pub(crate) leaving: tidegate_edge::listener::Leaving,
     serving: JoinHandle<()>,
 }
 
@@ -45,6 +46,7 @@ impl Edge {
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(&config, &registry).await.unwrap();
         let (traces, account) = (listener.traces(), listener.account());
+        let leaving = listener.leaving();
         let addresses = listener.addresses();
         let address = addresses.iter().find(|(listener, _)| *listener == "quic").unwrap().1;
         let (drain, app) = (Drain::new(), Arc::new(TestApp::default()));
@@ -52,7 +54,7 @@ impl Edge {
             let (drain, app) = (drain.clone(), app.clone());
             async move { listener.serve(app, drain).await.unwrap() }
         });
-        Self { address, drain, registry, app, traces, account, serving }
+        Self { address, drain, registry, app, traces, account, leaving, serving }
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -39,6 +39,7 @@ pub(crate) struct Edge {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) app: Arc<SmallApp>,
     pub(crate) account: tidegate_edge::listener::account::Account,
+    pub(crate) leaving: tidegate_edge::listener::Leaving,
     serving: JoinHandle<()>,
 }
 
@@ -66,7 +67,7 @@ impl Edge {
             addresses.iter().find(|(listener, _)| *listener == name).unwrap().1
         };
         let (http, https) = (address("http"), address("https"));
-        let account = listener.account();
+        let (account, leaving) = (listener.account(), listener.leaving());
         let (drain, pem) = (Drain::new(), listener.self_signed_pem());
         let certificates = listener.certificates().unwrap();
         let app = Arc::new(SmallApp::new());
@@ -74,7 +75,7 @@ impl Edge {
             let (app, drain) = (app.clone(), drain.clone());
             async move { listener.serve(app, drain).await.unwrap() }
         });
-        Self { https, http, drain, registry, pem, certificates, app, account, serving }
+        Self { https, http, drain, registry, pem, certificates, app, account, leaving, serving }
     }
 
     pub(crate) async fn client(&self, wire: Wire) -> Client {

@@ -1,0 +1,10 @@
+//! How PoPs are: what their nodes say of themselves, what they move, and how others find them.
+//!
+//! Everything here is about now and lives in memory. Invariant: a verdict is for people and for steering; no route is
+//! ever withdrawn because of one.
+
+mod reports;
+mod verdict;
+
+pub use reports::{NodeReport, Rates, Reports};
+pub use verdict::{Health, Judge, Opinion, Signs, opinion};

@@ -1,0 +1,76 @@
+//! One node's third lane: its reports, and what its PoP shall do about routes and clients.
+//!
+//! Orders are made anew from the records whenever any of them changes, and sent when they differ: what a slow node missed
+//! in between does not matter. A report that cannot be read ends the lane.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_contract::telemetry::Report;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tonic::{Status, Streaming};
+
+use super::{Parts, caller};
+use crate::{
+    fleet::LaneGuard,
+    wire::{TelemetryDown, TelemetryUp, telemetry_down, telemetry_up},
+};
+
+type Down = mpsc::Sender<Result<TelemetryDown, Status>>;
+
+/// Runs the lane until either side ends it.
+pub(super) async fn run(
+    parts: &Parts,
+    up: Streaming<TelemetryUp>,
+    down: &Down,
+    guard: &LaneGuard,
+) -> Result<(), Status> {
+    tokio::select! {
+        end = write(parts, down, guard) => end,
+        end = read(parts, up, guard) => end,
+    }
+}
+
+async fn write(parts: &Parts, down: &Down, guard: &LaneGuard) -> Result<(), Status> {
+    let mut head = parts.drains.head();
+    let mut sent = None;
+    loop {
+        head.mark_unchanged();
+        let began = Instant::now();
+        let orders = parts.drains.orders(&guard.name().pop).await;
+        let orders = orders.map_err(|error| caller::store(&error))?;
+        if sent.as_ref() != Some(&orders) {
+            let message = telemetry_down::Message::Orders(Bytes::from(orders.to_bytes()));
+            let message = TelemetryDown { message: Some(message) };
+            down.send(Ok(message)).await.map_err(|_| Status::cancelled("the node is gone"))?;
+            sent = Some(orders);
+        }
+        head.changed().await.map_err(|_| Status::unavailable("the store has ended"))?;
+        // Many changes in a row are one.
+        sleep_until(began + LOOK_AGAIN).await;
+    }
+}
+
+async fn read(
+    parts: &Parts,
+    mut up: Streaming<TelemetryUp>,
+    guard: &LaneGuard,
+) -> Result<(), Status> {
+    while let Some(message) = up.message().await? {
+        guard.heard();
+        let Some(telemetry_up::Message::Report(bytes)) = message.message else {
+            return Err(Status::invalid_argument("only one hello, and first"));
+        };
+        let report = Report::from_bytes(&bytes);
+        let report =
+            report.map_err(|error| Status::invalid_argument(format!("a report: {error}")))?;
+        parts.reports.put(guard.name(), report, caller::now(parts).1);
+    }
+    Ok(())
+}
+
+/// A node is told at most so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,108 @@
+//! The third lane: reports up once a second, orders about routes and clients down.
+//!
+//! Both are whole, so a lane that breaks costs nothing but time. Invariant: what was ordered stays when the lane ends;
+//! that it ended is told to nobody.
+
+use std::{sync::Arc, time::Duration};
+
+use tidegate_contract::telemetry::{Orders, Report, TELEMETRY_BYTES_MAX};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, transport::Channel};
+
+use super::{
+    identity::Identity,
+    link::{Lane, LaneError},
+    wire::{
+        TelemetryDown, TelemetryHello, TelemetryUp, pop_sync_client::PopSyncClient, telemetry_down,
+        telemetry_up,
+    },
+};
+
+/// What the lane reads and writes.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// How the node is now.
+    pub report: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// What it shall do.
+    pub orders: watch::Sender<Orders>,
+}
+
+/// The lane. It outlives its connections.
+pub(super) struct TelemetryFeed {
+    pub(super) seam: Telemetry,
+    /// How long the control plane may take to answer the call that opens the lane.
+    pub(super) open_timeout: Duration,
+}
+
+impl Lane for TelemetryFeed {
+    const NAME: &'static str = "telemetry";
+
+    async fn converse(&mut self, channel: Channel, _identity: &Identity) -> LaneError {
+        match self.follow(channel).await {
+            Err(LaneError::Status(status)) if status.code() == Code::Unimplemented => {
+                // An older control plane: it may be upgraded one day.
+                sleep(UNKNOWN_PAUSE).await;
+                LaneError::Status(status)
+            }
+            Err(error) => error,
+            Ok(()) => LaneError::Closed,
+        }
+    }
+}
+
+impl TelemetryFeed {
+    async fn follow(&self, channel: Channel) -> Result<(), LaneError> {
+        let (up, said) = mpsc::channel(UP_MESSAGES_MAX);
+        let say = |message| {
+            let message = TelemetryUp { message: Some(message) };
+            up.try_send(message).map_err(|_| LaneError::Stuck)
+        };
+        let hello = TelemetryHello { build: super::BUILD.to_owned() };
+        say(telemetry_up::Message::Hello(hello))?;
+        let mut client = PopSyncClient::new(channel)
+            .max_decoding_message_size(TELEMETRY_BYTES_MAX + MESSAGE_OVERHEAD_BYTES);
+        let opening = timeout(self.open_timeout, client.telemetry(ReceiverStream::new(said)));
+        let silent = |_| LaneError::Silent(self.open_timeout);
+        let mut heard = opening.await.map_err(silent)??.into_inner();
+        let mut pulse = interval(REPORT_EVERY);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                next = heard.message() => {
+                    let Some(message) = next? else { return Ok(()) };
+                    self.take(&message);
+                }
+                _ = pulse.tick() => {
+                    let report = (self.seam.report)().to_bytes();
+                    say(telemetry_up::Message::Report(report))?;
+                }
+            }
+        }
+    }
+
+    /// Orders that cannot be read change nothing.
+    fn take(&self, message: &TelemetryDown) {
+        let Some(telemetry_down::Message::Orders(bytes)) = &message.message else { return };
+        match Orders::from_bytes(bytes) {
+            Ok(orders) => {
+                self.seam.orders.send_if_modified(|now| {
+                    let is_news = *now != orders;
+                    *now = orders;
+                    is_news
+                });
+            }
+            Err(error) => tracing::warn!(%error, "orders of the control plane cannot be read"),
+        }
+    }
+}
+
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Reports that wait to be sent.
+const UP_MESSAGES_MAX: usize = 8;
+const MESSAGE_OVERHEAD_BYTES: usize = 1024;
+/// How often a control plane is asked again that does not know this lane.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(60);
