@@ -17,7 +17,8 @@ use tidegate_chassis::ConfigArgs;
 use tidegate_control::{
     access::{Grant, NewGrant},
     config::{Config, PROGRAM},
-    offline, server,
+    offline::{self, Home},
+    server,
     unix_time::unix_ms,
 };
 
@@ -65,7 +66,10 @@ struct Place {
     /// The control plane's config file, for its data_dir
     #[arg(long, value_name = "FILE", env = "TIDEGATE_CONTROL_CONFIG")]
     config: Option<PathBuf>,
-    /// One key of the config, as for serve; only data_dir matters here
+    /// Where the state lies, over store.url of the config
+    #[arg(long, value_name = "URL", env = "TIDEGATE_CONTROL__STORE__URL")]
+    store: Option<String>,
+    /// One key of the config, as for serve; only data_dir and store.url matter here
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -144,14 +148,33 @@ impl ServeArgs {
 
 impl Place {
     fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        let set = self.set.iter().rev().find_map(|setting| setting.strip_prefix("data_dir="));
-        if let Some(data_dir) = set.map(PathBuf::from).or_else(|| self.data_dir.clone()) {
-            return Ok(data_dir);
+        Ok(self.home()?.data_dir)
+    }
+
+    /// Where the state lies, as serve would find it.
+    fn home(&self) -> anyhow::Result<Home> {
+        let mut config = match &self.config {
+            None => Config::default(),
+            Some(file) => {
+                let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+                let config = tidegate_chassis::config::from_toml::<Config>(&text);
+                config.with_context(|| file.display().to_string())?
+            }
+        };
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
         }
-        let Some(file) = &self.config else { return Ok(Config::default().data_dir) };
-        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let config = tidegate_chassis::config::from_toml::<Config>(&text);
-        Ok(config.with_context(|| file.display().to_string())?.data_dir)
+        if let Some(url) = &self.store {
+            config.store.url.clone_from(url);
+        }
+        for setting in &self.set {
+            match setting.split_once('=') {
+                Some(("data_dir", value)) => config.data_dir = value.into(),
+                Some(("store.url", value)) => value.clone_into(&mut config.store.url),
+                _ => {}
+            }
+        }
+        Ok(Home { data_dir: config.data_dir, store: config.store })
     }
 }
 
@@ -168,13 +191,13 @@ fn token(command: TokenCommand) -> anyhow::Result<String> {
                     expires_unix_ms: expires,
                     created_by: None,
                 };
-                offline::make_token(&place.data_dir()?, grant).await
+                offline::make_token(place.home()?, grant).await
             }
             TokenCommand::List { place } => {
-                Ok(offline::list_tokens(&place.data_dir()?).await?.join("\n"))
+                Ok(offline::list_tokens(place.home()?).await?.join("\n"))
             }
             TokenCommand::Revoke { id, place } => {
-                offline::revoke_token(&place.data_dir()?, &id).await?;
+                offline::revoke_token(place.home()?, &id).await?;
                 Ok(String::new())
             }
         }

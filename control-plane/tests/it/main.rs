@@ -13,4 +13,3 @@ mod purges;
 mod replace;
 mod secrets;
 mod snapshots;
-mod store_conformance;
