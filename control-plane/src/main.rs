@@ -40,6 +40,38 @@ enum Command {
     /// The authority that signs identities
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Write a backup of the state, also while the control plane runs
+    Backup {
+        /// The file to write; it appears when it is whole
+        file: PathBuf,
+        /// Leave the key files out; without them nodes have to be enrolled again after a restore
+        #[arg(long)]
+        without_keys: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a backup back, while no control plane runs
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Replace the state that is there; it is kept beside
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check a backup, or the state of a data folder
+    Verify {
+        /// The backup; without, the data folder's database
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lift what only grows, once, after etcd was restored from a snapshot of its own
+    Raise {
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Args)]
@@ -127,6 +159,16 @@ fn main() -> ExitCode {
         Command::Ca(CaCommand::Show { place }) => {
             finish(place.data_dir().and_then(|data_dir| offline::ca_pem(&data_dir)))
         }
+        Command::Backup { file, without_keys, place } => {
+            finish(wait(async { offline::backup(&place.home()?, &file, !without_keys).await }))
+        }
+        Command::Restore { file, replace, place } => {
+            finish(wait(async { offline::restore(&place.home()?, &file, replace).await }))
+        }
+        Command::Verify { file, place } => {
+            finish(place.home().and_then(|home| offline::verify(&home, file.as_deref())))
+        }
+        Command::Raise { place } => finish(wait(async { offline::raise(place.home()?).await })),
     }
 }
 
@@ -179,8 +221,7 @@ impl Place {
 }
 
 fn token(command: TokenCommand) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    wait(async {
         match command {
             TokenCommand::Create { scope, role, lifetime, label, place } => {
                 let expires = lifetime.map(|lifetime| unix_ms(SystemTime::now() + lifetime));
@@ -202,6 +243,11 @@ fn token(command: TokenCommand) -> anyhow::Result<String> {
             }
         }
     })
+}
+
+fn wait(work: impl Future<Output = anyhow::Result<String>>) -> anyhow::Result<String> {
+    tidegate_chassis::init_crypto();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Prints data to standard output, or the failure to standard error.
