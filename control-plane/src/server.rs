@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     fs::{File, TryLockError},
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -66,13 +67,13 @@ impl Control {
     /// # Errors
     /// What cannot be opened or bound.
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
-        let lock = lock(&config)?;
+        let lock = lock(&config.data_dir)?;
         let metrics = Metrics::new(process.registry());
         let (stores, store_end) =
             Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
         let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
-        keys::check(&config.data_dir, &stores, KEY_FILES).await?;
+        keys::check(&config.data_dir, &stores).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
         keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
@@ -380,8 +381,11 @@ async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lock(config: &Config) -> anyhow::Result<File> {
-    let folder = &config.data_dir;
+/// Takes a data folder for this process alone.
+///
+/// # Errors
+/// Another process has it, or it cannot be used.
+pub(crate) fn lock(folder: &Path) -> anyhow::Result<File> {
     make_private_folder(folder)?;
     let path = folder.join(LOCK_FILE);
     let file = File::create(&path).with_context(|| path.display().to_string())?;
@@ -399,9 +403,8 @@ fn with_alpn(mut tls: ServerConfig, protocols: &[&str]) -> ServerConfig {
     tls
 }
 
-const STREAM: &str = "main";
-/// What all replicas of one control plane have alike in their data folders.
-const KEY_FILES: &[&str] = &["ca.key", "ca.pem", "release.key", "records.key"];
+/// The stream of purges.
+pub(crate) const STREAM: &str = "main";
 const LOCK_FILE: &str = "control.lock";
 /// Connections whose handshake is done and that wait to be served.
 const ACCEPTED_MAX: usize = 64;

@@ -16,4 +16,3 @@ mod replace;
 mod secrets;
 mod releases;
 mod snapshots;
-mod store_conformance;

@@ -3,7 +3,6 @@
 //! Nothing waits without a limit: what does not happen within [`LIMIT`] fails the test.
 
 mod control;
-mod etcd;
 mod node;
 mod program;
 
