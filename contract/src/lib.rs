@@ -21,6 +21,7 @@ pub mod guard_policy; // who may have what of it
 pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
+pub mod purge_offset; // places in a purge stream, also over a restore
 pub mod replacement; // the new body that arrives with a purge
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod url_path; // the one spelling of a path

@@ -23,7 +23,8 @@ pub mod listener; // TLS over TCP: bounded handshakes, certificates that change 
 pub mod ca; // the authority: identities of nodes and of this server
 pub mod token; // bearer and enrolment tokens: made, hashed, compared
 pub mod rate; // token buckets
-pub mod store; // one writer, group commit, readers beside it
+pub mod leader; // which replica moves what one alone may move
+pub mod store; // what must not be lost: records, purge logs, leases, in SQLite or etcd
 pub mod metrics; // every number we publish
 pub mod wire; // the generated protocol
 pub mod unix_time; // times as they travel: milliseconds since 1970

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub purges_trimmed: IntCounter,
     /// Nodes told that the log no longer holds what they missed.
     pub purge_gaps: IntCounter,
+    /// 1 while this replica leads.
+    pub leads: IntGauge,
     /// Open lanes to nodes, by lane.
     pub lanes: IntGaugeVec,
     /// Snapshots sent to nodes.
@@ -77,6 +79,7 @@ impl Metrics {
                 "control_purge_gaps_total",
                 "Nodes told that the log no longer holds what they missed.",
             ),
+            leads: gauge(r, "control_leads", "1 while this replica leads."),
             lanes: gauge_vec(r, "control_lanes", "Open lanes to nodes, by lane.", &["lane"]),
             snapshots: counter(r, "control_snapshots_sent_total", "Snapshots sent to nodes."),
             nacks: counter(r, "control_nacks_total", "Snapshots that a node refused."),

@@ -2,16 +2,15 @@
 //!
 //! Works while the control plane runs and while it does not; a token made here is good at once.
 
-use std::{path::Path, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::Context;
-use prometheus::Registry;
 
 use crate::{
     access::{self, Grant, NewGrant, Row, append_once},
     ca::{self, Authority},
     metrics::Metrics,
-    store::{self, Records, SqliteRecords, Store},
+    store::{self, Records, Stores},
     unix_time::unix_ms,
 };
 
@@ -36,9 +35,9 @@ pub async fn create_token(
 pub async fn make_token(data_dir: &Path, grant: NewGrant) -> anyhow::Result<String> {
     let records = records(data_dir).await?;
     let now_unix_ms = unix_ms(SystemTime::now());
-    let (text, token) = grant.make(&records, now_unix_ms).await?;
+    let (text, token) = grant.make(records.as_ref(), now_unix_ms).await?;
     let note = format!("make token {} for {}", token.id, token.person());
-    append_once(&records, &row("token create", note)).await?;
+    append_once(records.as_ref(), &row("token create", note)).await?;
     Ok(text)
 }
 
@@ -47,7 +46,7 @@ pub async fn make_token(data_dir: &Path, grant: NewGrant) -> anyhow::Result<Stri
 /// # Errors
 /// The store cannot be used.
 pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let tokens = access::list_tokens(&records(data_dir).await?).await?;
+    let tokens = access::list_tokens(records(data_dir).await?.as_ref()).await?;
     let line = |token: access::TokenRecord| {
         let roles = token.roles.iter().map(|role| format!("role:{role}"));
         let scopes: Vec<_> = token.scopes.iter().cloned().chain(roles).collect();
@@ -62,8 +61,8 @@ pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
 /// The store cannot be used, or there is no such token.
 pub async fn revoke_token(data_dir: &Path, id: &str) -> anyhow::Result<()> {
     let records = records(data_dir).await?;
-    access::revoke_token(&records, id).await?;
-    append_once(&records, &row("token revoke", format!("revoke token {id}"))).await?;
+    access::revoke_token(records.as_ref(), id).await?;
+    append_once(records.as_ref(), &row("token revoke", format!("revoke token {id}"))).await?;
     Ok(())
 }
 
@@ -90,13 +89,9 @@ fn row(action: &str, note: String) -> Row {
     }
 }
 
-async fn records(data_dir: &Path) -> anyhow::Result<impl Records + use<>> {
-    Ok(SqliteRecords::open(open(data_dir)?).await?)
-}
-
-fn open(data_dir: &Path) -> anyhow::Result<Store> {
-    let metrics = Metrics::new(&Registry::new());
-    let opened = Store::open(data_dir, &store::Config::default(), metrics);
-    let (store, _) = opened.with_context(|| format!("cannot open {}", data_dir.display()))?;
-    Ok(store)
+async fn records(data_dir: &Path) -> anyhow::Result<Arc<dyn Records>> {
+    let metrics = Metrics::new(&prometheus::Registry::new());
+    let opened = Stores::open(data_dir, &store::Config::default(), metrics).await;
+    let (stores, _) = opened.with_context(|| format!("cannot open {}", data_dir.display()))?;
+    Ok(stores.records)
 }

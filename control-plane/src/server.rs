@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    access::{Access, AuditEnd, TokenRecord, adopt_token},
+    access::{Access, AuditEnd},
     api,
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     purge::Purges,
     release::{self, Releases},
-    store::{Records, SqliteLog, SqliteRecords, Store, WriterEnd, make_private_folder},
+    store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
 
@@ -41,7 +41,7 @@ pub struct Control {
     identity: Arc<ServerIdentity>,
     api_port: Port,
     sync_port: Port,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
     audit_end: AuditEnd,
     _lock: File,
 }
@@ -62,7 +62,9 @@ impl Control {
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
         let lock = lock(&config)?;
         let metrics = Metrics::new(process.registry());
-        let (store, writer_end) = Store::open(&config.data_dir, &config.store, metrics.clone())?;
+        let (stores, store_end) =
+            Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
+        let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
@@ -81,14 +83,12 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
-        let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(store.clone()).await?);
-        adopt_tokens(&store, records.as_ref()).await?;
-        let (access, audit_end) =
-            Access::open(Arc::clone(&records), config.access.clone(), clock.clone());
+        let records = Arc::clone(&stores.records);
+        let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
         let parts = parts(
             &config,
+            &stores,
             store,
-            records,
             access,
             Arc::new(authority),
             clock,
@@ -103,7 +103,7 @@ impl Control {
             identity,
             api_port,
             sync_port,
-            writer_end,
+            store_end,
             audit_end,
             _lock: lock,
         })
@@ -147,14 +147,14 @@ impl Control {
             identity,
             api_port,
             sync_port,
-            writer_end,
+            store_end,
             audit_end,
             _lock,
         } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
-        supervise(&process, &parts, identity, writer_end, audit_end);
+        supervise(&process, &parts, identity, store_end, audit_end);
         lead(&process, &parts);
         ready.set(true);
 
@@ -172,8 +172,8 @@ impl Control {
 
 async fn parts(
     config: &Config,
-    store: Store,
-    records: Arc<dyn Records>,
+    stores: &Stores,
+    store: Registry,
     access: Access,
     authority: Arc<Authority>,
     clock: Clock,
@@ -183,17 +183,12 @@ async fn parts(
     let stream = StreamId::parse(STREAM).expect("a good id");
     let (tail_entries_max, replacements_max) =
         (config.purge.tail_entries_max, config.purge.keep_replacements_max);
-    let log = SqliteLog::open(store.clone(), stream, tail_entries_max, replacements_max).await?;
+    let log = stores.log(stream, tail_entries_max, replacements_max).await?;
     let fleet = Fleet::new(store.nodes().await?, clock.clone(), metrics.clone());
-    let purges = Purges::new(
-        Arc::new(log),
-        fleet.clone(),
-        config.purge.clone(),
-        clock.clone(),
-        metrics.clone(),
-    );
+    let purges =
+        Purges::new(log, fleet.clone(), config.purge.clone(), clock.clone(), metrics.clone());
     let release_parts = release::Parts {
-        records,
+        records: Arc::clone(&stores.records),
         data_dir: &config.data_dir,
         authority: &authority,
         clock: clock.clone(),
@@ -204,31 +199,12 @@ async fn parts(
     Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
 }
 
-/// Moves the tokens of an older program out of the table that they lay in.
-async fn adopt_tokens(store: &Store, records: &dyn Records) -> anyhow::Result<()> {
-    for row in store.api_tokens().await? {
-        let token = TokenRecord {
-            id: row.id.clone(),
-            label: row.label,
-            scopes: row.scopes.split_ascii_whitespace().map(str::to_owned).collect(),
-            roles: vec![],
-            hash: hex::encode(row.hash),
-            created_unix_ms: row.created_unix_ms,
-            expires_unix_ms: None,
-            created_by: None,
-        };
-        adopt_token(records, &token).await?;
-        store.delete_api_token(&row.id).await?;
-    }
-    Ok(())
-}
-
 fn api_parts(parts: &sync::Parts) -> api::Parts {
     api::Parts {
         store: parts.store.clone(),
         purges: parts.purges.clone(),
-        access: parts.access.clone(),
         releases: parts.releases.clone(),
+        access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
@@ -255,7 +231,7 @@ fn supervise(
     process: &Process,
     parts: &sync::Parts,
     identity: Arc<ServerIdentity>,
-    writer_end: WriterEnd,
+    store_end: StoreEnd,
     audit_end: AuditEnd,
 ) {
     let drain = process.drain();
@@ -268,11 +244,11 @@ fn supervise(
             }
         }
     });
-    process.spawn("store writer", {
+    process.spawn("store", {
         let drain = drain.clone();
         async move {
             tokio::select! {
-                () = writer_end.wait() => bail!("the store's writer has ended"),
+                () = store_end.wait() => bail!("the store has ended"),
                 () = drain.started() => Ok(()),
             }
         }
@@ -323,7 +299,7 @@ async fn slept(time: Duration, drain: &Drain) -> bool {
 /// Writes down how far the nodes are that were heard of.
 async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let heard = parts.fleet.sights().into_iter().filter_map(|sight| {
-        let is_connected = sight.has_purge_lane || sight.has_config_lane;
+        let is_connected = sight.has_purge_lane() || sight.has_config_lane;
         let heard_unix_ms = sight.heard_unix_ms.filter(|_| is_connected)?;
         Some((sight.name, sight.applied, heard_unix_ms))
     });

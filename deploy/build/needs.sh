@@ -13,8 +13,8 @@ packages=(
 )
 if [ "$purpose" != build ]; then
   # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD; the load rig is
-  # tried on a server that is not ours
-  packages+=(chromium ffmpeg libxml2-utils nginx-light)
+  # tried on a server that is not ours; replicas of the control plane share an etcd
+  packages+=(chromium ffmpeg libxml2-utils nginx-light etcd-server)
 fi
 [ "$purpose" != bench ] || packages+=(haproxy h2o nghttp2-client wrk openssl)
 # Whoever has a node of their own keeps it: Debian's npm would replace it.

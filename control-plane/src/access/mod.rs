@@ -25,7 +25,7 @@ pub use chain::{ChainBreak, Entry, Head, Link, Row, verify};
 pub use danger::{Approval, ApprovalState, Claim, Danger, TwoPerson};
 pub use roles::{BUILT_IN, Role};
 pub use scope::{Grant, GrantError, Scopes, Verb};
-pub use tokens::{NewGrant, TokenRecord, adopt_token, list_tokens, revoke_token};
+pub use tokens::{NewGrant, TokenRecord, list_tokens, revoke_token};
 
 /// Settings of access.
 #[derive(Debug, Clone, Serialize, Deserialize)]

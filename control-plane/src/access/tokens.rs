@@ -228,20 +228,6 @@ pub async fn revoke_token(records: &dyn Records, id: &str) -> Result<(), AccessE
     Ok(())
 }
 
-/// Keeps a token that an older program kept in a table of its own, unless it is there.
-///
-/// # Errors
-/// [`AccessError`]
-pub async fn adopt_token(records: &dyn Records, token: &TokenRecord) -> Result<(), AccessError> {
-    let key = key(&token.id)?;
-    if records.get(&key).await?.is_none() {
-        let expect = vec![(key.clone(), Expect::Absent)];
-        let puts = vec![(key, encode(token))];
-        records.commit(Commit { expect, puts, deletes: vec![] }).await?;
-    }
-    Ok(())
-}
-
 fn read(record: &Record) -> Result<TokenRecord, StoreError> {
     let mut token: TokenRecord = decode("token", &record.value)?;
     token.id = record.key.as_str().strip_prefix(PREFIX).unwrap_or_default().to_owned();

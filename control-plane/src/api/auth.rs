@@ -56,11 +56,6 @@ impl Caller {
         Err(ApiError::Forbidden(format!("{}{on}", verb.as_str())))
     }
 
-    /// Whose token it is; its id where nobody said.
-    pub(super) fn label(&self) -> &str {
-        self.person()
-    }
-
     /// Who holds the token: its label, or its id where it has none.
     pub(super) fn person(&self) -> &str {
         if self.label.is_empty() { &self.id } else { &self.label }

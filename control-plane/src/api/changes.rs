@@ -53,7 +53,7 @@ pub(super) async fn draft(
     caller.require_verb(Verb::ConfigWrite, "")?;
     let (title, reason) = (text("title", &body.title)?, text("reason", &body.reason)?);
     let base = body.base.map(Generation);
-    let author = caller.label().to_owned();
+    let author = caller.person().to_owned();
     let draft = Draft { title: &title, reason: &reason, author: &author, base, wish: wish(body) };
     let set = api.parts.releases.draft(draft).await?;
     caller.audit("draft change-set", &set.id);
@@ -89,7 +89,7 @@ pub(super) async fn approve(
     Path(id): Path<String>,
 ) -> Result<axum::Json<ChangeSetView>, ApiError> {
     caller.require_verb(Verb::ConfigWrite, "")?;
-    let who = caller.label().to_owned();
+    let who = caller.person().to_owned();
     let set = api.parts.releases.move_set(&id, |set| set.approve(&who)).await?;
     caller.audit("approve change-set", &id);
     Ok(axum::Json(plain(&set)))
@@ -130,7 +130,7 @@ pub(super) async fn publish(
     let publish = Publish {
         wish: &set.wish,
         pace: body.stage,
-        author: caller.label(),
+        author: caller.person(),
         reason: &reason,
         set: Some((&set, revision)),
         is_dry: false,

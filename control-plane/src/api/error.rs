@@ -157,7 +157,7 @@ impl From<DesiredError> for ApiError {
             DesiredError::Store(error) => error.into(),
             DesiredError::NotFound { what, id } => Self::NotFound { what, id },
             DesiredError::Conflict { .. } => Self::Conflict(error.to_string()),
-            DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::DryRun(_) => {
+            DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::TooLarge => {
                 Self::Invalid(error.to_string())
             }
         }

@@ -48,7 +48,7 @@ use crate::{
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
-    store::Store,
+    store::Registry,
 };
 
 use self::error::ApiError;
@@ -71,6 +71,8 @@ pub struct Config {
     pub waits_max: usize,
     /// How often one token may order a purge.
     pub purge_rate: Rate,
+    /// How often one token may purge a folder or a property: each one concerns many objects.
+    pub purge_wide_rate: Rate,
     /// How often one token may purge everything: each one sends every PoP back to the origins.
     pub purge_all_rate: Rate,
     /// How often one token may purge with a body that replaces: each one goes to every node and may have 256 KiB.
@@ -92,6 +94,7 @@ impl Default for Config {
             requests_per_connection_max: 128,
             waits_max: 1024,
             purge_rate: Rate { per_second: 2000.0, burst: 4000.0 },
+            purge_wide_rate: Rate { per_second: 20.0, burst: 200.0 },
             purge_all_rate: Rate { per_second: 0.2, burst: 5.0 },
             replace_rate: Rate { per_second: 20.0, burst: 100.0 },
             enrolment_token_lifetime: Duration::from_secs(15 * 60),
@@ -102,8 +105,8 @@ impl Default for Config {
 
 /// What the API needs of the program.
 pub struct Parts {
-    /// The store.
-    pub store: Store,
+    /// What is registered.
+    pub store: Registry,
     /// The purges.
     pub purges: Purges,
     /// The releases.
@@ -125,6 +128,7 @@ struct Api {
     config: Config,
     parts: Parts,
     purge_rate: Buckets,
+    purge_wide_rate: Buckets,
     purge_all_rate: Buckets,
     replace_rate: Buckets,
     waits: Semaphore,
@@ -144,6 +148,7 @@ fn router(config: Config, parts: Parts) -> Router {
     let body_bytes_max = usize::try_from(config.body_bytes_max.as_u64()).unwrap_or(usize::MAX);
     let api = Arc::new(Api {
         purge_rate: Buckets::new(config.purge_rate, TOKENS_IN_USE_MAX),
+        purge_wide_rate: Buckets::new(config.purge_wide_rate, TOKENS_IN_USE_MAX),
         purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
         replace_rate: Buckets::new(config.replace_rate, TOKENS_IN_USE_MAX),
         waits: Semaphore::new(config.waits_max),
@@ -152,6 +157,7 @@ fn router(config: Config, parts: Parts) -> Router {
     });
     Router::new()
         .route("/v1/purges", post(purges::order).get(purges::list))
+        .route("/v1/purges/lag", get(purges::lag))
         .route("/v1/purges/{id}", get(purges::show))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))

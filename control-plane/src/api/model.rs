@@ -2,7 +2,7 @@
 //!
 //! Fields are only ever added. Times are milliseconds since 1970.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,15 +37,63 @@ pub struct PurgeRequest {
     pub deadline: Option<String>,
 }
 
-/// What the answer to a purge waits for.
+/// What the answer to a purge waits for: `none`, `all`, or a share like `99%`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Wait {
     /// Only for the purge to be durable.
     #[default]
     None,
     /// For every node that is not cut off.
     All,
+    /// For so many of a hundred nodes, 1 to 99: one slow PoP need not hold up a deployment.
+    Percent(u8),
+}
+
+impl Wait {
+    /// How many of a hundred nodes must not be pending; absent where nobody waits.
+    #[must_use]
+    pub fn percent(self) -> Option<u8> {
+        match self {
+            Self::None => None,
+            Self::All => Some(100),
+            Self::Percent(percent) => Some(percent),
+        }
+    }
+}
+
+impl FromStr for Wait {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = || text.strip_suffix('%')?.parse::<u8>().ok();
+        match text {
+            "none" => Ok(Self::None),
+            "all" | "100%" => Ok(Self::All),
+            _ => match percent() {
+                Some(percent @ 1..=99) => Ok(Self::Percent(percent)),
+                _ => Err("wait is none, all, or a share from 1% to 100%".to_owned()),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for Wait {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Wait> for String {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::None => "none".to_owned(),
+            Wait::All => "all".to_owned(),
+            Wait::Percent(percent) => format!("{percent}%"),
+        }
+    }
 }
 
 /// A purge that was accepted.
@@ -71,6 +119,9 @@ pub struct PurgeView {
     /// Whether no node is pending; absent where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
+    /// Whether as many nodes are not pending as the order wanted to wait for; absent where nobody waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<bool>,
 }
 
 /// What came with a purge.
@@ -93,8 +144,11 @@ pub struct PurgeNodeView {
     pub pop: PopId,
     /// The node.
     pub node: NodeId,
-    /// `applied`, `pending` or `uncertain`: cut off for longer than its lease, so that it revalidates.
+    /// `applied`, `pending` or `uncertain`: cut off or behind for longer than its lease, so that it revalidates.
     pub state: String,
+    /// Why it has not applied it, as far as can be told from here: `down`, `cut off`, `draining`, `behind by N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// From acceptance to the node's acknowledgement, when that is known.
     pub ms: Option<u64>,
 }
@@ -108,6 +162,36 @@ pub struct PurgeList {
     pub head: u64,
     /// The purges.
     pub purges: Vec<PurgeView>,
+}
+
+/// `GET /v1/purges/lag`: how far every node is behind the log, by PoP and node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeLagList {
+    /// The stream.
+    pub stream: StreamId,
+    /// The newest offset.
+    pub head: u64,
+    /// The nodes.
+    pub items: Vec<PurgeLagView>,
+}
+
+/// How far one node is behind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeLagView {
+    /// Its PoP.
+    pub pop: PopId,
+    /// The node.
+    pub node: NodeId,
+    /// `up`, `draining`, `not_ready`, `uncertain` or `down`.
+    pub state: String,
+    /// Its subscriptions to purges that are open here, of two.
+    pub subscriptions: usize,
+    /// The offset that it applied; absent when nobody can tell.
+    pub applied: Option<u64>,
+    /// Purges that it has not applied; absent when the log cannot tell: trimmed, or restored since.
+    pub lag: Option<u64>,
+    /// For how long the oldest of them has been waiting for it.
+    pub behind_ms: Option<u64>,
 }
 
 /// `GET /v1/pops`

@@ -174,7 +174,7 @@ fn node_view(sight: &NodeSight, state: &str, purge_head: u64) -> NodeView {
     NodeView {
         node: sight.name.node.clone(),
         state: state.to_owned(),
-        connected: sight.has_purge_lane && sight.has_config_lane,
+        connected: sight.has_purge_lane() && sight.has_config_lane,
         build: sight.build.clone(),
         generation: sight.generation,
         nack: sight

@@ -3,7 +3,7 @@
 //! The answer to an order is sent when the purge is durable, or, when the caller waits, when no node is pending
 //! any more or the deadline is over. A deadline that is over is no error: the purge goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, Query, State},
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tidegate_contract::{
     id::PurgeId,
     purge::{PurgeOrder, PurgeTarget},
+    purge_offset::epoch,
     replacement::Replacement,
 };
 use tokio::time::Instant;
@@ -23,14 +24,19 @@ use super::{
     Api,
     auth::{Caller, digest_of},
     error::ApiError,
-    model::{PurgeList, PurgeNodeView, PurgeRequest, PurgeView, ReplacementView, Wait},
+    model::{
+        PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView,
+        ReplacementView, Wait,
+    },
     request::{self, Json},
 };
 use crate::{
     access::Danger,
-    purge::{Confirmation, is_complete, kind},
+    fleet::{NodeSight, NodeState, node_state},
+    purge::{ConfirmState, Confirmation, first_since, is_complete, is_reached, kind},
     store::{Desired, Entry, Page, StoreError},
     token::Scope,
+    unix_time::unix_ms,
 };
 
 /// `POST /v1/purges`
@@ -55,20 +61,20 @@ pub(super) async fn order(
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {
         Wait::None => None,
-        Wait::All => Some(api.waits.try_acquire().map_err(|_| ApiError::Busy)?),
+        Wait::All | Wait::Percent(_) => Some(api.waits.try_acquire().map_err(|_| ApiError::Busy)?),
     };
     let subject = subject(&request);
     let appended = api.parts.purges.accept_with(request.order, request.replace, key).await?;
     caller.audit("purge", &subject);
     let mut view = view(&api, &appended.entry);
-    match request.wait {
-        Wait::None => Ok((StatusCode::ACCEPTED, axum::Json(view)).into_response()),
-        Wait::All => {
-            let drain = &api.parts.drain;
-            confirm(&mut view, api.parts.purges.wait(&appended.entry, deadline, drain).await);
-            Ok(axum::Json(view).into_response())
-        }
-    }
+    let Some(percent) = request.wait.percent() else {
+        return Ok((StatusCode::ACCEPTED, axum::Json(view)).into_response());
+    };
+    let drain = &api.parts.drain;
+    let confirmations = api.parts.purges.wait(&appended.entry, percent, deadline, drain).await;
+    view.reached = Some(is_reached(&confirmations, percent));
+    confirm(&api, &mut view, confirmations);
+    Ok(axum::Json(view).into_response())
 }
 
 /// `GET /v1/purges/{id}`
@@ -83,7 +89,7 @@ pub(super) async fn show(
     let entry = entry.ok_or(ApiError::NotFound { what: "purge", id: id.to_string() })?;
     let mut view = view(&api, &entry);
     view.order = Some(order_of(&entry)?);
-    confirm(&mut view, api.parts.purges.confirmations(&entry));
+    confirm(&api, &mut view, api.parts.purges.confirmations(&entry));
     Ok(axum::Json(view))
 }
 
@@ -92,6 +98,8 @@ pub(super) async fn show(
 pub(super) struct ListQuery {
     #[serde(default)]
     after: u64,
+    /// Not what was accepted before this time.
+    since_unix_ms: Option<u64>,
     limit: Option<usize>,
 }
 
@@ -105,9 +113,13 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
     let entries_max = query.limit.unwrap_or(LIST_ENTRIES_MAX).clamp(1, LIST_ENTRIES_MAX);
     let log = api.parts.purges.log();
+    let begin = match query.since_unix_ms {
+        None => query.after,
+        Some(since) => first_since(&**log, since).await?.max(query.after),
+    };
     let mut purges: Vec<PurgeView> = Vec::new();
     while purges.len() < entries_max {
-        let after = purges.last().map_or(query.after, |last| last.offset);
+        let after = purges.last().map_or(begin, |last| last.offset);
         let entries = match log.read(after, entries_max - purges.len()).await? {
             Page::Entries(entries) => entries,
             // Trimmed meanwhile: what was read is a page, too.
@@ -126,6 +138,47 @@ pub(super) async fn list(
     }
     let head = *log.head().borrow();
     Ok(axum::Json(PurgeList { stream: log.stream().clone(), head, purges }))
+}
+
+/// `GET /v1/purges/lag`
+pub(super) async fn lag(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<axum::Json<PurgeLagList>, ApiError> {
+    caller.require_either(Scope::Purge, Scope::Read)?;
+    let log = api.parts.purges.log();
+    let (head, now_unix_ms) = (*log.head().borrow(), unix_ms(api.parts.clock.now()));
+    // Most nodes stand at the same few places.
+    let mut waiting: BTreeMap<u64, Option<u64>> = BTreeMap::new();
+    let mut items = Vec::new();
+    for sight in api.parts.fleet.sights() {
+        // Of a node in an earlier epoch nobody can tell how much it missed.
+        let applied = sight.applied.filter(|applied| epoch(*applied) == epoch(head));
+        let behind = applied.filter(|applied| *applied < head);
+        let since = match behind {
+            None => None,
+            Some(applied) => match waiting.get(&applied) {
+                Some(known) => *known,
+                None => {
+                    let oldest = match log.read(applied, 1).await? {
+                        Page::Entries(entries) => entries.first().map(|e| e.accepted_unix_ms),
+                        Page::Gone { .. } => None,
+                    };
+                    *waiting.entry(applied).or_insert(oldest)
+                }
+            },
+        };
+        items.push(PurgeLagView {
+            state: node_state(&sight, now_unix_ms, api.limits()).as_str().to_owned(),
+            subscriptions: sight.purge_lanes,
+            applied: sight.applied,
+            lag: applied.map(|applied| head.saturating_sub(applied)),
+            behind_ms: since.map(|since| now_unix_ms.saturating_sub(since)),
+            pop: sight.name.pop,
+            node: sight.name.node,
+        });
+    }
+    Ok(axum::Json(PurgeLagList { stream: log.stream().clone(), head, items }))
 }
 
 /// Reads an order. A word that means nothing is refused: a misspelt `soft` would make a hard purge.
@@ -194,8 +247,14 @@ fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Duration, ApiE
 
 fn limit(api: &Api, caller: &Caller, request: &PurgeRequest) -> Result<(), ApiError> {
     let now = Instant::now();
-    if matches!(request.order.target, PurgeTarget::All) {
-        api.purge_all_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
+    match request.order.target {
+        PurgeTarget::All => {
+            api.purge_all_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
+        }
+        PurgeTarget::Prefix { .. } | PurgeTarget::Property { .. } => {
+            api.purge_wide_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
+        }
+        PurgeTarget::Url { .. } | PurgeTarget::Key { .. } => {}
     }
     if request.replace.is_some() {
         api.replace_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
@@ -227,18 +286,44 @@ fn view(api: &Api, entry: &Entry) -> PurgeView {
         }),
         pops: None,
         complete: None,
+        reached: None,
     }
 }
 
-fn confirm(view: &mut PurgeView, confirmations: Vec<Confirmation>) {
+fn confirm(api: &Api, view: &mut PurgeView, confirmations: Vec<Confirmation>) {
+    let sights: BTreeMap<_, _> =
+        api.parts.fleet.sights().into_iter().map(|sight| (sight.name.clone(), sight)).collect();
+    let now_unix_ms = unix_ms(api.parts.clock.now());
     view.complete = Some(is_complete(&confirmations));
-    let node = |confirmation: Confirmation| PurgeNodeView {
-        pop: confirmation.name.pop,
-        node: confirmation.name.node,
-        state: confirmation.state.as_str().to_owned(),
-        ms: confirmation.ms,
+    let offset = view.offset;
+    let node = |confirmation: Confirmation| {
+        let sight = sights.get(&confirmation.name);
+        let is_open = confirmation.state != ConfirmState::Applied;
+        let why = sight
+            .filter(|_| is_open)
+            .map(|sight| why(sight, node_state(sight, now_unix_ms, api.limits()), offset));
+        PurgeNodeView {
+            pop: confirmation.name.pop,
+            node: confirmation.name.node,
+            state: confirmation.state.as_str().to_owned(),
+            why,
+            ms: confirmation.ms,
+        }
     };
     view.pops = Some(confirmations.into_iter().map(node).collect());
+}
+
+/// Why a node has not applied a purge, as far as can be told from here.
+fn why(sight: &NodeSight, state: NodeState, offset: u64) -> String {
+    match (state, sight.applied) {
+        (NodeState::Down, _) => "down".to_owned(),
+        _ if !sight.has_purge_lane() => "cut off".to_owned(),
+        (NodeState::Draining, _) => "draining".to_owned(),
+        (_, Some(applied)) if epoch(applied) == epoch(offset) => {
+            format!("behind by {}", offset.saturating_sub(applied))
+        }
+        _ => "behind".to_owned(),
+    }
 }
 
 fn order_of(entry: &Entry) -> Result<PurgeOrder, ApiError> {
@@ -305,6 +390,8 @@ mod tests {
             r#"{"kind":"url","host":"a.org","path":"/x#y"}"#,
             r#"{"kind":"url","host":"u@a.org","path":"/"}"#,
             r#"{"kind":"all","wait":"some"}"#,
+            r#"{"kind":"all","wait":"0%"}"#,
+            r#"{"kind":"all","wait":"101%"}"#,
             r#"{"kind":"url","host":"a","path":"/","replace":{"headers":{},"body":""}}"#,
             r#"{"kind":"url","host":"a","path":"/","replace":{"body":""}}"#,
             r#"{"kind":"url","host":"a","path":"/","replace":{"headers":{"content-type":"a/b"}}}"#,
@@ -314,6 +401,15 @@ mod tests {
         ] {
             assert!(read_text(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_share_of_the_nodes_may_be_waited_for() {
+        for (text, expected) in [("99%", Wait::Percent(99)), ("100%", Wait::All)] {
+            let request = read_text(&format!(r#"{{"kind":"all","wait":"{text}"}}"#));
+            assert_eq!(request.expect("good").wait, expected);
+        }
+        assert_eq!(String::from(Wait::Percent(99)), "99%");
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub(super) async fn roll_back(
     let target = format!("release/{}", body.to);
     api.danger(&caller, Danger::Rollback, &target, "", &headers).await?;
     let to = Generation(body.to);
-    let version = api.parts.releases.roll_back(to, caller.label(), &reason).await?;
+    let version = api.parts.releases.roll_back(to, caller.person(), &reason).await?;
     caller.audit("roll back release", &format!("{to} as {version}"));
     Ok(axum::Json(ReleaseAnswer { version: version.0, changed: true }))
 }

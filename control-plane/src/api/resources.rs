@@ -133,7 +133,7 @@ pub(super) async fn publish(
     let publish = Publish {
         wish: &wish,
         pace: Pace::Fast,
-        author: caller.label(),
+        author: caller.person(),
         reason: "a change of one resource",
         set: None,
         is_dry,

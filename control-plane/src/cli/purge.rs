@@ -25,7 +25,9 @@ use super::{
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
 };
-use crate::api::model::{PopList, PurgeNodeView, PurgeRequest, PurgeView, Wait};
+use crate::api::model::{
+    PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView, Wait,
+};
 
 /// What is done with purges.
 #[derive(Subcommand)]
@@ -79,6 +81,18 @@ pub(super) enum PurgeCommand {
     },
     /// Show how far each node is behind the purge log
     Lag,
+    /// Show the purges that were accepted, the oldest first
+    Log {
+        /// Not those before: a time like 2026-05-04T10:00:00Z, or an age like 10m
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<u64>,
+        /// Only those behind this offset
+        #[arg(long, value_name = "OFFSET", default_value_t = 0)]
+        after: u64,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
 }
 
 /// How to purge.
@@ -87,9 +101,16 @@ pub(super) struct How {
     /// Mark stale: it may still be served while it is revalidated, or when the origin is down
     #[arg(long)]
     soft: bool,
-    /// Wait until every node that is not cut off has applied it
-    #[arg(long)]
-    wait: bool,
+    /// Wait until every node that is not cut off has applied it, or such a share of them: all, 99%, none
+    #[arg(
+        long,
+        value_name = "SHARE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "none",
+        default_missing_value = "all"
+    )]
+    wait: Wait,
     /// The longest wait; after it the exit code is 7 and the purge goes on
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "wait", value_parser = parse_time)]
     deadline: String,
@@ -116,17 +137,6 @@ struct Ordered {
     /// Whether no node is pending; absent when nobody waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
-}
-
-/// How far one node is behind.
-#[derive(Serialize)]
-struct Lag {
-    pop: String,
-    node: String,
-    state: String,
-    applied: Option<u64>,
-    head: u64,
-    lag: Option<u64>,
 }
 
 /// Runs a command on purges.
@@ -165,6 +175,7 @@ pub(super) async fn run(
         }
         PurgeCommand::Status { id } => status(&id, client, out).await,
         PurgeCommand::Lag => lag(client, out).await,
+        PurgeCommand::Log { since, after, limit } => log(since, after, limit, client, out).await,
     }
 }
 
@@ -207,8 +218,8 @@ async fn order(
     let request = |target| PurgeRequest {
         order: PurgeOrder { target, soft: how.soft },
         replace: replacement.clone(),
-        wait: if how.wait { Wait::All } else { Wait::None },
-        deadline: how.wait.then(|| how.deadline.clone()),
+        wait: how.wait,
+        deadline: how.wait.percent().map(|_| how.deadline.clone()),
     };
     let answers: Vec<Result<PurgeView, Failure>> = stream::iter(targets.into_iter().map(request))
         .map(async |request| client.post("/v1/purges", &request).await)
@@ -217,7 +228,9 @@ async fn order(
         .await;
     // What was accepted is shown even when something else was not.
     let (purges, failure) = split(answers);
-    let complete = how.wait.then(|| purges.iter().all(|purge| purge.complete == Some(true)));
+    let waited = how.wait.percent();
+    let complete = waited.map(|_| purges.iter().all(|purge| purge.complete == Some(true)));
+    let reached = purges.iter().all(|purge| purge.reached.or(purge.complete) == Some(true));
     let ordered = Ordered { purges, complete };
     if ordered.purges.is_empty()
         && let Some(failure) = failure
@@ -231,9 +244,11 @@ async fn order(
     if let Some(failure) = failure {
         return Err(failure);
     }
-    if ordered.complete == Some(false) {
+    if waited.is_some() && !reached {
         let ids: Vec<_> = ordered.purges.iter().map(|purge| purge.id.as_str()).collect();
-        let text = format!("not applied everywhere within {}: {}", how.deadline, ids.join(" "));
+        let share =
+            if how.wait == Wait::All { "everywhere".into() } else { String::from(how.wait) };
+        let text = format!("not applied {share} within {}: {}", how.deadline, ids.join(" "));
         return Err(Failure::new(Exit::Timeout, text));
     }
     Ok(Exit::Ok)
@@ -261,41 +276,72 @@ async fn status(id: &str, client: &Client, out: &Output) -> Result<Exit, Failure
 }
 
 async fn lag(client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let list: PopList = client.get("/v1/pops").await?;
-    let lags: Vec<Lag> = list
-        .pops
-        .into_iter()
-        .flat_map(|pop| {
-            let (id, head) = (pop.pop, pop.purge_head);
-            pop.nodes.into_iter().map(move |node| Lag {
-                pop: id.to_string(),
-                node: node.node.to_string(),
-                state: node.state,
-                applied: node.purge_applied,
-                head,
-                lag: node.purge_lag,
-            })
-        })
-        .collect();
-    out.print(&lags, ["POP", "NODE", "STATE", "APPLIED", "HEAD", "LAG"], |lags| {
-        let row = |lag: &Lag| {
-            let Lag { pop, node, state, applied, head, lag } = lag;
+    let list: PurgeLagList = client.get("/v1/purges/lag").await?;
+    let header = ["POP", "NODE", "STATE", "LANES", "APPLIED", "HEAD", "LAG", "BEHIND-MS"];
+    out.print(&list, header, |list| {
+        let row = |node: &PurgeLagView| {
             [
-                pop.clone(),
-                node.clone(),
-                state.clone(),
-                or_dash(*applied),
-                head.to_string(),
-                or_dash(*lag),
+                node.pop.to_string(),
+                node.node.to_string(),
+                node.state.clone(),
+                node.subscriptions.to_string(),
+                or_dash(node.applied),
+                list.head.to_string(),
+                or_dash(node.lag),
+                or_dash(node.behind_ms),
             ]
         };
-        lags.iter().map(row).collect()
+        list.items.iter().map(row).collect()
     })?;
     Ok(Exit::Ok)
 }
 
+async fn log(
+    since: Option<u64>,
+    after: u64,
+    limit: usize,
+    client: &Client,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let since = since.map_or(String::new(), |since| format!("&since_unix_ms={since}"));
+    let path = format!("/v1/purges?after={after}&limit={limit}{since}");
+    let list: PurgeList = client.get(&path).await?;
+    out.print(&list, ["OFFSET", "ACCEPTED", "PURGE", "KIND", "HOW", "TARGET"], |list| {
+        list.purges.iter().map(logged_row).collect()
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// One purge of the log. Of a URL the query is left out, which may be signed.
+fn logged_row(purge: &PurgeView) -> [String; 6] {
+    let target = purge.order.as_ref().map(|order| &order.target);
+    let is_soft = purge.order.as_ref().is_some_and(|order| order.soft);
+    let how = match (&purge.replacement, is_soft) {
+        (Some(_), _) => "replace",
+        (None, true) => "soft",
+        (None, false) => "hard",
+    };
+    let name = match target {
+        Some(PurgeTarget::Url { host, path }) => {
+            format!("{host}{}", path.split('?').next().unwrap_or_default())
+        }
+        Some(PurgeTarget::Prefix { host, path_prefix }) => format!("{host}{path_prefix}"),
+        Some(PurgeTarget::Key { key }) => key.to_string(),
+        Some(PurgeTarget::Property { id }) => id.to_string(),
+        Some(PurgeTarget::All) | None => "-".to_owned(),
+    };
+    [
+        purge.offset.to_string(),
+        time(purge.accepted_unix_ms),
+        purge.id.to_string(),
+        or_dash(target.map(PurgeTarget::kind)),
+        how.to_owned(),
+        name,
+    ]
+}
+
 /// One row for each node, or one alone where nobody waited.
-fn ordered_rows(purge: &PurgeView) -> Vec<[String; 7]> {
+fn ordered_rows(purge: &PurgeView) -> Vec<[String; 8]> {
     let row = |node: Option<&PurgeNodeView>| {
         [
             purge.id.to_string(),
@@ -305,6 +351,7 @@ fn ordered_rows(purge: &PurgeView) -> Vec<[String; 7]> {
             or_dash(node.map(|node| &node.node)),
             node.map_or("accepted", |node| &node.state).to_owned(),
             or_dash(node.and_then(|node| node.ms)),
+            or_dash(node.and_then(|node| node.why.clone())),
         ]
     };
     match purge.pops.as_deref() {
@@ -377,5 +424,16 @@ fn parse_time(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
 }
 
-const ORDERED_HEADER: [&str; 7] = ["PURGE", "OFFSET", "ACCEPTED", "POP", "NODE", "STATE", "MS"];
+/// A time, or how long ago it was, as milliseconds since 1970.
+fn parse_since(text: &str) -> Result<u64, String> {
+    let time = match humantime::parse_duration(text) {
+        Ok(age) => std::time::SystemTime::now().checked_sub(age).ok_or("that is too long ago")?,
+        Err(_) => humantime::parse_rfc3339_weak(text)
+            .map_err(|_| "it is neither a time like 2026-05-04T10:00:00Z nor an age like 10m")?,
+    };
+    Ok(crate::unix_time::unix_ms(time))
+}
+
+const ORDERED_HEADER: [&str; 8] =
+    ["PURGE", "OFFSET", "ACCEPTED", "POP", "NODE", "STATE", "MS", "WHY"];
 const ORDERS_AT_ONCE: usize = 8;

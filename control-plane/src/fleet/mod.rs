@@ -1,7 +1,8 @@
 //! What the nodes of all PoPs report, and how far each one is.
 //!
 //! Everything here is about now and lives in memory: after a restart the nodes say it again within a second. A node
-//! holds at most one lane of a kind; a newer one ends the older.
+//! holds at most one lane for configuration and one for each of its two subscriptions to purges; a newer one ends the
+//! older.
 
 mod node;
 mod verdict;
@@ -30,9 +31,19 @@ pub use verdict::{Limits, NodeState, PopState, node_state, pop_state};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Purges down, acknowledgements up.
-    Purges,
+    Purges(Subscription),
     /// Configuration down; acknowledgements and health up.
     Config,
+}
+
+/// Which of a node's two subscriptions to purges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Subscription {
+    /// The first, or the only one.
+    #[default]
+    First,
+    /// The other one.
+    Second,
 }
 
 /// All nodes. Cheap to clone.
@@ -57,9 +68,17 @@ impl Lane {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Purges => "purges",
+            Self::Purges(_) => "purges",
             Self::Config => "config",
         }
+    }
+}
+
+impl Subscription {
+    /// As a node numbers them.
+    #[must_use]
+    pub fn of(number: u32) -> Self {
+        if number.is_multiple_of(2) { Self::First } else { Self::Second }
     }
 }
 
@@ -246,6 +265,8 @@ mod tests {
 
     use super::*;
 
+    const PURGES: Lane = Lane::Purges(Subscription::First);
+
     fn name(pop: &str, node: &str) -> NodeName {
         NodeName { pop: PopId::parse(pop).expect("good"), node: NodeId::parse(node).expect("good") }
     }
@@ -268,15 +289,39 @@ mod tests {
     fn a_newer_lane_takes_the_place_of_an_older_one() {
         let clock = clock();
         let fleet = fleet(&clock);
-        let first = fleet.open_lane(&name("a", "n1"), Lane::Purges, "1").expect("enrolled");
-        let second = fleet.open_lane(&name("a", "n1"), Lane::Purges, "1").expect("enrolled");
+        let first = fleet.open_lane(&name("a", "n1"), PURGES, "1").expect("enrolled");
+        let second = fleet.open_lane(&name("a", "n1"), PURGES, "1").expect("enrolled");
         assert!(first.ended.is_cancelled() && !second.ended.is_cancelled());
         first.applied(7);
         assert_eq!(only(&fleet).applied, None, "the old lane is not believed");
         drop(first);
-        assert!(only(&fleet).has_purge_lane, "its end does not close the new one");
+        assert!(only(&fleet).has_purge_lane(), "its end does not close the new one");
         drop(second);
-        assert!(!only(&fleet).has_purge_lane);
+        assert!(!only(&fleet).has_purge_lane());
+    }
+
+    #[test]
+    fn two_subscriptions_stand_side_by_side() {
+        let clock = clock();
+        let fleet = fleet(&clock);
+        let second = Lane::Purges(Subscription::Second);
+        let first = fleet.open_lane(&name("a", "n1"), PURGES, "1").expect("enrolled");
+        let second = fleet.open_lane(&name("a", "n1"), second, "1").expect("enrolled");
+        assert!(!first.ended.is_cancelled());
+        first.stands_at(Some(4));
+        second.stands_at(Some(4));
+        assert!(second.applied(6) && !first.applied(5) && first.applied(7));
+        assert_eq!(only(&fleet).purge_lanes, 2);
+        drop(first);
+        assert!(only(&fleet).has_purge_lane());
+        second.stands_at(Some(7));
+        assert_eq!(
+            fleet.progress(6)[0].1,
+            Some(1_000_000),
+            "a lane that opens anew forgets no time"
+        );
+        drop(second);
+        assert!(!only(&fleet).has_purge_lane());
     }
 
     #[test]
@@ -294,7 +339,7 @@ mod tests {
     fn an_acknowledgement_is_remembered_with_its_time_and_never_goes_back() {
         let clock = clock();
         let fleet = fleet(&clock);
-        let lane = fleet.open_lane(&name("a", "n1"), Lane::Purges, "1").expect("enrolled");
+        let lane = fleet.open_lane(&name("a", "n1"), PURGES, "1").expect("enrolled");
         assert!(lane.applied(5));
         clock.advance(Duration::from_millis(30));
         assert!(lane.applied(9));

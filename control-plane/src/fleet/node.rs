@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Lane;
+use super::{Lane, Subscription};
 use crate::store::NodeName;
 
 /// What a node last said of itself.
@@ -43,8 +43,8 @@ pub struct Nack {
 pub struct NodeSight {
     /// Its name.
     pub name: NodeName,
-    /// Whether its purge lane is open.
-    pub has_purge_lane: bool,
+    /// How many of its subscriptions to purges are open here.
+    pub purge_lanes: usize,
     /// Whether its configuration lane is open.
     pub has_config_lane: bool,
     /// Its build, as it says.
@@ -65,8 +65,17 @@ pub struct NodeSight {
     pub expires_unix_ms: u64,
 }
 
+impl NodeSight {
+    /// Whether it is subscribed to purges here.
+    #[must_use]
+    pub fn has_purge_lane(&self) -> bool {
+        self.purge_lanes > 0
+    }
+}
+
 pub(super) struct Node {
-    purge_lane: Option<CancellationToken>,
+    /// By subscription.
+    purge_lanes: [Option<CancellationToken>; 2],
     config_lane: Option<CancellationToken>,
     build: String,
     applied: Option<u64>,
@@ -96,7 +105,7 @@ impl Node {
 
     pub(super) fn enrolled(expires_unix_ms: u64, now_unix_ms: u64) -> Self {
         Self {
-            purge_lane: None,
+            purge_lanes: [None, None],
             config_lane: None,
             build: String::new(),
             applied: None,
@@ -129,12 +138,15 @@ impl Node {
     }
 
     pub(super) fn end_lanes(&self) {
-        for lane in [&self.purge_lane, &self.config_lane].into_iter().flatten() {
+        for lane in self.purge_lanes.iter().chain([&self.config_lane]).flatten() {
             lane.cancel();
         }
     }
 
     pub(super) fn stand_at(&mut self, applied: Option<u64>, now_unix_ms: u64) {
+        if applied.is_some() && applied == self.applied {
+            return;
+        }
         self.applied = None;
         if let Some(last) = applied {
             self.acks.retain(|ack| ack.offset < last);
@@ -166,7 +178,7 @@ impl Node {
     pub(super) fn sight(&self, name: &NodeName) -> NodeSight {
         NodeSight {
             name: name.clone(),
-            has_purge_lane: self.purge_lane.is_some(),
+            purge_lanes: self.purge_lanes.iter().flatten().count(),
             has_config_lane: self.config_lane.is_some(),
             build: self.build.clone(),
             applied: self.applied,
@@ -181,7 +193,8 @@ impl Node {
 
     fn slot(&mut self, lane: Lane) -> &mut Option<CancellationToken> {
         match lane {
-            Lane::Purges => &mut self.purge_lane,
+            Lane::Purges(Subscription::First) => &mut self.purge_lanes[0],
+            Lane::Purges(Subscription::Second) => &mut self.purge_lanes[1],
             Lane::Config => &mut self.config_lane,
         }
     }

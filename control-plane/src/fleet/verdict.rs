@@ -46,7 +46,7 @@ pub struct Limits {
 pub fn node_state(sight: &NodeSight, now_unix_ms: u64, limits: Limits) -> NodeState {
     let Some(heard_unix_ms) = sight.heard_unix_ms else { return NodeState::Down };
     let silence_ms = now_unix_ms.saturating_sub(heard_unix_ms);
-    let is_connected = sight.has_purge_lane && sight.has_config_lane;
+    let is_connected = sight.has_purge_lane() && sight.has_config_lane;
     if is_connected && silence_ms <= millis(limits.lease) {
         return match sight.health {
             Some(health) if health.draining => NodeState::Draining,
@@ -108,7 +108,7 @@ mod tests {
         };
         NodeSight {
             name,
-            has_purge_lane: true,
+            purge_lanes: 1,
             has_config_lane: true,
             build: String::new(),
             applied: None,
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn silence_makes_a_node_uncertain_then_down() {
         check(|_| {}, 105_001, NodeState::Uncertain);
-        check(|s| s.has_purge_lane = false, 100_000, NodeState::Uncertain);
+        check(|s| s.purge_lanes = 0, 100_000, NodeState::Uncertain);
         check(|s| s.has_config_lane = false, 115_001, NodeState::Down);
         check(|s| s.heard_unix_ms = None, 100_000, NodeState::Down);
         check(|_| {}, 90_000, NodeState::Up);

@@ -1,8 +1,9 @@
 //! Whether a purge has reached everybody.
 //!
-//! A node that is connected has to acknowledge. A node that is cut off cannot; but its lease runs out, and from
-//! then on it asks upstream before it serves what can change. So a purge is complete when every node has either
-//! applied it or surely lost its lease.
+//! A node has to acknowledge. One that is cut off or far behind cannot; but a node's lease counts from a question that
+//! it asked, and only once everything is applied that was accepted before. So a lease after a purge was accepted, and
+//! a lease after the last heartbeat, a node that has not applied it asks upstream before it serves what can change. A
+//! purge is complete when every node has either applied it or surely lost its lease.
 
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ pub enum ConfirmState {
     Applied,
     /// It did not say so yet, and may serve what was purged.
     Pending,
-    /// It is cut off for longer than its lease: it applies the purge before it is certain again, and until then
-    /// revalidates what can change.
+    /// It is cut off or behind for longer than its lease: it applies the purge before it is certain again, and until
+    /// then revalidates what can change.
     Uncertain,
 }
 
@@ -35,16 +36,18 @@ pub struct Confirmation {
     pub ms: Option<u64>,
 }
 
-/// How far every node is with a purge. `lease` is how long after its last heartbeat a node may still be certain.
+/// How far every node is with a purge. `lease` is how long after its last heartbeat a node may still be certain;
+/// `is_alone` says that no other replica hands out heartbeats.
 #[must_use]
 pub fn confirm(
     entry: &Entry,
     progress: Vec<(NodeSight, Option<u64>)>,
     now_unix_ms: u64,
     lease: Duration,
+    is_alone: bool,
 ) -> Vec<Confirmation> {
     let one = |(sight, acked_unix_ms): (NodeSight, Option<u64>)| {
-        let state = state(&sight, entry.offset, now_unix_ms, lease);
+        let state = state(&sight, entry, now_unix_ms, lease, is_alone);
         let ms = acked_unix_ms.map(|at| at.saturating_sub(entry.accepted_unix_ms));
         let ms = ms.filter(|_| state == ConfirmState::Applied);
         Confirmation { name: sight.name, state, ms }
@@ -58,11 +61,28 @@ pub fn is_complete(confirmations: &[Confirmation]) -> bool {
     confirmations.iter().all(|confirmation| confirmation.state != ConfirmState::Pending)
 }
 
-fn state(sight: &NodeSight, offset: u64, now_unix_ms: u64, lease: Duration) -> ConfirmState {
-    let since_beat_ms = now_unix_ms.saturating_sub(sight.seen_unix_ms);
-    if sight.applied.is_some_and(|applied| applied >= offset) {
+/// Whether so many of a hundred nodes are not pending.
+#[must_use]
+pub fn is_reached(confirmations: &[Confirmation], percent: u8) -> bool {
+    let settled = |one: &&Confirmation| one.state != ConfirmState::Pending;
+    confirmations.iter().filter(settled).count() * 100
+        >= confirmations.len() * usize::from(percent.min(100))
+}
+
+fn state(
+    sight: &NodeSight,
+    entry: &Entry,
+    now_unix_ms: u64,
+    lease: Duration,
+    is_alone: bool,
+) -> ConfirmState {
+    let is_within = |then: u64| now_unix_ms.saturating_sub(then) <= millis(lease);
+    if sight.applied.is_some_and(|applied| applied >= entry.offset) {
         ConfirmState::Applied
-    } else if sight.has_purge_lane || since_beat_ms <= millis(lease) {
+    } else if is_within(entry.accepted_unix_ms)
+        // A node that this replica does not see may hear another one.
+        && (!is_alone || sight.has_purge_lane() || is_within(sight.seen_unix_ms))
+    {
         ConfirmState::Pending
     } else {
         ConfirmState::Uncertain
@@ -87,13 +107,13 @@ mod tests {
 
     use super::*;
 
-    fn sight(applied: Option<u64>, has_purge_lane: bool) -> NodeSight {
+    fn sight(applied: Option<u64>, is_connected: bool) -> NodeSight {
         NodeSight {
             name: NodeName {
                 pop: PopId::parse("a").expect("good"),
                 node: NodeId::parse("n").expect("good"),
             },
-            has_purge_lane,
+            purge_lanes: usize::from(is_connected),
             has_config_lane: false,
             build: String::new(),
             applied,
@@ -116,7 +136,7 @@ mod tests {
             replacement: None,
         };
         let lease = Duration::from_secs(6);
-        let all = confirm(&entry, vec![(sight.clone(), Some(11_040))], now_unix_ms, lease);
+        let all = confirm(&entry, vec![(sight.clone(), Some(11_040))], now_unix_ms, lease, true);
         assert_eq!(all[0].state, expected, "{sight:?} at {now_unix_ms}");
         assert_eq!(all[0].ms, (expected == ConfirmState::Applied).then_some(40));
         assert_eq!(is_complete(&all), expected != ConfirmState::Pending);
@@ -126,10 +146,43 @@ mod tests {
     fn a_node_has_applied_it_or_must_or_lost_its_lease() {
         check(sight(Some(7), true), 11_000, ConfirmState::Applied);
         check(sight(Some(9), false), 99_000, ConfirmState::Applied);
-        check(sight(Some(6), true), 99_000, ConfirmState::Pending);
+        check(sight(Some(6), true), 17_000, ConfirmState::Pending);
+        check(sight(Some(6), true), 17_001, ConfirmState::Uncertain);
         check(sight(None, true), 11_000, ConfirmState::Pending);
         check(sight(Some(6), false), 16_000, ConfirmState::Pending);
         check(sight(Some(6), false), 16_001, ConfirmState::Uncertain);
         check(sight(None, false), 16_001, ConfirmState::Uncertain);
+    }
+
+    #[test]
+    fn a_node_that_may_hear_another_replica_is_waited_for() {
+        let entry = Entry {
+            offset: 7,
+            id: PurgeId::parse("p").expect("good"),
+            order_json: bytes::Bytes::new(),
+            accepted_unix_ms: 30_000,
+            replacement_digest: None,
+            replacement: None,
+        };
+        let lease = Duration::from_secs(6);
+        for (is_alone, now, expected) in [
+            (true, 30_000, ConfirmState::Uncertain),
+            (false, 36_000, ConfirmState::Pending),
+            (false, 36_001, ConfirmState::Uncertain),
+        ] {
+            let progress = vec![(sight(Some(6), false), None)];
+            assert_eq!(confirm(&entry, progress, now, lease, is_alone)[0].state, expected);
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_nodes_is_rounded_up() {
+        let one = |state| Confirmation { name: sight(None, true).name, state, ms: None };
+        let mut all = vec![one(ConfirmState::Applied); 98];
+        all.extend([one(ConfirmState::Uncertain), one(ConfirmState::Pending)]);
+        assert!(is_reached(&all, 99) && !is_reached(&all, 100));
+        all.push(one(ConfirmState::Pending));
+        assert!(!is_reached(&all, 99) && is_reached(&all, 98));
+        assert!(is_reached(&[], 100));
     }
 }

@@ -4,6 +4,7 @@
 //! a slow or absent node costs no memory and misses nothing.
 
 mod confirm;
+mod since;
 
 use std::{
     sync::Arc,
@@ -26,7 +27,8 @@ use crate::{
     unix_time::unix_ms,
 };
 
-pub use confirm::{ConfirmState, Confirmation, confirm, is_complete};
+pub use confirm::{ConfirmState, Confirmation, confirm, is_complete, is_reached};
+pub use since::first_since;
 
 /// Settings of purges.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,16 +157,26 @@ impl Purges {
     #[must_use]
     pub fn confirmations(&self, entry: &Entry) -> Vec<Confirmation> {
         let lease = self.config.lease + self.config.lease_margin;
-        confirm(entry, self.fleet.progress(entry.offset), self.fleet.now_unix_ms(), lease)
+        let (progress, now) = (self.fleet.progress(entry.offset), self.fleet.now_unix_ms());
+        confirm(entry, progress, now, lease, !self.log.may_lag())
     }
 
-    /// Waits until no node is pending, at most until the deadline or the drain.
-    pub async fn wait(&self, entry: &Entry, deadline: Instant, drain: &Drain) -> Vec<Confirmation> {
+    /// Waits until so many of a hundred nodes are not pending, at most until the deadline or the drain.
+    pub async fn wait(
+        &self,
+        entry: &Entry,
+        percent: u8,
+        deadline: Instant,
+        drain: &Drain,
+    ) -> Vec<Confirmation> {
         let mut changes = self.fleet.changes();
         loop {
             changes.mark_unchanged();
             let confirmations = self.confirmations(entry);
-            if is_complete(&confirmations) || Instant::now() >= deadline || drain.is_started() {
+            if is_reached(&confirmations, percent)
+                || Instant::now() >= deadline
+                || drain.is_started()
+            {
                 return confirmations;
             }
             tokio::select! {

@@ -1,25 +1,25 @@
 //! Changes of the desired state.
 //!
-//! Every change is checked against the whole state inside of the transaction that makes it, so that no state is
-//! ever committed that a PoP would refuse; then it raises the generation. A change to what already is raises
+//! Every change is checked against the whole state, and committed only if that state is still the newest, so that no
+//! state is ever kept that a PoP would refuse; then it raises the generation. A change to what already is raises
 //! nothing.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use bytes::Bytes;
 use tidegate_contract::{
     id::{Generation, PopId, PropertyId},
     property::Property,
     snapshot::{PopRole, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotError},
     tier::TierKey,
 };
-use tokio::sync::watch;
 
 use super::{
-    Store,
     desired::{Desired, Pop},
-    desired_rows::{desired, generation, pops, property_row, raise, set_generation, tier_key},
+    desired_records::{self, Loaded, pop_key, property_key},
     error::StoreError,
+    records::{Commit, CommitError, Expect, Key, Records},
+    registry::{Registry, TRIES, contended, key, raise},
 };
 
 /// What a change did, or would do.
@@ -50,6 +50,9 @@ pub enum DesiredError {
         /// The generation of its last change.
         found: Generation,
     },
+    /// More than one commit takes.
+    #[error("it is larger than what can be kept in one piece")]
+    TooLarge,
     /// Nothing of that id.
     #[error("there is no {what} {id}")]
     NotFound {
@@ -58,37 +61,43 @@ pub enum DesiredError {
         /// Its id.
         id: String,
     },
-    /// Only asked what would happen; never seen outside of this file.
-    #[error("dry run")]
-    DryRun(Change),
     /// The store cannot answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Store {
+/// What a change writes.
+#[derive(Default)]
+struct Edit {
+    is_created: bool,
+    puts: Vec<(Key, Bytes)>,
+    deletes: Vec<Key>,
+    /// The generation after it, when that is not the next one.
+    generation: Option<u64>,
+}
+
+impl Registry {
     /// The whole desired state.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn desired(&self) -> Result<Desired, StoreError> {
-        self.read(desired).await
+        Ok(desired_records::load(self.records()).await?.desired)
     }
 
     /// Keeps `key` as the tier key unless there is one; returns the one kept.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn keep_tier_key(&self, key: TierKey) -> Result<TierKey, StoreError> {
-        self.write(
-            move |connection| {
-                let text = String::from(key);
-                connection.execute("INSERT OR IGNORE INTO meta VALUES ('tier_key', ?1)", [text])?;
-                tier_key(connection)
-            },
-            |_| {},
-        )
-        .await
+    pub async fn keep_tier_key(&self, new: TierKey) -> Result<TierKey, StoreError> {
+        let name = key(desired_records::TIER_KEY);
+        let commit = Commit {
+            expect: vec![(name.clone(), Expect::Absent)],
+            puts: vec![(name, String::from(new).into())],
+            deletes: Vec::new(),
+        };
+        self.try_commit(commit).await?;
+        Ok(self.desired().await?.tier_key)
     }
 
     /// Makes or replaces a property. `expected` is the generation of the last change that the caller knows of;
@@ -98,12 +107,14 @@ impl Store {
     /// [`DesiredError`]
     pub async fn put_property(
         &self,
-        mut property: Property,
+        property: Property,
         expected: Option<Generation>,
         dry_run: bool,
     ) -> Result<Change, DesiredError> {
-        self.change(dry_run, move |connection| {
-            let before = property_row(connection, &property.id)?;
+        self.change(dry_run, |state, next| {
+            let mut property = property.clone();
+            let place = state.properties.iter().position(|(known, _)| known.id == property.id);
+            let before = place.map(|place| state.properties[place].clone());
             // Whoever read it got fingerprints in the place of secrets, and sends those back.
             if let Some((before, _)) = &before {
                 property.restore_secrets(before);
@@ -112,16 +123,12 @@ impl Store {
             if before.as_ref().is_some_and(|(body, _)| *body == property) {
                 return Ok(None);
             }
-            let next = raise(connection)?;
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO property VALUES (?1, ?2, ?3)")
-                .and_then(|mut sql| {
-                    let body = serde_json::to_vec(&property).expect("a property is plain data");
-                    sql.execute(params![property.id.as_str(), next.0, body])
-                })
-                .map_err(StoreError::from)?;
-            check_whole(connection)?;
-            Ok(Some(before.is_none()))
+            let put = desired_records::put_property(&property, next);
+            match place {
+                Some(place) => state.properties[place] = (property, next),
+                None => state.properties.push((property, next)),
+            }
+            Ok(Some(Edit { is_created: place.is_none(), puts: vec![put], ..Edit::default() }))
         })
         .await
     }
@@ -131,12 +138,13 @@ impl Store {
     /// # Errors
     /// [`DesiredError`]
     pub async fn delete_property(&self, id: PropertyId) -> Result<Change, DesiredError> {
-        self.change(false, move |connection| {
-            raise(connection)?;
-            let gone = connection
-                .execute("DELETE FROM property WHERE id = ?1", [id.as_str()])
-                .map_err(StoreError::from)?;
-            if gone == 0 { Err(not_found("property", id.as_str())) } else { Ok(Some(false)) }
+        self.change(false, |state, _| {
+            let before = state.properties.len();
+            state.properties.retain(|(known, _)| known.id != id);
+            if state.properties.len() == before {
+                return Err(not_found("property", id.as_str()));
+            }
+            Ok(Some(Edit { deletes: vec![key(&property_key(&id))], ..Edit::default() }))
         })
         .await
     }
@@ -149,24 +157,15 @@ impl Store {
         if pop.role == PopRole::Edge && pop.shield_upstream.is_some() {
             return Err(DesiredError::Pop("only a shield has a shield_upstream"));
         }
-        self.change(false, move |connection| {
-            let before = pops(connection)?.into_iter().find(|known| known.id == pop.id);
-            if before.as_ref() == Some(&pop) {
-                return Ok(None);
+        self.change(false, |state, next| {
+            let place = state.pops.iter().position(|known| known.id == pop.id);
+            match place {
+                Some(place) if state.pops[place] == pop => return Ok(None),
+                Some(place) => state.pops[place] = pop.clone(),
+                None => state.pops.push(pop.clone()),
             }
-            let next = raise(connection)?;
-            let upstream = pop
-                .shield_upstream
-                .as_ref()
-                .map(|upstream| serde_json::to_vec(upstream).expect("an upstream is plain data"));
-            connection
-                .execute(
-                    "INSERT OR REPLACE INTO pop VALUES (?1, ?2, ?3, ?4)",
-                    params![pop.id.as_str(), pop.role.as_str(), upstream, next.0],
-                )
-                .map_err(StoreError::from)?;
-            check_whole(connection)?;
-            Ok(Some(before.is_none()))
+            let puts = vec![desired_records::put_pop(&pop, next)];
+            Ok(Some(Edit { is_created: place.is_none(), puts, ..Edit::default() }))
         })
         .await
     }
@@ -176,69 +175,92 @@ impl Store {
     /// # Errors
     /// [`DesiredError`]
     pub async fn delete_pop(&self, id: PopId) -> Result<Change, DesiredError> {
-        self.change(false, move |connection| {
-            raise(connection)?;
-            let run = |sql: &str| connection.execute(sql, [id.as_str()]).map_err(StoreError::from);
-            run("DELETE FROM node WHERE pop = ?1")?;
-            run("DELETE FROM enrolment_token WHERE pop = ?1")?;
-            match run("DELETE FROM pop WHERE id = ?1")? {
-                0 => Err(not_found("pop", id.as_str())),
-                _ => Ok(Some(false)),
+        let removed = self.change(false, |state, _| {
+            let before = state.pops.len();
+            state.pops.retain(|known| known.id != id);
+            if state.pops.len() == before {
+                return Err(not_found("pop", id.as_str()));
             }
-        })
-        .await
+            Ok(Some(Edit { deletes: vec![key(&pop_key(&id))], ..Edit::default() }))
+        });
+        let change = removed.await?;
+        self.forget_pop(&id).await?;
+        Ok(change)
     }
 
-    /// Lifts the generation above one that a node already has: the database was restored from a backup. A jump of
+    /// Lifts the generation above one that a node already has: the state was restored from a backup. A jump of
     /// more than a million is refused, so that no node can use the numbers up.
     ///
     /// # Errors
     /// [`DesiredError::Pop`] for too far a jump.
     pub async fn raise_above(&self, seen: Generation) -> Result<Change, DesiredError> {
-        self.change(false, move |connection| {
-            let now = generation(connection)?;
+        self.change(false, |state, _| {
+            let now = state.generation.0;
             if seen.0 < now {
                 return Ok(None);
             }
             if seen.0 - now > GENERATION_JUMP_MAX {
                 return Err(DesiredError::Pop("the node's generation is too far ahead"));
             }
-            set_generation(connection, seen.0 + 1)?;
-            Ok(Some(false))
+            Ok(Some(Edit { generation: Some(seen.0 + 1), ..Edit::default() }))
         })
         .await
     }
 
-    /// Runs a change: `None` says that nothing is different, `Some(created)` that something is.
-    async fn change<F>(&self, dry_run: bool, work: F) -> Result<Change, DesiredError>
-    where
-        F: FnOnce(&Connection) -> Result<Option<bool>, DesiredError> + Send + 'static,
-    {
-        let head: Arc<watch::Sender<u64>> = Arc::clone(&self.generation);
-        let outcome = self
-            .write(
-                move |connection| {
-                    let done = work(connection)?;
-                    let change = Change {
-                        changed: done.is_some(),
-                        created: done == Some(true),
-                        generation: Generation(generation(connection)?),
-                    };
-                    // An error rolls the savepoint back.
-                    if dry_run { Err(DesiredError::DryRun(change)) } else { Ok(change) }
-                },
-                move |change: &Change| {
-                    if change.changed {
-                        head.send_replace(change.generation.0);
-                    }
-                },
-            )
-            .await;
-        match outcome {
-            Err(DesiredError::DryRun(change)) => Ok(change),
-            other => other,
+    /// Runs a change: `None` says that nothing is different. It is run again when somebody else was faster.
+    async fn change(
+        &self,
+        dry_run: bool,
+        work: impl Fn(&mut Desired, Generation) -> Result<Option<Edit>, DesiredError> + Send + Sync,
+    ) -> Result<Change, DesiredError> {
+        for _ in 0..TRIES {
+            let Loaded { mut desired, generation_revision } =
+                desired_records::load(self.records()).await?;
+            let now = desired.generation;
+            let next = Generation(now.0 + 1);
+            let Some(edit) = work(&mut desired, next)? else {
+                return Ok(Change { changed: false, created: false, generation: now });
+            };
+            let generation = Generation(edit.generation.unwrap_or(next.0));
+            desired.generation = generation;
+            check_whole(desired)?;
+            let change = Change { changed: true, created: edit.is_created, generation };
+            if dry_run || self.write(edit, generation, generation_revision).await? {
+                return Ok(change);
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn write(
+        &self,
+        edit: Edit,
+        generation: Generation,
+        before: Option<u64>,
+    ) -> Result<bool, DesiredError> {
+        let name = key(desired_records::GENERATION);
+        let mut commit = Commit {
+            expect: vec![(name.clone(), before.map_or(Expect::Absent, Expect::At))],
+            puts: edit.puts,
+            deletes: edit.deletes,
+        };
+        commit.puts.push((name, generation.0.to_string().into()));
+        match self.records().commit(commit).await {
+            Ok(_) => {
+                raise(&self.generation, generation.0);
+                Ok(true)
+            }
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(CommitError::TooLarge(_)) => Err(DesiredError::TooLarge),
+            Err(CommitError::Store(error)) => Err(error.into()),
         }
     }
+}
+
+/// The generation as it is kept.
+pub(super) async fn generation(records: &Arc<dyn Records>) -> Result<u64, StoreError> {
+    let found = records.get(&key(desired_records::GENERATION)).await?;
+    found.map_or(Ok(0), |record| desired_records::read_generation(&record.value))
 }
 
 /// The largest step of `raise_above`.
@@ -255,9 +277,8 @@ fn check_expected(
     }
 }
 
-/// Checks the largest snapshot that any PoP could get from this state.
-fn check_whole(connection: &Connection) -> Result<(), DesiredError> {
-    let state = desired(connection)?;
+/// Checks the largest snapshot that any PoP could get from a state.
+fn check_whole(state: Desired) -> Result<(), DesiredError> {
     let probe = PopId::parse("check").expect("a good id");
     let snapshot = Snapshot {
         generation: state.generation,
@@ -282,11 +303,15 @@ mod tests {
     use tidegate_contract::property::Upstream;
 
     use super::*;
-    use crate::{metrics::Metrics, store::Config};
+    use crate::{
+        metrics::Metrics,
+        store::{Config, SqliteRecords, Store},
+    };
 
-    async fn open(folder: &std::path::Path) -> Store {
+    async fn open(folder: &std::path::Path) -> Registry {
         let opened = Store::open(folder, &Config::default(), Metrics::for_test());
-        let (store, _) = opened.expect("a fresh folder");
+        let records = SqliteRecords::new(opened.expect("a fresh folder").0);
+        let store = Registry::open(Arc::new(records)).await.expect("readable");
         store.keep_tier_key(TierKey::new([7; 32])).await.expect("writable");
         store
     }

@@ -20,6 +20,17 @@ pub enum StoreError {
     /// SQLite refused a statement.
     #[error("database: {0}")]
     Database(#[from] rusqlite::Error),
+    /// etcd refused a call, or no member answered in time.
+    #[error("etcd: {0}")]
+    Etcd(String),
+    /// An address of the store cannot be used.
+    #[error("{address:?} is no address of a store: {detail}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// Why not.
+        detail: String,
+    },
     /// A stored value does not have its type's form.
     #[error("stored {what} is damaged: {detail}")]
     Damaged {

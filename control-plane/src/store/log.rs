@@ -1,7 +1,8 @@
 //! The face of a purge log: append, read from an offset, trim.
 //!
-//! Offsets grow by one without holes and are never given twice, not even when everything was trimmed. An appended
-//! purge is durable before its offset is known to anybody.
+//! Offsets grow by one without holes and are never given twice, not even when everything was trimmed or the log was
+//! restored: it then goes on in the next epoch (`tidegate_contract::purge_offset`), and what stands below counts as
+//! trimmed. An appended purge is durable before its offset is known to anybody.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -131,6 +132,18 @@ pub trait Log: Send + Sync {
 
     /// The newest offset, now and on every change; 0 in an empty stream.
     fn head(&self) -> watch::Receiver<u64>;
+
+    /// Whether the head is surely the newest, or was so a moment ago. A replica that cannot reach what it shares with
+    /// others says no; it sends no heartbeats then, so that the nodes that hear it alone become uncertain. How old
+    /// the knowledge behind a yes may be belongs into `purge.lease_margin`.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// Whether others append to this log, so that a node may have heard of more than is known here.
+    fn may_lag(&self) -> bool {
+        false
+    }
 
     /// Adds a purge. Durable before it returns.
     async fn append(&self, purge: NewPurge) -> Result<Appended, AppendError>;

@@ -3,18 +3,24 @@
 //! What is acknowledged has been fsynced: a write returns only after the commit that holds it. Changes of the
 //! desired state raise the generation in the same transaction, so a generation names exactly one state.
 
+mod open;
+pub mod etcd;
 mod sqlite_log;
+mod sqlite_lease;
 mod sqlite_records;
+mod memory_log;
 mod tail;
 mod change;
-mod desired_rows;
+mod desired_records;
 mod desired;
-mod nodes;
 mod secrets;
+mod nodes;
+mod registry;
 mod writer;
 mod readers;
 mod schema;
 mod log;
+mod lease;
 mod records;
 mod error;
 
@@ -35,13 +41,18 @@ use crate::metrics::Metrics;
 pub use change::{Change, DesiredError};
 pub use desired::{Desired, Pop};
 pub use error::StoreError;
+pub use lease::{Held, Lease};
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
+pub use memory_log::{Backup, MemoryLog};
 pub use nodes::{NodeName, NodeRow};
+pub use open::{StoreEnd, Stores};
 pub use records::{
-    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key, KeyError, Listing, Record,
-    Records, Revision, VALUE_BYTES_MAX,
+    COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key,
+    KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
 };
-pub use secrets::{ApiTokenRow, Enrolled, EnrolmentTokenRow};
+pub use registry::Registry;
+pub use secrets::{Enrolled, EnrolmentTokenRow};
+pub use sqlite_lease::SqliteLease;
 pub use sqlite_log::SqliteLog;
 pub use sqlite_records::SqliteRecords;
 pub use writer::WriterEnd;
@@ -50,6 +61,11 @@ pub use writer::WriterEnd;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where the state lies: `sqlite:`, a database in the data folder, which one process alone uses; or
+    /// `etcd:https://host:2379,https://host:2379`, where replicas share it.
+    pub url: String,
+    /// The way to etcd.
+    pub etcd: etcd::Config,
     /// Writes that may wait for the writer; more are answered 503, so that memory stays bounded.
     pub queue_writes_max: usize,
     /// Writes of one commit: one fsync pays for all of them.
@@ -64,6 +80,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            url: "sqlite:".to_owned(),
+            etcd: etcd::Config::default(),
             queue_writes_max: 4096,
             commit_writes_max: 512,
             readers_max: 4,
@@ -72,12 +90,13 @@ impl Default for Config {
     }
 }
 
-/// The database. Cheap to clone.
+/// The SQLite database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     writer: writer::Writer,
     readers: Arc<readers::Readers>,
-    generation: Arc<watch::Sender<u64>>,
+    /// The newest revision of the records; every [`SqliteRecords`] of this database tells it.
+    head: Arc<watch::Sender<Revision>>,
 }
 
 impl Store {
@@ -96,16 +115,10 @@ impl Store {
         let connection = connect(&path, config.busy_timeout)?;
         schema::migrate(&connection)?;
         restrict(&path)?;
-        let generation = Arc::new(watch::Sender::new(desired_rows::generation(&connection)?));
+        let head = Arc::new(watch::Sender::new(sqlite_records::revision(&connection)?));
         let (writer, end) = writer::Writer::start(connection, config, metrics)?;
         let readers = Arc::new(readers::Readers::new(path, config));
-        Ok((Self { writer, readers, generation }, end))
-    }
-
-    /// The generation of the desired state as last committed, and every later one.
-    #[must_use]
-    pub fn generation(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        Ok((Self { writer, readers, head }, end))
     }
 
     async fn read<T, E, F>(&self, work: F) -> Result<T, E>

@@ -3,12 +3,16 @@
 //! A node has at most two good certificates: its newest, and the one before it until the newest is used. Enrolling
 //! a node again makes all older ones worthless.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 use tidegate_contract::id::{NodeId, PopId};
 
-use super::{Store, error::StoreError};
+use super::{
+    error::StoreError,
+    records::{COMMIT_ENTRIES_MAX, Commit, Expect},
+    registry::{Hex, Kept, Registry, TRIES, contended, key, put},
+};
 
 /// A node's full name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,23 +54,40 @@ impl NodeRow {
     }
 }
 
-impl Store {
+/// A node's certificates, as they lie under `node/<pop>/<node>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct NodeRecord {
+    pub(super) serial: Hex,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) serial_previous: Option<Hex>,
+    pub(super) expires_unix_ms: u64,
+    pub(super) enrolled_unix_ms: u64,
+}
+
+/// How far a node was, as it lies under `seen/<pop>/<node>`: apart, since it changes all the time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SeenRecord {
+    applied: Option<u64>,
+    seen_unix_ms: u64,
+}
+
+impl Registry {
     /// Every node.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.read(|connection| {
-            let sql = format!("SELECT {COLUMNS} FROM node ORDER BY pop, node");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([])?;
-            let mut all = Vec::new();
-            while let Some(row) = rows.next()? {
-                all.push(node(row)?);
-            }
-            Ok(all)
-        })
-        .await
+        let seen = self.list::<SeenRecord>(SEEN).await?.into_iter();
+        let mut seen: HashMap<_, _> =
+            seen.map(|kept| (kept.key.as_str()[SEEN.len()..].to_owned(), kept.value)).collect();
+        let nodes = self.list::<NodeRecord>(NODES).await?;
+        nodes
+            .into_iter()
+            .map(|kept| {
+                let name = kept.key.as_str()[NODES.len()..].to_owned();
+                row(read_name(&name)?, kept.value, seen.remove(&name))
+            })
+            .collect()
     }
 
     /// One node.
@@ -74,8 +95,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn node(&self, name: &NodeName) -> Result<Option<NodeRow>, StoreError> {
-        let name = name.clone();
-        self.read(move |connection| find(connection, &name)).await
+        let found = self.get::<NodeRecord>(&node_key(name)).await?;
+        found.map(|kept| row(name.clone(), kept.value, None)).transpose()
     }
 
     /// Writes a renewed certificate down: the one that asked stays good beside it. False when the node is not
@@ -90,29 +111,31 @@ impl Store {
         serial: Vec<u8>,
         expires_unix_ms: u64,
     ) -> Result<bool, StoreError> {
-        let name = name.clone();
-        self.write(
-            move |connection| {
-                let known = find(connection, &name)?;
-                if !known.is_some_and(|row| row.has_serial(&asked_with)) {
-                    return Ok(false);
-                }
-                connection.execute(
-                    "UPDATE node SET serial = ?3, serial_previous = ?4, expires_unix_ms = ?5
-                     WHERE pop = ?1 AND node = ?2",
-                    params![
-                        name.pop.as_str(),
-                        name.node.as_str(),
-                        serial,
-                        asked_with,
-                        expires_unix_ms
-                    ],
-                )?;
-                Ok(true)
-            },
-            |_| {},
-        )
-        .await
+        for _ in 0..TRIES {
+            let Some(Kept { key, value, revision }) =
+                self.get::<NodeRecord>(&node_key(name)).await?
+            else {
+                return Ok(false);
+            };
+            if !row(name.clone(), value.clone(), None)?.has_serial(&asked_with) {
+                return Ok(false);
+            }
+            let renewed = NodeRecord {
+                serial: Hex(serial.clone()),
+                serial_previous: Some(Hex(asked_with.clone())),
+                expires_unix_ms,
+                ..value
+            };
+            let commit = Commit {
+                expect: vec![(key, Expect::At(revision))],
+                puts: vec![put(&node_key(name), &renewed)],
+                deletes: Vec::new(),
+            };
+            if self.try_commit(commit).await? {
+                return Ok(true);
+            }
+        }
+        Err(contended())
     }
 
     /// Forgets a node and its certificates; false when it was not known.
@@ -120,15 +143,38 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_node(&self, name: &NodeName) -> Result<bool, StoreError> {
-        let name = name.clone();
-        self.write(
-            move |connection| {
-                let sql = "DELETE FROM node WHERE pop = ?1 AND node = ?2";
-                Ok(connection.execute(sql, [name.pop.as_str(), name.node.as_str()])? > 0)
-            },
-            |_| {},
-        )
-        .await
+        for _ in 0..TRIES {
+            let Some(found) = self.get::<NodeRecord>(&node_key(name)).await? else {
+                return Ok(false);
+            };
+            let commit = Commit {
+                expect: vec![(found.key, Expect::At(found.revision))],
+                deletes: vec![key(&node_key(name)), key(&seen_key(name))],
+                puts: Vec::new(),
+            };
+            if self.try_commit(commit).await? {
+                return Ok(true);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Forgets the nodes and the enrolment tokens of a PoP.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn forget_pop(&self, pop: &PopId) -> Result<(), StoreError> {
+        let mut gone = Vec::new();
+        for prefix in [format!("{NODES}{pop}/"), format!("{SEEN}{pop}/")] {
+            let found = self.records().list(&prefix).await?.records;
+            gone.extend(found.into_iter().map(|record| record.key));
+        }
+        gone.extend(self.enrolments_of(pop).await?);
+        for some in gone.chunks(COMMIT_ENTRIES_MAX) {
+            let commit = Commit { deletes: some.to_vec(), ..Commit::default() };
+            self.try_commit(commit).await?;
+        }
+        Ok(())
     }
 
     /// Writes down how far nodes are, for people who look after a restart. Correctness does not hang on it.
@@ -139,72 +185,52 @@ impl Store {
         &self,
         notes: Vec<(NodeName, Option<u64>, u64)>,
     ) -> Result<(), StoreError> {
-        self.write(
-            move |connection| {
-                let mut sql = connection.prepare_cached(
-                    "UPDATE node SET applied = ?3, seen_unix_ms = ?4 WHERE pop = ?1 AND node = ?2",
-                )?;
-                for (name, applied, seen_unix_ms) in notes {
-                    sql.execute(params![
-                        name.pop.as_str(),
-                        name.node.as_str(),
-                        applied,
-                        seen_unix_ms
-                    ])?;
-                }
-                Ok(())
-            },
-            |()| {},
-        )
-        .await
+        for some in notes.chunks(COMMIT_ENTRIES_MAX) {
+            let note = |(name, applied, seen_unix_ms): &(NodeName, Option<u64>, u64)| {
+                let seen = SeenRecord { applied: *applied, seen_unix_ms: *seen_unix_ms };
+                put(&seen_key(name), &seen)
+            };
+            let puts = some.iter().map(note).collect();
+            self.try_commit(Commit { puts, ..Commit::default() }).await?;
+        }
+        Ok(())
+    }
+
+    /// How many nodes a PoP has, one of the given name not counted.
+    pub(super) async fn count_others(&self, name: &NodeName) -> Result<usize, StoreError> {
+        let nodes = self.records().list(&format!("{NODES}{}/", name.pop)).await?.records;
+        let this = node_key(name);
+        Ok(nodes.iter().filter(|record| record.key.as_str() != this).count())
     }
 }
 
-/// Writes a newly enrolled node down, in the place of one with the same name.
-pub(super) fn enrol(
-    connection: &Connection,
-    name: &NodeName,
-    serial: &[u8],
-    expires_unix_ms: u64,
-    now_unix_ms: u64,
-) -> Result<(), StoreError> {
-    connection.execute(
-        "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, NULL, ?4, ?5, NULL, NULL)",
-        params![name.pop.as_str(), name.node.as_str(), serial, expires_unix_ms, now_unix_ms],
-    )?;
-    Ok(())
+pub(super) fn node_key(name: &NodeName) -> String {
+    format!("{NODES}{}/{}", name.pop, name.node)
 }
 
-/// How many nodes a PoP has, one of the given name not counted.
-pub(super) fn count_others(connection: &Connection, name: &NodeName) -> Result<usize, StoreError> {
-    let sql = "SELECT count(*) FROM node WHERE pop = ?1 AND node <> ?2";
-    let count: i64 =
-        connection.query_row(sql, [name.pop.as_str(), name.node.as_str()], |row| row.get(0))?;
-    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+pub(super) fn seen_key(name: &NodeName) -> String {
+    format!("{SEEN}{}/{}", name.pop, name.node)
 }
 
-fn find(connection: &Connection, name: &NodeName) -> Result<Option<NodeRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM node WHERE pop = ?1 AND node = ?2");
-    connection
-        .prepare_cached(&sql)?
-        .query_row([name.pop.as_str(), name.node.as_str()], |row| Ok(node(row)))
-        .optional()?
-        .transpose()
-}
-
-fn node(row: &Row<'_>) -> Result<NodeRow, StoreError> {
-    let damaged = |error| StoreError::damaged("node name", error);
-    Ok(NodeRow {
-        name: NodeName {
-            pop: PopId::parse(row.get::<_, String>(0)?).map_err(damaged)?,
-            node: NodeId::parse(row.get::<_, String>(1)?).map_err(damaged)?,
-        },
-        serial: row.get(2)?,
-        serial_previous: row.get(3)?,
-        expires_unix_ms: row.get(4)?,
-        applied: row.get(5)?,
-        seen_unix_ms: row.get(6)?,
+fn read_name(text: &str) -> Result<NodeName, StoreError> {
+    let damaged = |detail: String| StoreError::damaged("node name", detail);
+    let (pop, node) = text.split_once('/').ok_or_else(|| damaged("no slash".to_owned()))?;
+    Ok(NodeName {
+        pop: PopId::parse(pop).map_err(|error| damaged(error.to_string()))?,
+        node: NodeId::parse(node).map_err(|error| damaged(error.to_string()))?,
     })
 }
 
-const COLUMNS: &str = "pop, node, serial, serial_previous, expires_unix_ms, applied, seen_unix_ms";
+fn row(name: NodeName, node: NodeRecord, seen: Option<SeenRecord>) -> Result<NodeRow, StoreError> {
+    Ok(NodeRow {
+        name,
+        serial: node.serial.0,
+        serial_previous: node.serial_previous.map(|serial| serial.0),
+        expires_unix_ms: node.expires_unix_ms,
+        applied: seen.as_ref().and_then(|seen| seen.applied),
+        seen_unix_ms: seen.map(|seen| seen.seen_unix_ms),
+    })
+}
+
+pub(super) const NODES: &str = "node/";
+const SEEN: &str = "seen/";

@@ -16,6 +16,8 @@ use super::error::StoreError;
 pub const KEY_BYTES_MAX: usize = 512;
 /// The largest value, in bytes. etcd takes 1.5 MiB in one request; what is larger is cut by its owner.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// The most bytes of keys and values in one commit: with what surrounds them they fit into one request of etcd.
+pub const COMMIT_BYTES_MAX: usize = 1_400_000;
 /// The most expectations, and the most writes, of one commit. etcd's default is 128 operations.
 pub const COMMIT_ENTRIES_MAX: usize = 100;
 
@@ -133,6 +135,11 @@ impl Commit {
         if self.puts.iter().any(|(_, value)| value.len() > VALUE_BYTES_MAX) {
             return Err(CommitError::TooLarge("too large a value"));
         }
+        let puts = self.puts.iter().map(|(key, value)| key.0.len() + value.len());
+        let deletes = self.deletes.iter().map(|key| key.0.len());
+        if puts.chain(deletes).sum::<usize>() > COMMIT_BYTES_MAX {
+            return Err(CommitError::TooLarge("too many bytes together"));
+        }
         Ok(())
     }
 }
@@ -175,7 +182,10 @@ mod tests {
         let puts = many.clone().map(|key| (key, Bytes::new())).collect();
         let expect = many.clone().map(|key| (key, Expect::Absent)).collect();
         let large = vec![(key(1), Bytes::from(vec![0; VALUE_BYTES_MAX + 1]))];
+        let half = Bytes::from(vec![0; COMMIT_BYTES_MAX / 2]);
+        let together = vec![(key(1), half.clone()), (key(2), half)];
         let commits = [
+            Commit { puts: together, ..Commit::default() },
             Commit { puts, ..Commit::default() },
             Commit { expect, ..Commit::default() },
             Commit { deletes: many.collect(), ..Commit::default() },

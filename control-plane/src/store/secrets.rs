@@ -1,31 +1,17 @@
-//! Tokens as stored: their SHA-256 alone, never the token.
+//! Enrolment tokens as stored: their SHA-256 alone, never the token.
 //!
 //! A token is high entropy, so a plain hash is enough; it is found by its public id, and the caller compares the
-//! hash in constant time. A one-time token is used up in the same transaction that writes what it was used for.
+//! hash in constant time. A one-time token is used up in the same commit that writes what it was used for.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 use tidegate_contract::id::PopId;
 
 use super::{
-    Store,
     error::StoreError,
-    nodes::{self, NodeName},
+    nodes::{NodeName, NodeRecord, node_key, seen_key},
+    records::{Commit, Expect, Key},
+    registry::{Hex, Kept, Registry, TRIES, contended, key, put},
 };
-
-/// An API token as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiTokenRow {
-    /// Its public id.
-    pub id: String,
-    /// Whose it is, in the words of who made it.
-    pub label: String,
-    /// What it may do, by name, separated by spaces.
-    pub scopes: String,
-    /// SHA-256 of its secret part.
-    pub hash: Vec<u8>,
-    /// When it was made.
-    pub created_unix_ms: u64,
-}
 
 /// A one-time enrolment token as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,68 +39,17 @@ pub enum Enrolled {
     TooManyNodes,
 }
 
-impl Store {
-    /// Keeps an API token.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn add_api_token(&self, token: ApiTokenRow) -> Result<(), StoreError> {
-        self.write(
-            move |connection| {
-                connection.execute(
-                    "INSERT INTO api_token VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![token.id, token.label, token.scopes, token.hash, token.created_unix_ms],
-                )?;
-                Ok(())
-            },
-            |()| {},
-        )
-        .await
-    }
+/// An enrolment token under `enrolment/<id>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct EnrolmentRecord {
+    pop: PopId,
+    hash: Hex,
+    expires_unix_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_unix_ms: Option<u64>,
+}
 
-    /// An API token by its public id.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn api_token(&self, id: &str) -> Result<Option<ApiTokenRow>, StoreError> {
-        let id = id.to_owned();
-        self.read(move |connection| {
-            Ok(connection
-                .prepare_cached("SELECT * FROM api_token WHERE id = ?1")?
-                .query_row([id], read_api_token)
-                .optional()?)
-        })
-        .await
-    }
-
-    /// Every API token.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn api_tokens(&self) -> Result<Vec<ApiTokenRow>, StoreError> {
-        self.read(|connection| {
-            let mut sql = connection.prepare_cached("SELECT * FROM api_token ORDER BY id")?;
-            let rows = sql.query_map([], read_api_token)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// Forgets an API token; false when it was not known.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn delete_api_token(&self, id: &str) -> Result<bool, StoreError> {
-        let id = id.to_owned();
-        self.write(
-            move |connection| {
-                Ok(connection.execute("DELETE FROM api_token WHERE id = ?1", [id])? > 0)
-            },
-            |_| {},
-        )
-        .await
-    }
-
+impl Registry {
     /// Keeps an enrolment token of an existing PoP and forgets those that have ended; false when there is no such
     /// PoP.
     ///
@@ -125,20 +60,19 @@ impl Store {
         token: EnrolmentTokenRow,
         now_unix_ms: u64,
     ) -> Result<bool, StoreError> {
-        self.write(
-            move |connection| {
-                let sql = "DELETE FROM enrolment_token WHERE expires_unix_ms < ?1";
-                connection.execute(sql, [now_unix_ms])?;
-                let added = connection.execute(
-                    "INSERT INTO enrolment_token
-                     SELECT ?1, id, ?3, ?4, NULL FROM pop WHERE id = ?2",
-                    params![token.id, token.pop.as_str(), token.hash, token.expires_unix_ms],
-                )?;
-                Ok(added > 0)
-            },
-            |_| {},
-        )
-        .await
+        if self.desired().await?.pops.iter().all(|pop| pop.id != token.pop) {
+            return Ok(false);
+        }
+        let ended = self.list::<EnrolmentRecord>(ENROLMENTS).await?.into_iter();
+        let ended = ended.filter(|kept| kept.value.expires_unix_ms < now_unix_ms);
+        let EnrolmentTokenRow { id, pop, hash, expires_unix_ms, .. } = token;
+        let record = EnrolmentRecord { pop, hash: Hex(hash), expires_unix_ms, used_unix_ms: None };
+        let commit = Commit {
+            puts: vec![put(&format!("{ENROLMENTS}{id}"), &record)],
+            deletes: ended.map(|kept| kept.key).take(FORGOTTEN_AT_ONCE).collect(),
+            expect: Vec::new(),
+        };
+        self.try_commit(commit).await
     }
 
     /// An enrolment token by its public id.
@@ -146,8 +80,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn enrolment_token(&self, id: &str) -> Result<Option<EnrolmentTokenRow>, StoreError> {
-        let id = id.to_owned();
-        self.read(move |connection| find_enrolment_token(connection, &id)).await
+        let found = self.get::<EnrolmentRecord>(&format!("{ENROLMENTS}{id}")).await?;
+        Ok(found.map(|Kept { value, .. }| EnrolmentTokenRow {
+            id: id.to_owned(),
+            pop: value.pop,
+            hash: value.hash.0,
+            expires_unix_ms: value.expires_unix_ms,
+            is_used: value.used_unix_ms.is_some(),
+        }))
     }
 
     /// Uses an enrolment token up and writes the node down that it was used for.
@@ -163,58 +103,54 @@ impl Store {
         now_unix_ms: u64,
         nodes_max: usize,
     ) -> Result<Enrolled, StoreError> {
-        self.write(
-            move |connection| {
-                if nodes::count_others(connection, &name)? >= nodes_max {
-                    return Ok(Enrolled::TooManyNodes);
-                }
-                let used = connection.execute(
-                    "UPDATE enrolment_token SET used_unix_ms = ?2
-                     WHERE id = ?1 AND used_unix_ms IS NULL AND pop = ?3",
-                    params![token_id, now_unix_ms, name.pop.as_str()],
-                )?;
-                if used == 0 {
-                    return Ok(Enrolled::TokenGone);
-                }
-                nodes::enrol(connection, &name, &serial, expires_unix_ms, now_unix_ms)?;
-                Ok(Enrolled::Done)
-            },
-            |_| {},
-        )
-        .await
+        let token_key = format!("{ENROLMENTS}{token_id}");
+        let node = NodeRecord {
+            serial: Hex(serial),
+            serial_previous: None,
+            expires_unix_ms,
+            enrolled_unix_ms: now_unix_ms,
+        };
+        // Rewritten by every enrolment of the PoP, so that two at once do not both take the last place.
+        let turn = format!("{TURNS}{}", name.pop);
+        for _ in 0..TRIES {
+            let last = self.get::<String>(&turn).await?;
+            if self.count_others(&name).await? >= nodes_max {
+                return Ok(Enrolled::TooManyNodes);
+            }
+            let Some(token) = self.get::<EnrolmentRecord>(&token_key).await? else {
+                return Ok(Enrolled::TokenGone);
+            };
+            if token.value.used_unix_ms.is_some() || token.value.pop != name.pop {
+                return Ok(Enrolled::TokenGone);
+            }
+            let used = EnrolmentRecord { used_unix_ms: Some(now_unix_ms), ..token.value };
+            let last = last.map_or(Expect::Absent, |kept| Expect::At(kept.revision));
+            let commit = Commit {
+                expect: vec![(token.key, Expect::At(token.revision)), (key(&turn), last)],
+                puts: vec![
+                    put(&token_key, &used),
+                    put(&node_key(&name), &node),
+                    put(&turn, &name.node.as_str()),
+                ],
+                deletes: vec![key(&seen_key(&name))],
+            };
+            if self.try_commit(commit).await? {
+                return Ok(Enrolled::Done);
+            }
+        }
+        Err(contended())
+    }
+
+    /// The records of a PoP's enrolments.
+    pub(super) async fn enrolments_of(&self, pop: &PopId) -> Result<Vec<Key>, StoreError> {
+        let tokens = self.list::<EnrolmentRecord>(ENROLMENTS).await?.into_iter();
+        let mut gone: Vec<_> =
+            tokens.filter(|kept| kept.value.pop == *pop).map(|kept| kept.key).collect();
+        gone.push(key(&format!("{TURNS}{pop}")));
+        Ok(gone)
     }
 }
 
-fn read_api_token(row: &rusqlite::Row<'_>) -> Result<ApiTokenRow, rusqlite::Error> {
-    Ok(ApiTokenRow {
-        id: row.get(0)?,
-        label: row.get(1)?,
-        scopes: row.get(2)?,
-        hash: row.get(3)?,
-        created_unix_ms: row.get(4)?,
-    })
-}
-
-fn find_enrolment_token(
-    connection: &Connection,
-    id: &str,
-) -> Result<Option<EnrolmentTokenRow>, StoreError> {
-    let sql = "SELECT pop, hash, expires_unix_ms, used_unix_ms FROM enrolment_token WHERE id = ?1";
-    let row = connection
-        .prepare_cached(sql)?
-        .query_row([id], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<u64>>(3)?))
-        })
-        .optional()?;
-    row.map(|(pop, hash, expires_unix_ms, used)| {
-        let pop = PopId::parse(pop).map_err(|error| StoreError::damaged("pop id", error))?;
-        Ok(EnrolmentTokenRow {
-            id: id.to_owned(),
-            pop,
-            hash,
-            expires_unix_ms,
-            is_used: used.is_some(),
-        })
-    })
-    .transpose()
-}
+const ENROLMENTS: &str = "enrolment/";
+const TURNS: &str = "enrolled/";
+const FORGOTTEN_AT_ONCE: usize = 64;

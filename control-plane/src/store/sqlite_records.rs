@@ -20,24 +20,28 @@ use super::{
 #[derive(Clone)]
 pub struct SqliteRecords {
     store: Store,
-    head: Arc<watch::Sender<Revision>>,
 }
 
 impl SqliteRecords {
-    /// The records of an open database. To be made once: a second one would not see the first one's commits rise.
+    /// The records of an open database.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The same, for whoever awaits it.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// None any more.
     pub async fn open(store: Store) -> Result<Self, StoreError> {
-        let head = store.read(revision).await?;
-        Ok(Self { store, head: Arc::new(watch::Sender::new(head)) })
+        Ok(Self::new(store))
     }
 }
 
 #[async_trait]
 impl Records for SqliteRecords {
     fn head(&self) -> watch::Receiver<Revision> {
-        self.head.subscribe()
+        self.store.head.subscribe()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
@@ -67,9 +71,9 @@ impl Records for SqliteRecords {
     async fn commit(&self, commit: Commit) -> Result<Revision, CommitError> {
         commit.check()?;
         if commit.puts.is_empty() && commit.deletes.is_empty() && commit.expect.is_empty() {
-            return Ok(*self.head.borrow());
+            return Ok(*self.store.head.borrow());
         }
-        let head = Arc::clone(&self.head);
+        let head = Arc::clone(&self.store.head);
         let raise = move |revision: &Revision| {
             head.send_if_modified(|known| {
                 let is_newer = *revision > *known;
@@ -111,7 +115,7 @@ fn write(connection: &Connection, commit: &Commit) -> Result<Revision, CommitErr
     Ok(next)
 }
 
-fn revision(connection: &Connection) -> Result<Revision, StoreError> {
+pub(super) fn revision(connection: &Connection) -> Result<Revision, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = 'record_revision'";
     Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }

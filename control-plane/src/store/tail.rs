@@ -60,6 +60,13 @@ impl Tail {
         self.head.send_replace(offset);
     }
 
+    /// Forgets all entries and goes on behind an offset.
+    pub(super) fn reset(&self, head: u64) {
+        let mut kept = self.lock();
+        *kept = Kept::default();
+        self.head.send_replace(head);
+    }
+
     /// The page after an offset, when memory alone can tell it.
     pub(super) fn page(&self, after: u64, entries_max: usize) -> Option<Page> {
         let kept = self.lock();

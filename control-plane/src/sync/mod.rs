@@ -4,6 +4,7 @@
 //! snapshot at the pace of its node; nothing is queued for a node beyond a few messages.
 
 mod purge_lane;
+pub mod purge_cursor; // what a lane says next
 mod config_lane;
 mod enrolment;
 mod caller;
@@ -22,13 +23,13 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     access::Access,
     ca::{Authority, Peer},
-    fleet::{Fleet, Lane, LaneGuard},
+    fleet::{Fleet, Lane, LaneGuard, Subscription},
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
     rate::Rate,
     release::Releases,
-    store::Store,
+    store::Registry,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, config_up,
         enrolment_server::EnrolmentServer,
@@ -97,8 +98,8 @@ pub struct Parts {
     pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
-    /// The store.
-    pub store: Store,
+    /// What is registered.
+    pub store: Registry,
     /// The authority.
     pub authority: Arc<Authority>,
     /// The time of day.
@@ -158,13 +159,14 @@ impl PopSync for Lanes {
         let Some(purge_up::Message::Hello(hello)) = self.first(&mut up).await?.message else {
             return Err(no_hello());
         };
-        let guard = self.open(&peer, Lane::Purges, &hello.build).await?;
+        let lane = Lane::Purges(Subscription::of(hello.subscription));
+        let guard = self.open(&peer, lane, &hello.build).await?;
         let (down, stream) = mpsc::channel(self.config.queue_messages_max.max(1));
         let (config, parts) = (Arc::clone(&self.config), self.parts.clone());
         tokio::spawn(async move {
-            let lane = purge_lane::run(&config, &parts, hello, up, &down, &guard);
-            let end = until_end(lane, &parts, &guard, &peer).await;
-            close(end, &down, &guard, Lane::Purges);
+            let words = purge_lane::run(&config, &parts, hello, up, &down, &guard);
+            let end = until_end(words, &parts, &guard, &peer).await;
+            close(end, &down, &guard, lane);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }

@@ -2,17 +2,27 @@
 //!
 //! The first message is always a heartbeat: its head is where a node begins that said nothing of the stream. All
 //! purges up to a heartbeat's head that the node did not have stand behind it on the lane, never lost, never out of
-//! order. The lane reads the log page by page at the node's own pace.
+//! order. The lane reads the log page by page at the node's own pace. A heartbeat answers the newest question that was
+//! read before the log was looked at, and none is sent while the log may not be the newest.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tokio::{
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tonic::{Status, Streaming};
 
-use super::{Config, Parts, caller};
+use super::{
+    Config, Parts, caller,
+    purge_cursor::{Cursor, Said},
+};
 use crate::{
     fleet::LaneGuard,
     store::{Entry, Page},
@@ -33,10 +43,16 @@ pub(super) async fn run(
     down: &Down,
     guard: &LaneGuard,
 ) -> Result<(), Status> {
-    let mut writer = Writer { config, parts, down, guard, sent: 0 };
+    let asked = AtomicU64::new(0);
+    let stream = parts.purges.log().stream().as_str();
+    let applied = hello.applied.get(stream).copied();
+    let head = head_for(applied, config, parts).await?;
+    let (cursor, begun) = Cursor::begin(applied, head);
+    guard.stands_at(begun.stands_at);
+    let mut writer = Writer { config, parts, down, guard, asked: &asked, cursor };
     tokio::select! {
-        end = writer.run(hello) => end,
-        end = read(parts, up, guard) => end,
+        end = writer.run(head) => end,
+        end = read(parts, up, guard, &asked) => end,
     }
 }
 
@@ -45,16 +61,42 @@ struct Writer<'a> {
     parts: &'a Parts,
     down: &'a Down,
     guard: &'a LaneGuard,
-    sent: u64,
+    /// The newest question of the node.
+    asked: &'a AtomicU64,
+    cursor: Cursor,
+}
+
+/// The head that a lane begins with, once this replica knows as much as the node does.
+async fn head_for(applied: Option<u64>, config: &Config, parts: &Parts) -> Result<u64, Status> {
+    let log = parts.purges.log();
+    let unsure = || Status::unavailable("this replica does not know the newest purges");
+    if !log.is_current() {
+        return Err(unsure());
+    }
+    let mut head = log.head();
+    let now = *head.borrow_and_update();
+    let lags = |head: u64| {
+        let (cursor, _) = Cursor::begin(applied, head);
+        log.may_lag() && cursor.is_ahead_of(head)
+    };
+    if !lags(now) {
+        return Ok(now);
+    }
+    let caught_up = timeout(config.hello_timeout, head.wait_for(|head| !lags(*head))).await;
+    match caught_up {
+        Ok(Ok(head)) => Ok(*head),
+        _ => Err(unsure()),
+    }
 }
 
 impl Writer<'_> {
-    async fn run(&mut self, hello: PurgeHello) -> Result<(), Status> {
+    async fn run(&mut self, head_now: u64) -> Result<(), Status> {
         let mut head = self.parts.purges.log().head();
         let mut beat = interval(self.config.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let head_now = *head.borrow_and_update();
-        self.begin(&hello, head_now, &mut beat).await?;
+        beat.reset();
+        // Its head was read after hello: that is question 0.
+        self.send_heartbeat(head_now, 0).await?;
         loop {
             self.replay(&mut beat).await?;
             tokio::select! {
@@ -64,36 +106,15 @@ impl Writer<'_> {
         }
     }
 
-    async fn begin(
-        &mut self,
-        hello: &PurgeHello,
-        head: u64,
-        beat: &mut Interval,
-    ) -> Result<(), Status> {
-        let stream = self.parts.purges.log().stream().as_str();
-        let applied = hello.applied.get(stream).copied();
-        self.sent = applied.unwrap_or(head);
-        // Above the head: the log was restored and lost what the node has; only new words of the node count.
-        self.guard.stands_at(match applied {
-            None => Some(head),
-            known => known.filter(|applied| *applied <= head),
-        });
-        beat.reset();
-        self.send_heartbeat(head).await
-    }
-
     /// Sends what the log holds behind what was sent.
     async fn replay(&mut self, beat: &mut Interval) -> Result<(), Status> {
         loop {
-            let page = self.parts.purges.log().read(self.sent, self.config.batch_purges_max.max(1));
-            match page.await.map_err(|error| caller::store(&error))? {
-                Page::Entries(entries) => {
-                    let Some(last) = entries.last() else { return Ok(()) };
-                    let last = last.offset;
-                    self.send_batch(&entries).await?;
-                    self.sent = last;
-                }
-                Page::Gone { head } => self.skip_to(head).await?,
+            let log = self.parts.purges.log();
+            let page = log.read(self.cursor.after(), self.config.batch_purges_max.max(1)).await;
+            match self.cursor.take(page.map_err(|error| caller::store(&error))?) {
+                Said::Nothing => return Ok(()),
+                Said::Purges(entries) => self.send_batch(&entries).await?,
+                Said::Trimmed(head) => self.skip_to(head).await?,
             }
             if is_due(beat) {
                 self.heartbeat().await?;
@@ -101,11 +122,10 @@ impl Writer<'_> {
         }
     }
 
-    async fn skip_to(&mut self, head: u64) -> Result<(), Status> {
+    async fn skip_to(&self, head: u64) -> Result<(), Status> {
         let log = self.parts.purges.log();
-        tracing::warn!(node = %self.guard.name(), sent = self.sent, head, "the log is trimmed");
+        tracing::warn!(node = %self.guard.name(), head, "the log does not hold what was missed");
         self.parts.metrics.purge_gaps.inc();
-        self.sent = head;
         let stream = log.stream().to_string();
         self.send(purge_down::Message::Trimmed(Trimmed { stream, head })).await
     }
@@ -117,15 +137,22 @@ impl Writer<'_> {
     }
 
     async fn heartbeat(&self) -> Result<(), Status> {
-        // Never below what was sent: a node would take that for a log that went back.
-        let head = *self.parts.purges.log().head().borrow();
-        self.send_heartbeat(head.max(self.sent)).await
+        // In this order: the head must be looked at after the question was read.
+        let answers = self.asked.load(Ordering::Acquire);
+        let log = self.parts.purges.log();
+        if !log.is_current() {
+            // The node's lease runs out, or another replica feeds it.
+            return Ok(());
+        }
+        let head = *log.head().borrow();
+        self.send_heartbeat(head, answers).await
     }
 
-    async fn send_heartbeat(&self, head: u64) -> Result<(), Status> {
+    async fn send_heartbeat(&self, head: u64, answers: u64) -> Result<(), Status> {
         let stream = self.parts.purges.log().stream().to_string();
         let head = HashMap::from([(stream, head)]);
-        self.send(purge_down::Message::Heartbeat(Heartbeat { head })).await?;
+        let heartbeat = Heartbeat { head, answers };
+        self.send(purge_down::Message::Heartbeat(heartbeat)).await?;
         self.guard.beat();
         Ok(())
     }
@@ -135,19 +162,34 @@ impl Writer<'_> {
     }
 }
 
-/// Takes the node's acknowledgements.
-async fn read(parts: &Parts, mut up: Streaming<PurgeUp>, guard: &LaneGuard) -> Result<(), Status> {
+/// Takes the node's acknowledgements and questions.
+async fn read(
+    parts: &Parts,
+    mut up: Streaming<PurgeUp>,
+    guard: &LaneGuard,
+    asked: &AtomicU64,
+) -> Result<(), Status> {
     let head = parts.purges.log().head();
     let stream = parts.purges.log().stream();
     while let Some(message) = up.message().await? {
-        let Some(purge_up::Message::Applied(applied)) = message.message else {
-            return Err(Status::invalid_argument("only acknowledgements follow hello"));
-        };
         guard.heard();
+        let applied = match message.message {
+            Some(purge_up::Message::Applied(applied)) => applied,
+            Some(purge_up::Message::Ask(ask)) => {
+                asked.fetch_max(ask.number, Ordering::AcqRel);
+                continue;
+            }
+            Some(purge_up::Message::Hello(_)) => {
+                return Err(Status::invalid_argument("hello is said once"));
+            }
+            // A message of a newer node.
+            None => continue,
+        };
         if applied.stream != stream.as_str() {
             continue;
         }
-        if applied.offset > *head.borrow() {
+        // The other replica may have told the node of more than is known here.
+        if applied.offset > *head.borrow() && !parts.purges.log().may_lag() {
             return Err(Status::invalid_argument("acknowledged what was never sent"));
         }
         // Nodes repeat themselves at every heartbeat.

@@ -98,7 +98,10 @@ async fn an_operator_brings_up_a_pop() {
 
 #[tokio::test]
 async fn an_operator_purges_and_sees_who_has_applied_it() {
-    let control = TestControl::start().await;
+    let control = TestControl::start_with(|config| {
+        config.purge.lease = std::time::Duration::from_secs(60);
+    })
+    .await;
     control.edge("fra").await;
     let mut lane = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
     let operator = Operator::new(&control).await;
@@ -138,9 +141,14 @@ async fn an_operator_purges_and_sees_who_has_applied_it() {
 
     let lag = operator.run(&["purge", "lag", "-o", "json"]).await.expect(0).json();
     assert_eq!(
-        (&lag[0]["applied"], &lag[0]["head"], &lag[0]["lag"]),
+        (&lag["items"][0]["applied"], &lag["head"], &lag["items"][0]["lag"]),
         (&json!(3), &json!(4), &json!(1))
     );
+    let log = operator.run(&["purge", "log", "--since", "1h"]).await.expect(0).stdout;
+    assert!(log.contains("video-1") && log.contains("a.org/x") && log.contains("soft"), "{log}");
+    let share = ["purge", "key", "video-3", "--wait=1%", "--deadline", "20ms"];
+    operator.run(&share).await.expect(7);
+    operator.run(&["purge", "key", "a", "--wait=some"]).await.expect(2);
     operator.run(&["purge", "all"]).await.expect(8);
     operator.run(&["purge", "all", "--yes"]).await.expect(0);
 }

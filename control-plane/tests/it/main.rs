@@ -14,3 +14,4 @@ mod purges;
 mod replace;
 mod secrets;
 mod snapshots;
+mod store_conformance;

@@ -181,8 +181,8 @@ async fn a_deadline_that_is_over_is_no_error_and_the_purge_goes_on() {
 async fn a_node_that_is_cut_off_is_uncertain_once_its_lease_is_over() {
     let control = TestControl::start_with(|config| {
         config.sync.heartbeat = std::time::Duration::from_millis(50);
-        config.purge.lease = std::time::Duration::from_millis(400);
-        config.purge.lease_margin = std::time::Duration::from_millis(100);
+        config.purge.lease = std::time::Duration::from_millis(1500);
+        config.purge.lease_margin = std::time::Duration::from_millis(500);
     })
     .await;
     control.edge("fra").await;
@@ -200,6 +200,96 @@ async fn a_node_that_is_cut_off_is_uncertain_once_its_lease_is_over() {
     lane.ack(2).await;
     let answer = within(control.purge_and_wait("three", "10ms")).await;
     assert_eq!(answer.body["pops"][0]["state"], "pending", "it is back, and has to say so");
+}
+
+#[tokio::test]
+async fn a_node_that_lags_for_longer_than_its_lease_does_not_hold_up_a_purge() {
+    let control = TestControl::start_with(|config| {
+        config.purge.lease = std::time::Duration::from_millis(300);
+        config.purge.lease_margin = std::time::Duration::from_millis(50);
+    })
+    .await;
+    control.edge("fra").await;
+    let _silent = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
+    let answer = control.purge_and_wait("one", "30s").await;
+    assert_eq!(answer.body["complete"], true, "it has to ask upstream before it serves");
+    assert_eq!(answer.body["pops"][0]["state"], "uncertain");
+    assert_eq!(answer.body["pops"][0]["why"], "behind by 1");
+}
+
+#[tokio::test]
+async fn a_node_keeps_two_subscriptions_and_a_newer_one_ends_only_its_own_kind() {
+    let control = TestControl::start().await;
+    control.edge("fra").await;
+    let node = control.node("fra", "n1").await;
+    let mut first = node.subscribe(Some(0), 0).await.expect("enrolled");
+    let mut second = node.subscribe(Some(0), 1).await.expect("enrolled");
+    control.purge("one").await;
+    assert_eq!(first.batch().await, second.batch().await);
+    second.ack(1).await;
+    let lag = async || control.call("GET", "/v1/purges/lag", json!(null)).await.expect(200).body;
+    until(async || (lag().await["items"][0]["lag"] == 0).then_some(())).await;
+    assert_eq!(lag().await["items"][0]["subscriptions"], 2);
+
+    let mut newer = node.subscribe(Some(1), 1).await.expect("enrolled");
+    assert_eq!(second.end().await.code(), tonic::Code::Aborted);
+    control.purge("two").await;
+    assert_eq!(first.batch().await, newer.batch().await);
+    let behind = lag().await;
+    let item = &behind["items"][0];
+    assert_eq!(
+        (&item["applied"], &item["lag"], &behind["head"]),
+        (&json!(1), &json!(1), &json!(2))
+    );
+    assert!(item["behind_ms"].is_u64(), "{behind}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_which_question_it_answers() {
+    let control = TestControl::start_with(|config| {
+        config.sync.heartbeat = std::time::Duration::from_millis(20);
+    })
+    .await;
+    control.edge("fra").await;
+    let mut lane = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
+    for number in 1..=3 {
+        let offset = control.purge("one").await;
+        assert!(lane.ask(number).await >= offset, "what was accepted before is in the answer");
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_the_nodes_is_enough_when_that_was_asked_for() {
+    let control = TestControl::start().await;
+    let mut lanes = Vec::new();
+    for pop in ["fra", "nyc"] {
+        control.edge(pop).await;
+        lanes.push(control.node(pop, "n1").await.purge_lane(None).await.expect("enrolled"));
+    }
+    let order = json!({"kind": "key", "key": "a", "wait": "50%", "deadline": "30s"});
+    let node = async {
+        let offset = lanes[0].batch().await[0].0;
+        lanes[0].ack(offset).await;
+    };
+    let (answer, ()) = tokio::join!(control.call("POST", "/v1/purges", order), node);
+    let answer = answer.expect(200).body;
+    let said = (&answer["reached"], &answer["complete"], &answer["pops"][1]["state"]);
+    assert_eq!(said, (&json!(true), &json!(false), &json!("pending")));
+}
+
+#[tokio::test]
+async fn the_log_is_read_from_a_time_on() {
+    let control = TestControl::start_at(std::time::SystemTime::now()).await;
+    for name in ["one", "two", "three"] {
+        control.purge(name).await;
+        control.clock.advance(std::time::Duration::from_secs(60));
+    }
+    let since = tidegate_control::unix_time::unix_ms(control.clock.now()) - 130_000;
+    let path = format!("/v1/purges?since_unix_ms={since}");
+    let list = control.call("GET", &path, json!(null)).await.expect(200).body;
+    let offsets: Vec<_> =
+        list["purges"].as_array().expect("a list").iter().map(|p| &p["offset"]).collect();
+    assert_eq!(offsets, [&json!(2), &json!(3)]);
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! The freshness lease: whether this node can be sure that it knows of every purge.
 //!
-//! The control plane says once a second where the purge streams stand. A node that has not heard from it for the
-//! length of the lease may have missed a purge; after a cut it stays unsure until it has applied everything that
-//! was in the streams when it was heard again. Invariant: `is_certain` is never true while a purge that was
-//! accepted more than a lease ago may be unknown here.
+//! The control plane answers once a second where the purge streams stand. Once everything up to there is applied,
+//! the node knows of every purge that was accepted before it asked, and is certain for the length of the lease from
+//! then on: neither a cut, nor a long way, nor a lag in applying makes it believe longer. Invariant: `is_certain` is
+//! never true while a purge that was accepted more than a lease ago may be unknown here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -37,10 +37,17 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    heard: Option<SystemTime>,
+    /// Every purge is known that was accepted before this.
+    known: Option<SystemTime>,
     head: BTreeMap<StreamId, u64>,
-    /// Where the streams stood when the control plane was heard again after a cut; empty when caught up.
-    owed: BTreeMap<StreamId, u64>,
+    /// Answers that promise more than is applied, the oldest first.
+    pending: VecDeque<Answer>,
+}
+
+/// Where the streams stood, at some time after this was asked.
+struct Answer {
+    asked_at: SystemTime,
+    head: BTreeMap<StreamId, u64>,
 }
 
 impl Lease {
@@ -67,25 +74,37 @@ impl Lease {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The control plane was heard. Tell the heads it named (`set_head`) before this: a first heartbeat after a
-    /// cut owes everything up to them.
+    /// The control plane was heard, and what it said is of now. Tell the heads it named (`set_head`) before this.
     pub fn heartbeat(&self, now: SystemTime) {
+        self.heartbeat_asked(now, now);
+    }
+
+    /// The control plane said where the streams stand (`set_head`), in answer to what was asked at some time. Counts
+    /// once everything up to there is applied.
+    pub fn heartbeat_asked(&self, asked_at: SystemTime, now: SystemTime) {
         let mut state = self.state();
-        if !self.is_heard(&state, now) {
-            state.owed = state.head.clone();
+        let is_young = |answer: &Answer| self.is_within(answer.asked_at, now);
+        state.pending.retain(is_young);
+        let answer = Answer { asked_at, head: state.head.clone() };
+        if is_young(&answer) {
+            if state.pending.len() >= PENDING_MAX {
+                // The oldest is the first that comes true.
+                state.pending.pop_back();
+            }
+            state.pending.push_back(answer);
         }
-        state.heard = Some(now);
+        if state.known.is_some_and(|known| known > now) {
+            // The clock was set back: how long ago that was cannot be told any more.
+            state.known = None;
+        }
         self.settle(&mut state);
     }
 
     /// Whether every purge accepted more than a lease ago is known here.
     #[must_use]
     pub fn is_certain(&self, now: SystemTime) -> bool {
-        if self.shared.length.is_none() {
-            return true;
-        }
-        let state = self.state();
-        self.is_heard(&state, now) && state.owed.is_empty()
+        self.shared.length.is_none()
+            || self.state().known.is_some_and(|known| self.is_within(known, now))
     }
 
     /// Names the table in which the purges of the streams are applied, for [`Lease::settled`]. Only the first
@@ -150,17 +169,29 @@ impl Lease {
         matches!(tokio::time::timeout(timeout, caught_up).await, Ok(Ok(_)))
     }
 
-    fn is_heard(&self, state: &State, now: SystemTime) -> bool {
-        let (Some(length), Some(heard)) = (self.shared.length, state.heard) else { return false };
+    fn is_within(&self, then: SystemTime, now: SystemTime) -> bool {
         // A clock that was set back counts as time passed: it may hide a cut.
-        let silence = now.duration_since(heard).unwrap_or_else(|error| error.duration());
-        silence <= length
+        let passed = now.duration_since(then).unwrap_or_else(|error| error.duration());
+        self.shared.length.is_some_and(|length| passed <= length)
     }
 
+    /// Takes the answers that came true.
     fn settle(&self, state: &mut State) {
-        if covers(&self.shared.applied.borrow(), &state.owed) {
-            state.owed.clear();
-            if let (Some(_), Some(purges)) = (state.heard, self.shared.purges.get()) {
+        if state.pending.is_empty() {
+            return;
+        }
+        let applied = self.shared.applied.borrow();
+        let mut known = None;
+        state.pending.retain(|answer| {
+            let is_true = covers(&applied, &answer.head);
+            if is_true {
+                known = known.max(Some(answer.asked_at));
+            }
+            !is_true
+        });
+        if known.is_some() {
+            state.known = state.known.max(known);
+            if let Some(purges) = self.shared.purges.get() {
                 // Whatever was ordered while this node was away is applied.
                 purges.trust_restored();
             }
@@ -177,6 +208,9 @@ fn covers(applied: &BTreeMap<StreamId, u64>, needed: &BTreeMap<StreamId, u64>) -
         .iter()
         .all(|(stream, offset)| *offset == 0 || applied.get(stream).is_some_and(|at| at >= offset))
 }
+
+/// Answers that wait to come true. There is one a second from each of two servers, and those older than the lease go.
+const PENDING_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +257,33 @@ mod tests {
         lease.set_head(&stream(), 9);
         lease.heartbeat(at(1));
         assert!(lease.is_certain(at(1)));
+    }
+
+    #[test]
+    fn a_lag_that_lasts_is_as_uncertain_as_a_cut() {
+        let lease = Lease::new(LENGTH);
+        lease.heartbeat(at(0));
+        for second in 1..60 {
+            // Heartbeats overtake the purges that stand before them in the log.
+            lease.set_head(&stream(), second * 10);
+            lease.set_applied(&stream(), (second * 10).saturating_sub(60));
+            lease.heartbeat(at(second));
+            assert_eq!(lease.is_certain(at(second)), second <= 5, "{second}");
+        }
+        lease.set_applied(&stream(), 590);
+        assert!(lease.is_certain(at(59)));
+    }
+
+    #[test]
+    fn a_heartbeat_counts_from_when_it_was_asked_for() {
+        let lease = Lease::new(LENGTH);
+        lease.heartbeat_asked(at(0), at(4));
+        assert!(lease.is_certain(at(5)) && !lease.is_certain(at(6)));
+        lease.heartbeat_asked(at(3), at(60));
+        assert!(!lease.is_certain(at(60)), "it was on its way for longer than the lease");
+        lease.heartbeat_asked(at(59), at(60));
+        lease.heartbeat_asked(at(57), at(61));
+        assert!(lease.is_certain(at(64)), "a slower second subscription takes nothing away");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use tokio::{
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
-use super::{backoff::Backoff, config::Config, identity::Identity};
+use super::{
+    backoff::Backoff, config::Config, follower::FollowError, identity::Identity, place::Places,
+};
 
 /// How to reach the control plane.
 #[derive(Clone)]
@@ -42,10 +44,8 @@ pub(super) enum LaneError {
     Silent(Duration),
     #[error("the control plane does not read what this node says")]
     Stuck,
-    #[error("stream {stream}: offset {found} came where {expected} was due")]
-    Gap { stream: String, expected: u64, found: u64 },
-    #[error("the control plane broke the protocol: {0}")]
-    Protocol(String),
+    #[error(transparent)]
+    Follow(#[from] FollowError),
 }
 
 /// One lane: a conversation that goes on until something breaks.
@@ -104,10 +104,15 @@ impl Link {
         }
     }
 
-    /// Keeps a lane open for as long as the process lives.
-    pub(super) async fn keep<L: Lane>(&self, mut lane: L, mut identity: IdentityInUse) {
+    /// Keeps a lane open for as long as the process lives, at the places of the lane with a number.
+    pub(super) async fn keep<L: Lane>(
+        &self,
+        mut lane: L,
+        mut identity: IdentityInUse,
+        places: Places,
+        number: usize,
+    ) {
         let mut backoff = self.backoff();
-        let mut turn = self.first_turn();
         loop {
             let current = match identity.wait_for(Option::is_some).await {
                 Ok(identity) => identity.clone(),
@@ -116,9 +121,10 @@ impl Link {
             };
             let Some(current) = current else { continue };
             let began = Instant::now();
-            let ended = match self.connect(Some(&current), turn).await {
+            let place = places.current(number);
+            let ended = match self.connect(Some(&current), place).await {
                 Ok(channel) => {
-                    tracing::info!(lane = L::NAME, "the control plane is reached");
+                    tracing::info!(lane = L::NAME, place, "the control plane is reached");
                     lane.converse(channel, &current).await
                 }
                 Err(error) => error,
@@ -128,10 +134,15 @@ impl Link {
                 backoff.reset();
             }
             let wait = backoff.next(rand::random());
-            tracing::warn!(lane = L::NAME, error = %ended, wait_ms = wait.as_millis(), "the lane ended");
-            turn = turn.wrapping_add(1);
+            tracing::warn!(lane = L::NAME, place, error = %ended, wait_ms = wait.as_millis(), "the lane ended");
+            places.go_on(number);
             sleep(wait).await;
         }
+    }
+
+    /// Places for some lanes of one kind.
+    pub(super) fn places(&self, lanes_max: usize) -> Places {
+        Places::new(self.endpoints.len(), lanes_max, self.first_turn())
     }
 
     /// Any of the endpoints, so that nodes spread over them.

@@ -1,7 +1,8 @@
 //! What the control plane tells us and what we tell it: snapshots and purges in, acknowledgements and health out.
 //!
-//! The node dials out; two lanes, each with a connection of its own, are kept open for as long as the process
-//! lives. Before the network is touched, the last good snapshot is put to use.
+//! The node dials out. It keeps a lane for configuration and one or two for purges open for as long as the process
+//! lives, each with a connection of its own: with two endpoints or more every purge comes twice, by two ways, and the
+//! first copy counts. Before the network is touched, the last good snapshot is put to use.
 //!
 //! **Invariant.** No client exchange ever waits for anything in this folder: it only writes what others read.
 
@@ -10,15 +11,23 @@ mod config_feed; // snapshots in, verified, swapped, kept on disk as last good
 mod enrolment; // how a node gets its identity and keeps it fresh
 mod health_report; // what a node tells of itself
 mod last_good; // the snapshots on disk
-mod purge_feed; // purge orders in, applied in order, acknowledged
+mod purge_feed; // subscriptions to the purges
 mod link; // connect, keep a lane open, back off
+mod place; // which endpoint each subscription uses
+pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
 mod backoff; // how long to wait before the next try
 mod identity; // key and certificate
+pub mod question; // when the control plane was asked, and what an answer speaks of
 mod position; // up to where each stream is applied
 mod private_file; // files that only their owner may read
-mod wire; // the messages
+pub mod wire; // the messages
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
@@ -31,10 +40,10 @@ pub use self::{
 use self::{
     config_feed::{ConfigFeed, InUse},
     enrolment::Registrar,
+    follower::Follower,
     identity::Identity,
     last_good::LastGood,
     link::{LaneError, Link},
-    position::Positions,
     purge_feed::PurgeFeed,
 };
 use crate::{
@@ -107,19 +116,9 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         call_timeout: config.connect_timeout,
         in_use: identity,
     };
-    // What was purged before the last end is known still, so that only what came since is asked for.
-    let positions = Positions::restored(seams.purges.positions());
-    for (stream, offset) in positions.iter() {
-        seams.lease.set_applied(stream, offset);
-    }
-    let purge_feed = PurgeFeed {
-        purges: seams.purges,
-        replace: seams.replace,
-        lease: seams.lease,
-        clock: seams.clock,
-        silence_max: config.lease,
-        positions,
-    };
+    let follower = Follower::new(seams.purges, seams.replace, seams.lease);
+    let follower = Arc::new(Mutex::new(follower));
+    let clock = seams.clock;
     let config_feed = ConfigFeed {
         policy: seams.policy,
         last_good,
@@ -128,14 +127,25 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         health_interval: config.health_interval,
         open_timeout: config.connect_timeout,
     };
-    let (purge_link, purge_identity) = (link.clone(), identity_in_use.clone());
     process.spawn("control identity", registrar.run());
-    process.spawn("control purges", async move {
-        purge_link.keep(purge_feed, purge_identity).await;
-        Ok(())
-    });
+    let places = link.places(SUBSCRIPTIONS_MAX);
+    for (number, subscription) in (0..places.lanes()).zip(0_u32..) {
+        let feed = PurgeFeed {
+            follower: Arc::clone(&follower),
+            subscription,
+            clock: clock.clone(),
+            silence_max: config.lease,
+        };
+        let (link, identity) = (link.clone(), identity_in_use.clone());
+        let places = places.clone();
+        process.spawn("control purges", async move {
+            link.keep(feed, identity, places, number).await;
+            Ok(())
+        });
+    }
+    let config_places = link.places(1);
     process.spawn("control config", async move {
-        link.keep(config_feed, identity_in_use).await;
+        link.keep(config_feed, identity_in_use, config_places, 0).await;
         Ok(())
     });
     Ok(())
@@ -163,3 +173,5 @@ fn known_identity(config: &Config) -> Option<Arc<Identity>> {
 
 /// What the control plane is told about this build.
 const BUILD: &str = env!("CARGO_PKG_VERSION");
+/// A second subscription halves what a lost packet costs the last of many PoPs; a third one adds nothing.
+const SUBSCRIPTIONS_MAX: usize = 2;

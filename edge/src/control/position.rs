@@ -24,17 +24,6 @@ pub(super) enum Step {
     Unknown,
 }
 
-/// What a head means to a node that stands at some position.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    /// The node knows where it stands; so many are still to come.
-    Lag(u64),
-    /// The stream is new to the node.
-    Unknown,
-    /// The log lies behind the node: it was restored from an older state.
-    WentBack,
-}
-
 /// A fleet's log has few streams; more are a mistake or an attack.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {STREAMS_MAX} streams")]
@@ -55,12 +44,9 @@ impl Positions {
         }
     }
 
-    pub(super) fn head(&self, stream: &StreamId, head: u64) -> Head {
-        match self.0.get(stream) {
-            None => Head::Unknown,
-            Some(applied) if head < *applied => Head::WentBack,
-            Some(applied) => Head::Lag(head - applied),
-        }
+    /// Whether a stream stands beyond an offset.
+    pub(super) fn is_beyond(&self, stream: &StreamId, offset: u64) -> bool {
+        self.0.get(stream).is_some_and(|applied| *applied > offset)
     }
 
     /// Stands at an offset from now on.
@@ -105,14 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_the_lag_or_that_the_log_went_back() {
+    fn a_position_lies_beyond_what_is_below_it() {
         let mut positions = Positions::default();
         let main = stream("main");
-        assert_eq!(positions.head(&main, 3), Head::Unknown);
+        assert!(!positions.is_beyond(&main, 0));
         positions.set(&main, 7).unwrap();
-        for (head, expected) in [(6, Head::WentBack), (7, Head::Lag(0)), (10, Head::Lag(3))] {
-            assert_eq!(positions.head(&main, head), expected, "{head}");
-        }
+        assert!(positions.is_beyond(&main, 6) && !positions.is_beyond(&main, 7));
     }
 
     #[test]

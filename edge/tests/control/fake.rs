@@ -1,6 +1,15 @@
 //! A control plane that does what the test says: it hands over each lane that a node opens, to be scripted.
 
-use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::Stream;
 use rcgen::{
@@ -21,8 +30,8 @@ use tonic::{
 };
 
 use self::wire::{
-    ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeBatch,
-    PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
+    ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Heartbeat, Identity, Purge, PurgeApplied,
+    PurgeBatch, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Replacement, Trimmed, config_up,
     enrolment_server::{Enrolment, EnrolmentServer},
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
@@ -55,7 +64,13 @@ pub(crate) struct Lane<Hello, Up, Down> {
     down: mpsc::Sender<Result<Down, Status>>,
 }
 
-pub(crate) type PurgeLane = Lane<PurgeHello, PurgeUp, PurgeDown>;
+/// A lane of purges. What the node says is read as it comes, so that its questions can be answered.
+pub(crate) struct PurgeLane {
+    pub(crate) hello: PurgeHello,
+    applied: mpsc::UnboundedReceiver<PurgeApplied>,
+    asked: Arc<AtomicU64>,
+    down: mpsc::Sender<Result<PurgeDown, Status>>,
+}
 pub(crate) type ConfigLane = Lane<ConfigHello, ConfigUp, ConfigDown>;
 
 struct Service {
@@ -133,9 +148,33 @@ impl FakeControl {
 pub(crate) type New<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
 
 impl PurgeLane {
+    fn new(
+        hello: PurgeHello,
+        mut up: Streaming<PurgeUp>,
+        down: mpsc::Sender<Result<PurgeDown, Status>>,
+    ) -> Self {
+        let (said, applied) = mpsc::unbounded_channel();
+        let asked = Arc::new(AtomicU64::new(0));
+        tokio::spawn({
+            let asked = asked.clone();
+            async move {
+                while let Ok(Some(message)) = up.message().await {
+                    match message.message {
+                        Some(purge_up::Message::Ask(ask)) => asked.store(ask.number, Relaxed),
+                        Some(purge_up::Message::Applied(applied)) => drop(said.send(applied)),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        });
+        Self { hello, applied, asked, down }
+    }
+
+    /// Says where the log ends, in answer to what the node asked last.
     pub(crate) async fn heartbeat(&self, head: u64) {
         let head = [("main".to_owned(), head)].into();
-        self.say(purge_down::Message::Heartbeat(Heartbeat { head })).await;
+        let answers = self.asked.load(Relaxed);
+        self.say(purge_down::Message::Heartbeat(Heartbeat { head, answers })).await;
     }
 
     pub(crate) async fn purge(&self, offset: u64, order: &str) {
@@ -173,21 +212,14 @@ impl PurgeLane {
     /// Returns once the node says that everything up to an offset is applied.
     pub(crate) async fn acknowledged(&mut self, offset: u64) {
         within(async {
-            loop {
-                let message = self.up.message().await.unwrap().expect("the lane is open");
-                if let Some(purge_up::Message::Applied(applied)) = message.message
-                    && applied.offset == offset
-                {
-                    return;
-                }
-            }
+            while self.applied.recv().await.expect("the lane is open").offset != offset {}
         })
         .await;
     }
 
     /// Returns once the node has given the lane up.
     pub(crate) async fn given_up(&mut self) {
-        within(async { while let Ok(Some(_)) = self.up.message().await {} }).await;
+        within(async { while self.applied.recv().await.is_some() {} }).await;
     }
 }
 
@@ -260,7 +292,7 @@ impl PopSync for Service {
             return Err(Status::invalid_argument("no hello"));
         };
         let (down, said) = mpsc::channel(16);
-        let _ = self.purge_lanes.send(Lane { hello, up, down }).await;
+        let _ = self.purge_lanes.send(PurgeLane::new(hello, up, down)).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 

@@ -119,9 +119,52 @@ async fn what_was_trimmed_away_makes_everything_mutable_suspect() {
     assert_eq!(node.verdict("x", born), Verdict::Suspect);
 
     let restored = node.purges.seq();
+    drop(lane);
+    let mut lane = control.purge_lane().await;
+    assert_eq!(lane.hello.applied, HashMap::from([("main".to_owned(), 900)]));
     lane.heartbeat(5).await;
+    lane.trimmed(5).await;
     lane.acknowledged(5).await;
     assert_eq!(node.verdict("x", restored), Verdict::Suspect, "the log itself went back");
+}
+
+#[tokio::test]
+async fn two_endpoints_are_two_ways_for_every_purge() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    let mut config = settings(&control, folder.path());
+    let port = control.address.port();
+    config.endpoints.push(format!("https://127.0.0.1:{port}"));
+    config.server_name = Some("localhost".to_owned());
+    let node = TestNode::try_start(&config).unwrap();
+
+    let (mut one, mut other) = (control.purge_lane().await, control.purge_lane().await);
+    let mut numbers = [one.hello.subscription, other.hello.subscription];
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1]);
+    one.heartbeat(0).await;
+    one.acknowledged(0).await;
+    other.heartbeat(0).await;
+    other.acknowledged(0).await;
+    let seq = node.purges.seq();
+    other.purge(1, HARD_A).await;
+    other.acknowledged(1).await;
+    assert_eq!(node.purges.seq(), seq + 1);
+    one.purge(1, HARD_A).await;
+    one.acknowledged(1).await;
+    assert_eq!(node.purges.seq(), seq + 1, "the second copy changes nothing");
+
+    // One way breaks; the other one keeps the node certain and goes on.
+    let lost = one.hello.subscription;
+    drop(one);
+    other.purge(2, SOFT_B).await;
+    other.acknowledged(2).await;
+    other.heartbeat(2).await;
+    until("it is certain", || node.is_certain()).await;
+    let again = control.purge_lane().await;
+    assert_eq!(again.hello.subscription, lost);
+    let stood = again.hello.applied["main"];
+    assert!((1..=2).contains(&stood), "{stood}");
 }
 
 #[tokio::test]

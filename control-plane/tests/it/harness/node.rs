@@ -6,8 +6,9 @@ use rcgen::{CertificateParams, KeyPair};
 use tidegate_contract::{purge::PurgeOrder, snapshot::Snapshot as Config};
 use tidegate_control::wire::{
     ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued, Purge,
-    PurgeApplied, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Snapshot, config_down, config_up,
-    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
+    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Snapshot, config_down,
+    config_up, enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down,
+    purge_up,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -86,10 +87,19 @@ impl TestNode {
 
     /// Opens a purge lane; `applied` is what the node says of the stream.
     pub(crate) async fn purge_lane(&self, applied: Option<u64>) -> Result<PurgeLane, Status> {
+        self.subscribe(applied, 0).await
+    }
+
+    /// Opens one of the node's two purge lanes.
+    pub(crate) async fn subscribe(
+        &self,
+        applied: Option<u64>,
+        subscription: u32,
+    ) -> Result<PurgeLane, Status> {
         let (up, ups) = mpsc::channel(16);
         let applied: HashMap<_, _> =
             applied.map(|offset| ("main".to_owned(), offset)).into_iter().collect();
-        let hello = PurgeHello { applied, build: "test".to_owned() };
+        let hello = PurgeHello { applied, build: "test".to_owned(), subscription };
         let hello = PurgeUp { message: Some(purge_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client = PopSyncClient::new(self.connect().await?);
@@ -190,6 +200,23 @@ impl PurgeLane {
             }
         };
         within(end).await
+    }
+
+    /// Asks for the head and reads until the answer; gives back its head.
+    pub(crate) async fn ask(&mut self, number: u64) -> u64 {
+        let ask = purge_up::Message::Ask(PurgeAsk { number });
+        self.up.send(PurgeUp { message: Some(ask) }).await.expect("an open lane");
+        let answer = async {
+            loop {
+                if let purge_down::Message::Heartbeat(beat) = self.next().await.expect("open")
+                    && beat.answers >= number
+                {
+                    assert_eq!(beat.answers, number, "more was never asked");
+                    return beat.head["main"];
+                }
+            }
+        };
+        within(answer).await
     }
 
     /// Says that everything up to an offset is applied.
