@@ -12,6 +12,7 @@ mod enrolment; // how a node gets its identity and keeps it fresh
 mod health_report; // what a node tells of itself
 mod last_good; // the snapshots on disk
 mod purge_feed; // subscriptions to the purges
+mod audit_witness; // what was heard of the control plane's audit log
 mod link; // connect, keep a lane open, back off
 mod place; // which endpoint each subscription uses
 pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
@@ -131,6 +132,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
     let places = link.places(SUBSCRIPTIONS_MAX);
     for (number, subscription) in (0..places.lanes()).zip(0_u32..) {
         let feed = PurgeFeed {
+            witness: audit_witness::AuditWitness::default(),
             follower: Arc::clone(&follower),
             subscription,
             clock: clock.clone(),
