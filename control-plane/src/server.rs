@@ -14,10 +14,7 @@ use anyhow::{Context, bail};
 use rustls::ServerConfig;
 use tidegate_chassis::{Clock, Drain, Process};
 use tidegate_contract::{id::StreamId, tier::TierKey};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
     access::{Access, AuditEnd},
@@ -282,8 +279,7 @@ fn lead(process: &Process, parts: &sync::Parts) {
     let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
     let drain = process.drain();
     process.spawn("roll-outs", async move {
-        let (_leads, is_leader) = watch::channel(true);
-        release::conduct(releases, fleet, is_leader, drain).await;
+        release::conduct(releases, fleet, || true, drain).await;
         Ok(())
     });
 }

@@ -50,7 +50,7 @@ pub(super) async fn draft(
     caller: Caller,
     Json(body): Json<ChangeRequest>,
 ) -> Result<Response, ApiError> {
-    caller.require_verb(Verb::ConfigWrite, "")?;
+    wish_allowed(&caller, &body)?;
     let (title, reason) = (text("title", &body.title)?, text("reason", &body.reason)?);
     let base = body.base.map(Generation);
     let author = caller.person().to_owned();
@@ -88,7 +88,7 @@ pub(super) async fn approve(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ChangeSetView>, ApiError> {
-    caller.require_verb(Verb::ConfigWrite, "")?;
+    caller.require_verb(Verb::ReleaseWrite, "")?;
     let who = caller.person().to_owned();
     let set = api.parts.releases.move_set(&id, |set| set.approve(&who)).await?;
     caller.audit("approve change-set", &id);
@@ -111,21 +111,21 @@ pub(super) async fn abandon(
 pub(super) async fn publish(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<String>,
     headers: HeaderMap,
+    Path(id): Path<String>,
     Json(body): Json<PublishRequest>,
 ) -> Result<axum::Json<ReleaseAnswer>, ApiError> {
     caller.require_verb(Verb::ReleaseWrite, "")?;
     let (set, revision) = api.parts.releases.change_set(&id).await?;
     set.check_alive().map_err(ReleaseError::from)?;
+    caller.reason(&body.reason);
+    if body.stage == Pace::Fast {
+        let digest = digest_of(&set.wish);
+        api.danger(&caller, Danger::PublishFast, &format!("change/{id}"), &digest, &headers)
+            .await?;
+    }
     let reason = if body.reason.is_empty() { set.reason.clone() } else { body.reason };
     let reason = text("reason", &reason)?;
-    caller.reason(&reason);
-    if body.stage == Pace::Fast {
-        let target = format!("change/{id}");
-        let plan = digest_of(&set.wish);
-        api.danger(&caller, Danger::PublishFast, &target, &plan, &headers).await?;
-    }
     let reports = reports(&api.parts.fleet);
     let publish = Publish {
         wish: &set.wish,
@@ -171,6 +171,16 @@ pub(super) fn text(what: &str, text: &str) -> Result<String, ApiError> {
         )));
     }
     Ok(text.to_owned())
+}
+
+/// Whoever drafts must be allowed to write each of the resources.
+fn wish_allowed(caller: &Caller, body: &ChangeRequest) -> Result<(), ApiError> {
+    let puts = body.puts.iter().map(|put| format!("{}/{}", put.kind, put.name));
+    let keys = puts.chain(body.deletes.iter().map(ToString::to_string));
+    for key in keys {
+        caller.require_verb(Verb::ConfigWrite, &key)?;
+    }
+    Ok(())
 }
 
 fn wish(body: ChangeRequest) -> Wish {

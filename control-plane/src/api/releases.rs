@@ -11,7 +11,7 @@ use tidegate_contract::id::Generation;
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
     changes::{step_views, text},
     error::ApiError,
     model::{
@@ -153,9 +153,9 @@ pub(super) async fn roll_back(
     caller.require_verb(Verb::ReleaseWrite, "")?;
     let reason = text("reason", &body.reason)?;
     caller.reason(&reason);
-    let target = format!("release/{}", body.to);
-    api.danger(&caller, Danger::Rollback, &target, "", &headers).await?;
     let to = Generation(body.to);
+    let digest = digest_of(&body.to);
+    api.danger(&caller, Danger::Rollback, &format!("release/{to}"), &digest, &headers).await?;
     let version = api.parts.releases.roll_back(to, caller.person(), &reason).await?;
     caller.audit("roll back release", &format!("{to} as {version}"));
     Ok(axum::Json(ReleaseAnswer { version: version.0, changed: true }))

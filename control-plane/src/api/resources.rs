@@ -88,9 +88,9 @@ pub(super) async fn put(
     Json(body): Json<PutRequest>,
 ) -> Result<Response, ApiError> {
     let kind = self::kind(&kind)?;
-    caller.require_verb(Verb::ConfigWrite, &format!("{kind}/{name}"))?;
     let name = ResourceName::parse(name).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let subject = ResourceKey::new(kind, name.clone());
+    caller.require_verb(Verb::ConfigWrite, &subject.to_string())?;
     let wish = Wish::put(kind, name, body.spec);
     let expected = request::if_match(&headers)?;
     let change = publish(&api, &caller, wish, expected, dry_run).await?;

@@ -5,6 +5,8 @@
 
 pub mod dev;
 mod purge;
+mod release;
+mod change;
 mod pop;
 mod property;
 mod edge;
@@ -32,6 +34,7 @@ use clap_complete::Shell;
 use self::{
     access::{ApprovalCommand, AuditCommand, RoleCommand},
     backup::BackupCommand,
+    change::ChangeCommand,
     client::Client,
     consent::Consent,
     context::{ContextCommand, Place},
@@ -42,6 +45,7 @@ use self::{
     pop::PopCommand,
     property::PropertyCommand,
     purge::PurgeCommand,
+    release::ReleaseCommand,
     resource::ResourceCommand,
     token::TokenCommand,
 };
@@ -104,6 +108,12 @@ enum Command {
     /// Remove or mark stale what is cached, in every PoP
     #[command(subcommand)]
     Purge(PurgeCommand),
+    /// Change-sets: drafts that become releases
+    #[command(subcommand)]
+    Change(ChangeCommand),
+    /// Releases: how far they are, and the way back
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Properties: hosts, origins, cache policy
     #[command(subcommand)]
     Property(PropertyCommand),
@@ -202,6 +212,8 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Ok::<_, Failure>(client.saying(global.reason.clone(), global.approval.clone()))
     };
     match command {
+        Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
+        Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,

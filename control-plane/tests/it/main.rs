@@ -13,5 +13,6 @@ mod operators;
 mod purges;
 mod replace;
 mod secrets;
+mod releases;
 mod snapshots;
 mod store_conformance;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) use control::{Answer, TestControl, property};
 pub(crate) use etcd::Etcd;
-pub(crate) use node::TestNode;
+pub(crate) use node::{ConfigLane, TestNode};
 pub(crate) use program::{Program, Ran, tidegate};
 
 /// The longest that anything may take, on a busy machine.
