@@ -151,7 +151,12 @@ impl Writer<'_> {
     async fn send_heartbeat(&self, head: u64, answers: u64) -> Result<(), Status> {
         let stream = self.parts.purges.log().stream().to_string();
         let head = HashMap::from([(stream, head)]);
-        let heartbeat = Heartbeat { head, answers };
+        let (audit_number, audit_hash) = {
+            let audit = self.parts.access.audit().head();
+            let row = audit.borrow();
+            (row.number, hex::decode(&row.hash).unwrap_or_default().into())
+        };
+        let heartbeat = Heartbeat { head, answers, audit_number, audit_hash };
         self.send(purge_down::Message::Heartbeat(heartbeat)).await?;
         self.guard.beat();
         Ok(())

@@ -18,10 +18,11 @@ export async function withPage(work) {
   }
 }
 
-// The hashes of the public keys that the edges show, after each was checked against the system's authority.
+// The hashes of the public keys that the edges and the control plane show, after each was checked against the system's authority.
 async function publicKeys() {
   const ca = readFileSync(resolve(ready.ca_cert));
-  return Promise.all(edges.map((pop) => publicKey(pop.authority, ca)));
+  const authorities = [...edges.map((pop) => pop.authority), new URL(ready.control_plane).host];
+  return Promise.all(authorities.map((authority) => publicKey(authority, ca)));
 }
 
 function publicKey(authority, ca) {

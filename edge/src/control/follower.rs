@@ -267,7 +267,7 @@ mod tests {
 
     fn head(head: u64, answers: u64) -> purge_down::Message {
         let head = [("main".to_owned(), head)].into();
-        purge_down::Message::Heartbeat(Heartbeat { head, answers })
+        purge_down::Message::Heartbeat(Heartbeat { head, answers, ..Heartbeat::default() })
     }
 
     fn batch(offsets: impl IntoIterator<Item = u64>) -> purge_down::Message {

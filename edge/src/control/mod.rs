@@ -19,6 +19,7 @@ mod trust; // whom a node believes
 mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
 mod telemetry; // reports up, orders down
+mod audit_witness; // what was heard of the control plane's audit log
 mod link; // connect, keep a lane open, back off
 mod place; // which endpoint each subscription uses
 pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
@@ -180,6 +181,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
     let places = link.places(SUBSCRIPTIONS_MAX);
     for (number, subscription) in (0..places.lanes()).zip(0_u32..) {
         let feed = PurgeFeed {
+            witness: audit_witness::AuditWitness::default(),
             follower: Arc::clone(&follower),
             subscription,
             clock: clock.clone(),

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::{
+    audit_witness::{AuditWitness, Testimony},
     follower::{Follower, Heard},
     identity::Identity,
     link::{Lane, LaneError},
@@ -34,6 +35,7 @@ pub(super) struct PurgeFeed {
     /// Which of the node's subscriptions this is.
     pub(super) subscription: u32,
     pub(super) clock: Clock,
+    pub(super) witness: AuditWitness,
     /// After this long without a word the connection counts as dead; heartbeats come every second.
     pub(super) silence_max: Duration,
 }
@@ -82,13 +84,16 @@ impl PurgeFeed {
     }
 
     fn take(
-        &self,
+        &mut self,
         message: PurgeDown,
         heard: &mut Heard,
         up: &mpsc::Sender<PurgeUp>,
     ) -> Result<(), LaneError> {
         let now = self.clock.now();
         let is_answer = matches!(message.message, Some(Heartbeat(_)));
+        if let Some(Heartbeat(heartbeat)) = &message.message {
+            self.witness(heartbeat.audit_number, &heartbeat.audit_hash);
+        }
         self.follower().take(message, heard, now)?;
         self.acknowledge(up);
         if is_answer {
@@ -97,6 +102,22 @@ impl PurgeFeed {
             let _ = up.try_send(PurgeUp { message: Some(ask) });
         }
         Ok(())
+    }
+
+    /// Writes down what is heard of the audit log, where the control plane cannot change it.
+    fn witness(&mut self, number: u64, hash: &[u8]) {
+        let testimony = self.witness.hear(number, hash, self.clock.now());
+        let hash = || hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match testimony {
+            None => {}
+            Some(Testimony::Row) => {
+                tracing::info!(target: "audit", witness = %format_args!("{number}:{}", hash()), "audit row heard");
+            }
+            Some(Testimony::Rewritten) => {
+                let witness = format!("{number}:{}", hash());
+                tracing::error!(target: "audit", witness, "the control plane's audit log was rewritten");
+            }
+        }
     }
 
     /// Tells where every stream stands. The offsets only grow, so one that finds no room is covered by the next.

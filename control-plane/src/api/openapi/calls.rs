@@ -75,6 +75,7 @@ pub(super) const CALLS: &[Call] = &[
     get("/v1/audit/verify", "Check the audit log's chain", "AuditVerdict").asks(PAGE),
     get("/v1/purges", "The purge log, in order", "PurgeList").asks(PAGE),
     change("post", "/v1/purges", "Order a purge; durable when it is answered", "purge", "PurgeRequest", "Purge").answers(202),
+    get("/v1/purges/lag", "How far each node is behind the purge log", "any"),
     get("/v1/purges/{id}", "How far a purge is", "Purge"),
     get("/v1/pops", "Every PoP and its nodes", "PopList"),
     get("/v1/pops/{pop}", "One PoP and its nodes", "Pop"),
