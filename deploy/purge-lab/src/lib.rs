@@ -5,4 +5,5 @@
 
 #![forbid(unsafe_code)]
 
+pub mod benchmark; // real processes over a modelled Internet, with figures
 pub mod simulation; // seeded runs in virtual time, with everything going wrong
