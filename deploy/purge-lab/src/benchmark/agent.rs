@@ -37,6 +37,9 @@ pub struct Args {
     /// Where the control plane is
     #[arg(long, required = true)]
     endpoint: Vec<String>,
+    /// Where it keeps its purges over a restart; without it they are in memory alone
+    #[arg(long)]
+    journal: Option<PathBuf>,
     /// Where it writes when it applied what
     #[arg(long)]
     out: PathBuf,
@@ -63,7 +66,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         ..Config::default()
     };
     let clock = Clock::system();
-    let purges = PurgeTable::new(clock.clone(), Limits::default());
+    let purges = match &args.journal {
+        None => PurgeTable::new(clock.clone(), Limits::default()),
+        Some(folder) => PurgeTable::open(folder, clock.clone(), Limits::default())?,
+    };
     let lease = Lease::new(config.lease);
     lease.attach(purges.clone());
     let (started, replacing) = (SystemTime::now(), purges.clone());

@@ -62,6 +62,13 @@ enum What {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Order so many, as fast as the API takes them
+    Many {
+        #[arg(long)]
+        count: u64,
+        #[arg(long, default_value_t = 256)]
+        at_once: u64,
+    },
     /// Order as many as the API takes, and print how many that were a second
     Flood {
         #[arg(long)]
@@ -84,6 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             What::Prepare { pops, folder } => caller.prepare(pops, &folder).await,
             What::Settle { pops, lanes, limit_s } => caller.settle(pops, lanes, limit_s).await,
             What::Steady { count, rate, out } => caller.steady(count, rate, &out).await,
+            What::Many { count, at_once } => caller.many(count, at_once).await,
             What::Flood { seconds, at_once } => caller.flood(seconds, at_once).await,
         }
     })
@@ -175,6 +183,24 @@ impl Caller {
             writeln!(text, "{offset} {ns}")?;
         }
         fs::write(out, text)?;
+        Ok(())
+    }
+
+    async fn many(&self, count: u64, at_once: u64) -> anyhow::Result<()> {
+        let mut callers = tokio::task::JoinSet::new();
+        for number in 0..at_once {
+            let caller = self.clone();
+            let own = count / at_once + u64::from(number < count % at_once);
+            callers.spawn(async move {
+                for _ in 0..own {
+                    caller.purge().await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(called) = callers.join_next().await {
+            called??;
+        }
         Ok(())
     }
 

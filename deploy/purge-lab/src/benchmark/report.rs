@@ -19,12 +19,19 @@ pub(super) struct Cost {
     pub(super) agent_mib: f64,
 }
 
+/// How long a PoP takes that was away.
+pub(super) struct CatchUp {
+    pub(super) purges: u64,
+    pub(super) took_ms: f64,
+}
+
 /// The page.
 pub(super) fn page(
     args: &Args,
     under: &[UnderLoss],
     cost: Option<&Cost>,
     ingest: Option<f64>,
+    catch_up: Option<&CatchUp>,
 ) -> String {
     let mut page = String::new();
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
@@ -87,6 +94,13 @@ pub(super) fn page(
             page,
             "The API takes {ingest:.0} durable purges a second from 256 callers at once (bar: 5,000), the callers on \
              the same machine.\n"
+        );
+    }
+    if let Some(CatchUp { purges, took_ms }) = catch_up {
+        let _ = writeln!(
+            page,
+            "A PoP that missed {purges} purges has all of them {took_ms:.0} ms after the first one, each of them in its \
+             journal (bar: 1 s).\n"
         );
     }
     page

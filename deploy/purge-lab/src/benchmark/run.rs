@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{
     figures::Latencies,
-    report::{Cost, UnderLoss, page},
+    report::{CatchUp, Cost, UnderLoss, page},
     stage::Stage,
 };
 
@@ -50,6 +50,9 @@ pub struct Args {
     /// Seconds for which the API takes as much as it can; 0 leaves it out
     #[arg(long, default_value_t = 10)]
     ingest_s: u64,
+    /// Purges that a PoP misses before it comes back; 0 leaves it out
+    #[arg(long, default_value_t = 100_000)]
+    missed: u64,
     /// Where the page goes; standard output otherwise
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -77,7 +80,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         under.push(UnderLoss { loss, latencies: Latencies::of(&ordered, &applied) });
     }
     let ingest = ingest(args, &folder.path().join("ingest"))?;
-    let page = page(args, &under, cost.as_ref(), ingest);
+    let catch_up = catch_up(args, &folder.path().join("away"))?;
+    let page = page(args, &under, cost.as_ref(), ingest, catch_up.as_ref());
     match &args.out {
         None => std::io::stdout().write_all(page.as_bytes())?,
         Some(file) => fs::write(file, page).with_context(|| file.display().to_string())?,
@@ -108,9 +112,28 @@ fn ingest(args: &Args, folder: &Path) -> anyhow::Result<Option<f64>> {
         return Ok(None);
     }
     say("how many purges the API takes")?;
-    let stage = Stage::start_alone(args, folder)?;
+    let stage = Stage::start_alone(args, folder, 0)?;
     let rate = stage.order(&["flood", "--seconds", &args.ingest_s.to_string()])?;
     Ok(Some(rate.trim().parse().context("a rate")?))
+}
+
+/// A PoP is away while many purges are accepted, and comes back.
+fn catch_up(args: &Args, folder: &Path) -> anyhow::Result<Option<CatchUp>> {
+    if args.missed == 0 {
+        return Ok(None);
+    }
+    say("how long a PoP takes that was away")?;
+    let stage = Stage::start_alone(args, folder, 1)?;
+    let missed = args.missed.to_string();
+    let applied = stage.away(|stage| stage.order(&["many", "--count", &missed]).map(drop))?;
+    let times = applied.first().context("one PoP")?;
+    let (first, last) = (times.values().min(), times.values().max());
+    let (first, last) = (first.context("nothing applied")?, last.context("nothing applied")?);
+    let purges = times.len() as u64;
+    if purges < args.missed {
+        bail!("{purges} of {} purges were applied", args.missed);
+    }
+    Ok(Some(CatchUp { purges, took_ms: (last - first) as f64 / 1e6 }))
 }
 
 fn say(text: &str) -> std::io::Result<()> {

@@ -35,10 +35,10 @@ impl Stage {
         Self::start_on(args, folder, args.pops, Some(internet))
     }
 
-    /// The control plane alone, without an Internet.
-    pub(super) fn start_alone(args: &Args, folder: &Path) -> anyhow::Result<Self> {
+    /// The control plane alone, without an Internet, and so many PoPs on the same machine.
+    pub(super) fn start_alone(args: &Args, folder: &Path, pops: usize) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        Self::start_on(args, folder, 0, None)
+        Self::start_on(args, folder, pops, None)
     }
 
     fn start_on(
@@ -111,23 +111,55 @@ impl Stage {
     }
 
     fn start_agents(&mut self) -> anyhow::Result<()> {
-        let own = std::env::current_exe()?;
         for pop in 0..self.pops {
-            let mut command = inside(Some(&format!("p{pop}")), &own);
-            command.arg("agent").arg("--state").arg(self.folder.join(format!("pop-{pop}")));
-            command.arg("--ca").arg(self.folder.join("ca.pem"));
-            for address in [LEADER, REPLICA] {
-                command.args(["--endpoint", &format!("https://{address}:{SYNC}")]);
-            }
-            command.arg("--out").arg(self.seen(pop)).stdin(Stdio::piped()).stderr(Stdio::null());
-            self.agents.push(command.spawn().context("an agent")?);
+            let agent = self.start_agent(pop)?;
+            self.agents.push(agent);
         }
         Ok(())
     }
 
-    /// Waits until every PoP has both lanes and nothing is behind.
+    fn start_agent(&self, pop: usize) -> anyhow::Result<Child> {
+        let own = std::env::current_exe()?;
+        let (namespace, state) = (format!("p{pop}"), self.folder.join(format!("pop-{pop}")));
+        let mut command = inside(self.internet.is_some().then_some(namespace.as_str()), &own);
+        command.arg("agent").arg("--state").arg(&state);
+        command.arg("--ca").arg(self.folder.join("ca.pem"));
+        for address in self.addresses() {
+            command.args(["--endpoint", &format!("https://{address}:{SYNC}")]);
+        }
+        if self.internet.is_none() {
+            command.arg("--journal").arg(state.join("journal"));
+        }
+        command.arg("--out").arg(self.seen(pop)).stdin(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().context("an agent")
+    }
+
+    /// Where the control plane is.
+    fn addresses(&self) -> &'static [&'static str] {
+        if self.internet.is_some() { &[LEADER, REPLICA] } else { &["127.0.0.1"] }
+    }
+
+    /// Waits until every PoP has all its lanes and nothing is behind.
     pub(super) fn settle(&self) -> anyhow::Result<()> {
-        self.order(&["settle", "--pops", &self.pops.to_string(), "--lanes", "2"]).map(drop)
+        let lanes = self.addresses().len().to_string();
+        self.order(&["settle", "--pops", &self.pops.to_string(), "--lanes", &lanes]).map(drop)
+    }
+
+    /// Ends the agents in order, does something, starts them again, and waits until nothing is behind. Gives back
+    /// when each applied what since.
+    pub(super) fn away(
+        mut self,
+        meanwhile: impl FnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<BTreeMap<u64, u64>>> {
+        for agent in &mut self.agents {
+            drop(agent.stdin.take());
+            agent.wait()?;
+        }
+        self.agents.clear();
+        meanwhile(&self)?;
+        self.start_agents()?;
+        self.settle()?;
+        self.end()
     }
 
     /// Orders purges, where the leader is.
