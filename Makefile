@@ -13,7 +13,7 @@ TIME ?= 24h
 ARGS ?=
 NGINX ?= nginx
 
-.PHONY: help demo load build test check fix lab-anycast bench bench-edge load-report soak fuzz web needs needs-test
+.PHONY: help demo load build test check fix lab-anycast bench bench-edge bench-purge load-report soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lab-anycast   two PoPs, routers and clients in network namespaces with real BIRD; needs root"
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
+	@echo "make bench-purge   purges from the API to the last of 150 PoPs over a modelled Internet; needs root"
 	@echo "make load-report   the load rig beside wrk and h2load; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
 	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
@@ -66,6 +67,10 @@ bench-edge:
 	deploy/build/needs.sh bench
 	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
 	target/release/tidegate-bench $(ARGS)
+
+bench-purge:
+	cargo build --release --locked -p tidegate-control -p tidegate-purge-lab -p tidegate-wan --bins
+	target/release/tidegate-bench-purge run --out docs/purge-figures.md $(ARGS)
 
 load-report:
 	deploy/build/needs.sh bench

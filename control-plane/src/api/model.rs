@@ -32,7 +32,7 @@ pub struct PurgeRequest {
     /// Whether the answer waits for confirmations.
     #[serde(default)]
     pub wait: Wait,
-    /// The longest wait, `2s` unless said otherwise.
+    /// The longest wait, `3s` unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
 }

@@ -354,7 +354,8 @@ fn subject(request: &PurgeRequest) -> String {
 const COMMON_FIELDS: [&str; 4] = ["kind", "soft", "wait", "deadline"];
 const LIFETIME_HEADERS: [&str; 4] =
     ["cache-control", "cdn-cache-control", "surrogate-control", "expires"];
-const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
+/// Long enough for a node that is down to be counted out.
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
 const LIST_ENTRIES_MAX: usize = 1000;
 const KEY_BYTES_MAX: usize = 128;
 

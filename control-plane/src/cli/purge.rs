@@ -112,7 +112,7 @@ pub(super) struct How {
     )]
     wait: Wait,
     /// The longest wait; after it the exit code is 7 and the purge goes on
-    #[arg(long, value_name = "TIME", default_value = "2s", requires = "wait", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "3s", requires = "wait", value_parser = parse_time)]
     deadline: String,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A node has to acknowledge. One that is cut off or far behind cannot; but a node's lease counts from a question that
 //! it asked, and only once everything is applied that was accepted before. So a lease after a purge was accepted, and
-//! a lease after the last heartbeat, a node that has not applied it asks upstream before it serves what can change. A
-//! purge is complete when every node has either applied it or surely lost its lease.
+//! a lease after the last heartbeat, a node that has not applied it knows that it may be wrong; what it fetched no
+//! longer ago than it then allows itself it serves without asking, so that as much time must have passed since the
+//! purge, too. A purge is complete when every node has either applied it or surely asks upstream first.
 
 use std::time::Duration;
 
@@ -36,18 +37,27 @@ pub struct Confirmation {
     pub ms: Option<u64>,
 }
 
-/// How far every node is with a purge. `lease` is how long after its last heartbeat a node may still be certain;
-/// `is_alone` says that no other replica hands out heartbeats.
+/// What can be said of nodes that have not acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long after its last heartbeat a node may still be certain.
+    pub lease: Duration,
+    /// For how long after it fetched it an uncertain node serves what can change without asking.
+    pub uncertain_age_max: Duration,
+    /// Whether no other replica hands out heartbeats.
+    pub is_alone: bool,
+}
+
+/// How far every node is with a purge.
 #[must_use]
 pub fn confirm(
     entry: &Entry,
     progress: Vec<(NodeSight, Option<u64>)>,
     now_unix_ms: u64,
-    lease: Duration,
-    is_alone: bool,
+    limits: Limits,
 ) -> Vec<Confirmation> {
     let one = |(sight, acked_unix_ms): (NodeSight, Option<u64>)| {
-        let state = state(&sight, entry, now_unix_ms, lease, is_alone);
+        let state = state(&sight, entry, now_unix_ms, limits);
         let ms = acked_unix_ms.map(|at| at.saturating_sub(entry.accepted_unix_ms));
         let ms = ms.filter(|_| state == ConfirmState::Applied);
         Confirmation { name: sight.name, state, ms }
@@ -69,19 +79,15 @@ pub fn is_reached(confirmations: &[Confirmation], percent: u8) -> bool {
         >= confirmations.len() * usize::from(percent.min(100))
 }
 
-fn state(
-    sight: &NodeSight,
-    entry: &Entry,
-    now_unix_ms: u64,
-    lease: Duration,
-    is_alone: bool,
-) -> ConfirmState {
-    let is_within = |then: u64| now_unix_ms.saturating_sub(then) <= millis(lease);
+fn state(sight: &NodeSight, entry: &Entry, now_unix_ms: u64, limits: Limits) -> ConfirmState {
+    let is_within = |then: u64, time: Duration| now_unix_ms.saturating_sub(then) <= millis(time);
+    // A node that this replica does not see may hear another one.
+    let may_be_certain =
+        !limits.is_alone || sight.has_purge_lane() || is_within(sight.seen_unix_ms, limits.lease);
     if sight.applied.is_some_and(|applied| applied >= entry.offset) {
         ConfirmState::Applied
-    } else if is_within(entry.accepted_unix_ms)
-        // A node that this replica does not see may hear another one.
-        && (!is_alone || sight.has_purge_lane() || is_within(sight.seen_unix_ms))
+    } else if may_be_certain && is_within(entry.accepted_unix_ms, limits.lease)
+        || is_within(entry.accepted_unix_ms, limits.uncertain_age_max)
     {
         ConfirmState::Pending
     } else {
@@ -106,6 +112,12 @@ mod tests {
     use tidegate_contract::id::{NodeId, PopId, PurgeId};
 
     use super::*;
+
+    const LIMITS: Limits = Limits {
+        lease: Duration::from_secs(6),
+        uncertain_age_max: Duration::from_secs(2),
+        is_alone: true,
+    };
 
     fn sight(applied: Option<u64>, is_connected: bool) -> NodeSight {
         NodeSight {
@@ -135,8 +147,7 @@ mod tests {
             replacement_digest: None,
             replacement: None,
         };
-        let lease = Duration::from_secs(6);
-        let all = confirm(&entry, vec![(sight.clone(), Some(11_040))], now_unix_ms, lease, true);
+        let all = confirm(&entry, vec![(sight.clone(), Some(11_040))], now_unix_ms, LIMITS);
         assert_eq!(all[0].state, expected, "{sight:?} at {now_unix_ms}");
         assert_eq!(all[0].ms, (expected == ConfirmState::Applied).then_some(40));
         assert_eq!(is_complete(&all), expected != ConfirmState::Pending);
@@ -164,14 +175,17 @@ mod tests {
             replacement_digest: None,
             replacement: None,
         };
-        let lease = Duration::from_secs(6);
         for (is_alone, now, expected) in [
-            (true, 30_000, ConfirmState::Uncertain),
+            (true, 32_000, ConfirmState::Pending),
+            (true, 32_001, ConfirmState::Uncertain),
             (false, 36_000, ConfirmState::Pending),
             (false, 36_001, ConfirmState::Uncertain),
         ] {
             let progress = vec![(sight(Some(6), false), None)];
-            assert_eq!(confirm(&entry, progress, now, lease, is_alone)[0].state, expected);
+            assert_eq!(
+                confirm(&entry, progress, now, Limits { is_alone, ..LIMITS })[0].state,
+                expected
+            );
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
     unix_time::unix_ms,
 };
 
-pub use confirm::{ConfirmState, Confirmation, confirm, is_complete, is_reached};
+pub use confirm::{ConfirmState, Confirmation, Limits, confirm, is_complete, is_reached};
 pub use since::first_since;
 
 /// Settings of purges.
@@ -53,7 +53,11 @@ pub struct Config {
     /// without asking upstream. Must not be shorter than what the nodes are set to.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// Added to the lease for the way of the last heartbeat.
+    /// For how long after it fetched it a node without a lease serves what can change without asking. Must not be
+    /// shorter than what the nodes are set to.
+    #[serde(with = "humantime_serde")]
+    pub uncertain_age_max: Duration,
+    /// Added to the lease for clocks that do not run alike, and for how old a replica's knowledge of the log may be.
     #[serde(with = "humantime_serde")]
     pub lease_margin: Duration,
     /// The longest that a caller may wait for confirmations.
@@ -70,6 +74,7 @@ impl Default for Config {
             trim_every: Duration::from_secs(60),
             tail_entries_max: 8192,
             lease: Duration::from_secs(5),
+            uncertain_age_max: Duration::from_secs(2),
             lease_margin: Duration::from_secs(1),
             wait_max: Duration::from_secs(30),
         }
@@ -157,9 +162,13 @@ impl Purges {
     /// How far every node is with a purge, now.
     #[must_use]
     pub fn confirmations(&self, entry: &Entry) -> Vec<Confirmation> {
-        let lease = self.config.lease + self.config.lease_margin;
+        let limits = Limits {
+            lease: self.config.lease + self.config.lease_margin,
+            uncertain_age_max: self.config.uncertain_age_max,
+            is_alone: !self.log.may_lag(),
+        };
         let (progress, now) = (self.fleet.progress(entry.offset), self.fleet.now_unix_ms());
-        confirm(entry, progress, now, lease, !self.log.may_lag())
+        confirm(entry, progress, now, limits)
     }
 
     /// Waits until so many of a hundred nodes are not pending, at most until the deadline or the drain.

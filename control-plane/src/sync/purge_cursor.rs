@@ -6,9 +6,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use tidegate_contract::purge_offset::epoch;
 
-use crate::store::{Entry, Page};
+use crate::{
+    store::{Entry, Page},
+    wire::{
+        Heartbeat, Purge, PurgeBatch, PurgeDown, Replacement, Trimmed,
+        purge_down::Message::{self, Batch},
+    },
+};
 
 /// Where a lane stands in the log.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +46,9 @@ impl Cursor {
     /// A lane of a node that says where it stands, on a log with this head.
     #[must_use]
     pub fn begin(applied: Option<u64>, head: u64) -> (Self, Begun) {
-        // Above the head: the log lost what the node has, and only new words of the node count.
-        let stands_at = match applied {
-            None => Some(head),
-            known => known.filter(|applied| *applied <= head),
-        };
+        // Above the head: the log lost what the node has. A node that knows nothing will begin at the head, but until it
+        // has heard that it may serve what it fetched before. In both cases only its new words count.
+        let stands_at = applied.filter(|applied| *applied <= head);
         (Self { sent: applied.unwrap_or(head) }, Begun { stands_at })
     }
 
@@ -76,6 +82,48 @@ impl Cursor {
     }
 }
 
+impl Said {
+    /// The same as it travels; nothing where nothing is said.
+    #[must_use]
+    pub fn message(&self, stream: &str) -> Option<PurgeDown> {
+        let message = match self {
+            Self::Nothing => return None,
+            Self::Trimmed(head) => {
+                Message::Trimmed(Trimmed { stream: stream.to_owned(), head: *head })
+            }
+            Self::Purges(entries) => {
+                let purges = entries.iter().map(|entry| purge(stream, entry)).collect();
+                Batch(PurgeBatch { purges })
+            }
+        };
+        Some(PurgeDown { message: Some(message) })
+    }
+}
+
+/// A heartbeat as it travels; `audit` is number and hash of the newest row of the audit log.
+#[must_use]
+pub fn heartbeat(stream: &str, head: u64, answers: u64, audit: (u64, Bytes)) -> PurgeDown {
+    let head = [(stream.to_owned(), head)].into();
+    let (audit_number, audit_hash) = audit;
+    let heartbeat = Heartbeat { head, answers, audit_number, audit_hash };
+    PurgeDown { message: Some(Message::Heartbeat(heartbeat)) }
+}
+
+fn purge(stream: &str, entry: &Entry) -> Purge {
+    let replacement = entry.replacement.as_ref().map(|new| Replacement {
+        headers: new.headers.clone().into_iter().collect(),
+        body: new.body.clone(),
+    });
+    Purge {
+        stream: stream.to_owned(),
+        offset: entry.offset,
+        id: entry.id.to_string(),
+        order: entry.order_json.clone(),
+        accepted_unix_ms: entry.accepted_unix_ms,
+        replacement,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tidegate_contract::id::PurgeId;
@@ -96,7 +144,7 @@ mod tests {
     #[test]
     fn a_lane_begins_where_the_node_stands_or_at_the_head() {
         for (applied, head, after, stands_at) in [
-            (None, 7, 7, Some(7)),
+            (None, 7, 7, None),
             (Some(3), 7, 3, Some(3)),
             (Some(7), 7, 7, Some(7)),
             (Some(9), 7, 9, None),

@@ -5,13 +5,7 @@
 //! order. The lane reads the log page by page at the node's own pace. A heartbeat answers the newest question that was
 //! read before the log was looked at, and none is sent while the log may not be the newest.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::{
     sync::mpsc,
@@ -21,15 +15,12 @@ use tonic::{Status, Streaming};
 
 use super::{
     Config, Parts, caller,
-    purge_cursor::{Cursor, Said},
+    purge_cursor::{Cursor, Said, heartbeat},
 };
 use crate::{
     fleet::LaneGuard,
-    store::{Entry, Page},
-    wire::{
-        Heartbeat, Purge, PurgeBatch, PurgeDown, PurgeHello, PurgeUp, Replacement, Trimmed,
-        purge_down, purge_up,
-    },
+    store::Page,
+    wire::{PurgeDown, PurgeHello, PurgeUp, purge_up},
 };
 
 type Down = mpsc::Sender<Result<PurgeDown, Status>>;
@@ -111,29 +102,19 @@ impl Writer<'_> {
         loop {
             let log = self.parts.purges.log();
             let page = log.read(self.cursor.after(), self.config.batch_purges_max.max(1)).await;
-            match self.cursor.take(page.map_err(|error| caller::store(&error))?) {
-                Said::Nothing => return Ok(()),
-                Said::Purges(entries) => self.send_batch(&entries).await?,
-                Said::Trimmed(head) => self.skip_to(head).await?,
+            let said = self.cursor.take(page.map_err(|error| caller::store(&error))?);
+            if let Said::Trimmed(head) = said {
+                tracing::warn!(node = %self.guard.name(), head, "the log lacks what was missed");
+                self.parts.metrics.purge_gaps.inc();
+            }
+            match said.message(log.stream().as_str()) {
+                None => return Ok(()),
+                Some(message) => self.send(message).await?,
             }
             if is_due(beat) {
                 self.heartbeat().await?;
             }
         }
-    }
-
-    async fn skip_to(&self, head: u64) -> Result<(), Status> {
-        let log = self.parts.purges.log();
-        tracing::warn!(node = %self.guard.name(), head, "the log does not hold what was missed");
-        self.parts.metrics.purge_gaps.inc();
-        let stream = log.stream().to_string();
-        self.send(purge_down::Message::Trimmed(Trimmed { stream, head })).await
-    }
-
-    async fn send_batch(&self, entries: &[Arc<Entry>]) -> Result<(), Status> {
-        let stream = self.parts.purges.log().stream().as_str();
-        let purges = entries.iter().map(|entry| purge(stream, entry)).collect();
-        self.send(purge_down::Message::Batch(PurgeBatch { purges })).await
     }
 
     async fn heartbeat(&self) -> Result<(), Status> {
@@ -149,21 +130,19 @@ impl Writer<'_> {
     }
 
     async fn send_heartbeat(&self, head: u64, answers: u64) -> Result<(), Status> {
-        let stream = self.parts.purges.log().stream().to_string();
-        let head = HashMap::from([(stream, head)]);
-        let (audit_number, audit_hash) = {
-            let audit = self.parts.access.audit().head();
-            let row = audit.borrow();
+        let stream = self.parts.purges.log().stream().as_str();
+        let audit = {
+            let head = self.parts.access.audit().head();
+            let row = head.borrow();
             (row.number, hex::decode(&row.hash).unwrap_or_default().into())
         };
-        let heartbeat = Heartbeat { head, answers, audit_number, audit_hash };
-        self.send(purge_down::Message::Heartbeat(heartbeat)).await?;
+        self.send(heartbeat(stream, head, answers, audit)).await?;
         self.guard.beat();
         Ok(())
     }
 
-    async fn send(&self, message: purge_down::Message) -> Result<(), Status> {
-        self.down.send(Ok(PurgeDown { message: Some(message) })).await.map_err(|_| gone())
+    async fn send(&self, message: PurgeDown) -> Result<(), Status> {
+        self.down.send(Ok(message)).await.map_err(|_| gone())
     }
 }
 
@@ -213,21 +192,6 @@ async fn observe(parts: &Parts, offset: u64) {
         let now = parts.fleet.now_unix_ms();
         let took = std::time::Duration::from_millis(now.saturating_sub(entry.accepted_unix_ms));
         parts.metrics.purge_ack_seconds.observe(took.as_secs_f64());
-    }
-}
-
-fn purge(stream: &str, entry: &Entry) -> Purge {
-    let replacement = entry.replacement.as_ref().map(|new| Replacement {
-        headers: new.headers.clone().into_iter().collect(),
-        body: new.body.clone(),
-    });
-    Purge {
-        stream: stream.to_owned(),
-        offset: entry.offset,
-        id: entry.id.to_string(),
-        order: entry.order_json.clone(),
-        accepted_unix_ms: entry.accepted_unix_ms,
-        replacement,
     }
 }
 

@@ -210,7 +210,7 @@ async fn a_node_that_lags_for_longer_than_its_lease_does_not_hold_up_a_purge() {
     })
     .await;
     control.edge("fra").await;
-    let _silent = control.node("fra", "n1").await.purge_lane(None).await.expect("enrolled");
+    let _silent = control.node("fra", "n1").await.purge_lane(Some(0)).await.expect("enrolled");
     let answer = control.purge_and_wait("one", "30s").await;
     assert_eq!(answer.body["complete"], true, "it has to ask upstream before it serves");
     assert_eq!(answer.body["pops"][0]["state"], "uncertain");

@@ -7,7 +7,8 @@ use crate::{
     syntax,
 };
 
-/// No crate depends on one of ours except on the two beneath the programs, and those on none.
+/// No crate depends on one of ours except on the two beneath the programs, and those on none. A lab, which is no part
+/// of what runs, joins what it watches.
 pub(super) fn do_not_import_one_another(repository: &Repository) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (path, text) in repository.ending("Cargo.toml") {
@@ -23,7 +24,10 @@ pub(super) fn do_not_import_one_another(repository: &Repository) -> Vec<Fault> {
             let beneath = BENEATH.contains(&dependency.as_str()) && !BENEATH.contains(&name);
             // A fuzz crate is a part of what it fuzzes that cargo-fuzz wants to stand alone.
             let fuzzes = name.strip_suffix("-fuzz") == Some(&dependency);
-            if dependency.starts_with(OURS) && !beneath && !fuzzes {
+            let joins = LABS
+                .iter()
+                .any(|(lab, joined)| *lab == name && joined.contains(&dependency.as_str()));
+            if dependency.starts_with(OURS) && !beneath && !fuzzes && !joins {
                 faults.push(Fault::new(path, format!("{name} depends on {dependency}")));
             }
         }
@@ -76,6 +80,8 @@ fn dependencies(table: &Table) -> Vec<String> {
 
 const OURS: &str = "tidegate-";
 const BENEATH: &[&str] = &["tidegate-contract", "tidegate-chassis"];
+/// What watches several programs in one process, and which: simulations and benchmarks.
+const LABS: &[(&str, &[&str])] = &[("tidegate-purge-lab", &["tidegate-edge", "tidegate-control"])];
 const IO_CRATES: &[&str] =
     &["tokio", "hyper", "reqwest", "axum", "tonic", "object_store", "tracing", "log", "socket2"];
 const IO_PATHS: &[&str] =
@@ -112,6 +118,12 @@ mod tests {
                 "tidegate-edge",
                 "[target.'cfg(unix)'.dependencies]\ntidegate-origin.workspace = true",
                 "a/Cargo.toml: tidegate-edge depends on tidegate-origin",
+            ),
+            ("tidegate-purge-lab", "[dependencies]\ntidegate-control = { path = \"../c\" }", ""),
+            (
+                "tidegate-purge-lab",
+                "[dependencies]\ntidegate-origin = { path = \"../o\" }",
+                "a/Cargo.toml: tidegate-purge-lab depends on tidegate-origin",
             ),
             (
                 "tidegate-chassis",

@@ -1,0 +1,32 @@
+//! `tidegate-bench-purge`: how long a purge takes from the API to the last of many PoPs, and what it costs.
+
+use clap::{Parser, Subcommand};
+use tidegate_purge_lab::benchmark::{agent, order, run};
+
+/// Measures purges over a modelled Internet of network namespaces; needs root.
+#[derive(Parser)]
+#[command(name = "tidegate-bench-purge", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure everything and print a report
+    Run(run::Args),
+    /// One PoP; started by `run`
+    #[command(hide = true)]
+    Agent(agent::Args),
+    /// Whoever orders purges; started by `run`
+    #[command(hide = true)]
+    Order(order::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Agent(args) => agent::run(args),
+        Command::Order(args) => order::run(args),
+    }
+}
