@@ -151,6 +151,9 @@ impl Arrival {
         now: Instant,
     ) -> Result<Option<Begun>, Ending> {
         loop {
+            if self.malformed >= self.limits.malformed_requests_max {
+                return Err(Ending::calm());
+            }
             let begun = match reader.next(bytes).map_err(ending)? {
                 Next::More => return Ok(None),
                 Next::Part(held) => {
@@ -176,30 +179,18 @@ impl Arrival {
                 Ok(None) => {}
                 Ok(Some(Ok(begun))) => return Ok(Some(Ok(begun))),
                 Ok(Some(Err(refusal))) => {
-                    if matches!(refusal, Refusal::Malformed(_)) {
-                        self.count()?;
-                    }
+                    self.malformed += u32::from(matches!(refusal, Refusal::Malformed(_)));
                     return Ok(Some(Err(refusal)));
                 }
                 Err((_, Broken::Connection(code, why))) => return Err(Ending { code, why }),
                 Err((stream, Broken::Stream(code, why))) => {
-                    let is_request = self.break_stream(stream, code, why);
-                    self.count()?;
-                    if is_request {
+                    self.malformed += 1;
+                    if self.break_stream(stream, code, why) {
                         return Ok(Some(Err(Refusal::Malformed(why))));
                     }
                 }
             }
         }
-    }
-
-    /// One more stream was ended because of what the client did.
-    fn count(&mut self) -> Result<(), Ending> {
-        self.malformed += 1;
-        if self.malformed >= self.limits.malformed_requests_max {
-            return Err(Ending::calm());
-        }
-        Ok(())
     }
 
     /// Ends a stream; true when it was a request that nobody has seen.
@@ -275,6 +266,13 @@ impl Arrival {
             }
             Known::Idle => self.request(stream, section, is_last, now),
             Known::Open(place) => {
+                let is_over = match self.shared.lock().stream(place) {
+                    Ok(entry) => entry.is_request_over,
+                    Err(_) => false,
+                };
+                if is_over {
+                    return Err(on_connection(HEADERS_BEHIND));
+                }
                 let checked = check_trailers(&mut self.decoder, section, &self.limits);
                 checked.map_err(on_connection)?;
                 if !is_last {
@@ -284,10 +282,7 @@ impl Arrival {
                 ended.map(|()| None).map_err(on_connection)
             }
             Known::Ended(EndedBy::Us) => self.pass_over(section).map_err(on_connection),
-            Known::Ended(EndedBy::Client) => {
-                let why = "HEADERS behind the end of a stream";
-                Err(on_connection(Broken::Connection(Code::STREAM_CLOSED, why)))
-            }
+            Known::Ended(EndedBy::Client) => Err(on_connection(HEADERS_BEHIND)),
             Known::Past => Err(on_connection(Broken::protocol("a stream below the last"))),
         }
     }
@@ -391,6 +386,8 @@ fn ending(broken: Broken) -> Ending {
     }
 }
 
+const HEADERS_BEHIND: Broken =
+    Broken::Connection(Code::STREAM_CLOSED, "HEADERS behind the end of a stream");
 /// The data of the PING that follows the first GOAWAY.
 const LEAVE: [u8; 8] = *b"tidegate";
 /// What of a header section needs no room beside the connection's own.

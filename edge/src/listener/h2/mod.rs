@@ -22,5 +22,7 @@ pub mod reader; // bytes as they come, whole frames
 pub mod hpack;
 pub mod frame;
 pub mod code;
+#[cfg(test)]
+mod interop; // with the client of the h2 crate
 
 pub(super) use self::conversation::converse;
