@@ -42,6 +42,7 @@ pub(super) struct Arrival {
     /// Streams that were ended because of what the client did.
     malformed: u32,
     has_begun: bool,
+    is_leaving: bool,
     /// The highest stream that is served, once the client was told.
     last: Option<u32>,
 }
@@ -89,6 +90,7 @@ impl Arrival {
             shared,
             malformed: 0,
             has_begun: false,
+            is_leaving: false,
             last: None,
         }
     }
@@ -116,6 +118,7 @@ impl Arrival {
     /// Tells the client to open no more streams; those that are on their way are still served (RFC 9113 6.8).
     pub(super) fn begin_leave(&mut self) {
         let mut state = self.shared.lock();
+        self.is_leaving = true;
         state.go_away(STREAM_ID_MASK, Code::NO_ERROR);
         state.output.write(|out| put_ping(out, LEAVE, false));
     }
@@ -221,7 +224,7 @@ impl Arrival {
                 state.pong(data);
                 Ok(())
             }
-            Frame::PingAck(LEAVE) if self.last.is_none() => {
+            Frame::PingAck(LEAVE) if self.is_leaving && self.last.is_none() => {
                 // What was on its way when the client heard of it has come.
                 let last = state.streams.last();
                 self.last = Some(last);
@@ -261,7 +264,11 @@ impl Arrival {
             Known::Idle if stream.is_multiple_of(2) => {
                 Err(on_connection(Broken::protocol("a stream that no client may begin")))
             }
-            Known::Idle if self.last.is_some_and(|last| stream > last) => {
+            Known::Idle if self.last.is_some() => {
+                let mut state = self.shared.lock();
+                state.streams.begin(stream);
+                state.streams.remember(stream, EndedBy::Us);
+                drop(state);
                 self.pass_over(section).map_err(on_connection)
             }
             Known::Idle => self.request(stream, section, is_last, now),

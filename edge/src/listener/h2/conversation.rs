@@ -165,7 +165,7 @@ impl<A: App> Conversation<A> {
                 let mut state = self.shared.lock();
                 if state.output.own_bytes() > OWN_BYTES_MAX {
                     // A client that takes nothing is not heard either.
-                    return Ok(Read::All);
+                    return Ok(Read::Some);
                 }
                 let Some(io) = &mut state.io else { return Ok(Read::All) };
                 match io.poll_read(cx, &mut buffer) {
@@ -338,9 +338,9 @@ async fn preface(io: &mut Transport) -> io::Result<Vec<u8>> {
 /// Bytes that are read at once: one record.
 const READ_BYTES: usize = 16 * 1024;
 /// Reads before what they ask for leaves: a client that sends without a pause gets its answers.
-const READS_PER_ROUND: usize = 4;
-/// Rounds before other connections have their turn.
-const ROUNDS_PER_TURN: usize = 8;
+const READS_PER_ROUND: usize = 2;
+/// Rounds before other connections have their turn: a record holds more than a thousand requests of the shortest kind.
+const ROUNDS_PER_TURN: usize = 2;
 /// Frames of ours, heads of responses among them, that may wait for a client that is still heard.
 const OWN_BYTES_MAX: usize = 64 * 1024;
 /// For the first request of a connection that has come when the drain begins.

@@ -278,7 +278,11 @@ impl State {
         if let Some(size) = settings.initial_window {
             let change = i64::from(size) - i64::from(self.window_of_streams);
             self.window_of_streams = size;
-            for entry in self.streams.all() {
+            // The client has forgotten the others.
+            let is_open = |entry: &&mut Entry| {
+                entry.lost.is_none() && !(entry.is_response_over && entry.queued == 0)
+            };
+            for entry in self.streams.all().filter(is_open) {
                 let overflow = Broken::Connection(Code::FLOW_CONTROL_ERROR, "window above 2^31-1");
                 entry.window.add(change).map_err(|_| overflow)?;
             }
