@@ -1,8 +1,7 @@
 //! Headers that go out with many responses, encoded once for each protocol that can use the bytes as they are.
 //!
-//! H1 and H3 (with QPACK's static table alone) write a header block that does not depend on the connection, so it is
-//! kept beside the object; H2's depends on the connection, and takes the map. Invariant: the blocks and the map say
-//! the same.
+//! H1, H2 and H3 (the latter with the static tables alone) write a header block that does not depend on the connection,
+//! so it is kept beside the object. Invariant: the blocks and the map say the same.
 
 use std::sync::OnceLock;
 
@@ -13,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 #[derive(Debug, Default)]
 pub struct Fields {
     map: HeaderMap,
-    encoded: [OnceLock<Bytes>; 2],
+    encoded: [OnceLock<Bytes>; 3],
 }
 
 /// A protocol whose header block does not depend on the connection.
@@ -21,6 +20,8 @@ pub struct Fields {
 pub enum Wire {
     /// Lines that end with CR LF.
     H1,
+    /// HPACK field lines that use the static table alone.
+    H2,
     /// QPACK field lines that use the static table alone, without the section's prefix.
     H3,
 }
@@ -48,8 +49,8 @@ impl Fields {
     pub fn weight(&self) -> usize {
         let of =
             |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-        // Once in the map with its entry, and once or twice as blocks.
-        self.map.iter().map(|field| 3 * of(field) + HEADER_OVERHEAD_BYTES).sum()
+        // Once in the map with its entry, and up to three times as blocks.
+        self.map.iter().map(|field| 4 * of(field) + HEADER_OVERHEAD_BYTES).sum()
     }
 }
 
@@ -72,5 +73,6 @@ mod tests {
         assert_eq!(fields.block(Wire::H1, |_| Bytes::from_static(b"a")), "a");
         assert_eq!(fields.block(Wire::H1, |_| Bytes::from_static(b"b")), "a");
         assert_eq!(fields.block(Wire::H3, |_| Bytes::from_static(b"c")), "c");
+        assert_eq!(fields.block(Wire::H2, |_| Bytes::from_static(b"d")), "d");
     }
 }

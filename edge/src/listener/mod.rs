@@ -10,8 +10,9 @@ mod estate; // what a process leaves to the next
 mod tcp; // connections, TLS, ALPN
 pub mod quic; // datagrams, connections, steering
 pub mod h3;
-mod h2;
+pub mod h2;
 pub mod h1;
+pub mod field_code; // numbers, strings and names in header sections
 pub mod request; // is a request of H2 or H3 well-formed?
 mod authority; // hosts and targets that all readers read alike
 pub mod refusal; // why a request does not reach the app

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 
 use super::authority;
@@ -39,34 +39,76 @@ pub(super) fn check_limits(parts: &Parts, limits: &Limits) -> Result<(), Refusal
 /// # Errors
 /// The rule that the request breaks.
 pub(super) fn admit(
-    mut parts: Parts,
+    parts: Parts,
     downstream: Downstream,
     body: BodyLength,
 ) -> Result<Request, Refusal> {
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::Method);
-    }
-    if downstream.early_data && !matches!(parts.method, Method::GET | Method::HEAD) {
-        return Err(Refusal::TooEarly);
-    }
+    check_method(&parts.method, downstream)?;
     check_connection_headers(&parts.headers)?;
-    parts.headers.remove(TE);
-    let body = body_length(&mut parts.headers, body)?;
-    let authority = settle_host(&mut parts.headers, parts.uri.authority())?;
     let target = origin_form(&parts.method, &parts.uri)?;
-    let expects_continue = take_expectation(&mut parts.headers)? && body != BodyLength::Empty;
-    join_cookies(&mut parts.headers);
+    let authority = parts.uri.authority().map(|named| named.as_str().as_bytes());
+    admit_target(parts.method, authority, target, parts.headers, downstream, body)
+}
+
+/// The same for a request whose target and connection headers were looked at where its head was read.
+///
+/// # Errors
+/// The rule that the request breaks.
+pub(super) fn admit_target(
+    method: Method,
+    authority: Option<&[u8]>,
+    target: PathAndQuery,
+    mut headers: HeaderMap,
+    downstream: Downstream,
+    body: BodyLength,
+) -> Result<Request, Refusal> {
+    check_method(&method, downstream)?;
+    headers.remove(TE);
+    let body = body_length(&mut headers, body)?;
+    let authority = settle_host(&mut headers, authority)?;
+    let expects_continue = take_expectation(&mut headers)? && body != BodyLength::Empty;
+    join_cookies(&mut headers);
     if downstream.early_data {
         // RFC 8470 5.1: an upstream that cannot take the risk answers 425, and the client retries.
-        parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
+        headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
     }
     Ok(Request {
-        method: parts.method,
+        method,
         authority,
         target,
-        headers: parts.headers,
+        headers,
         body,
         expects_continue,
+        downstream,
+        arrived_at: Instant::now(),
+    })
+}
+
+/// The same for a request without any field that the rules are about: no `Host`, `Cookie`, `Content-Length`, `TE` or
+/// `Expect`.
+///
+/// # Errors
+/// The rule that the request breaks.
+pub(super) fn admit_plain(
+    method: Method,
+    named: Option<&[u8]>,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    downstream: Downstream,
+    body: BodyLength,
+) -> Result<Request, Refusal> {
+    if downstream.early_data {
+        return admit_target(method, named, target, headers, downstream, body);
+    }
+    check_method(&method, downstream)?;
+    let name = named.ok_or(Refusal::Malformed("no :authority and no host"))?;
+    Ok(Request {
+        method,
+        authority: host(name)?,
+        target,
+        headers,
+        body,
+        expects_continue: false,
         downstream,
         arrived_at: Instant::now(),
     })
@@ -126,6 +168,17 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Tunnels and echoes are not for anybody, and early data only for what may be repeated.
+fn check_method(method: &Method, downstream: Downstream) -> Result<(), Refusal> {
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    if downstream.early_data && !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Refusal::TooEarly);
+    }
+    Ok(())
+}
+
 /// Headers of one H1 connection make an H2 or H3 request malformed; `TE` may say `trailers`.
 fn check_connection_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     if CONNECTION_HEADERS.iter().any(|name| headers.contains_key(*name)) {
@@ -151,26 +204,29 @@ fn body_length(headers: &mut HeaderMap, body: BodyLength) -> Result<BodyLength, 
 }
 
 /// Exactly one host: `:authority`, and a `Host` beside it must say the same (RFC 9114 4.3.1).
-fn settle_host(headers: &mut HeaderMap, named: Option<&Authority>) -> Result<String, Refusal> {
+fn settle_host(headers: &mut HeaderMap, named: Option<&[u8]>) -> Result<String, Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(Refusal::Malformed("more than one host"));
     }
     let name = match (named, host) {
-        (Some(named), Some(host))
-            if !authority::is_same(named.as_str().as_bytes(), host.as_bytes()) =>
-        {
+        (Some(named), Some(host)) if !authority::is_same(named, host.as_bytes()) => {
             return Err(Refusal::Malformed("host differs from :authority"));
         }
-        (Some(named), _) => named.as_str().as_bytes(),
+        (Some(named), _) => named,
         (None, Some(host)) => host.as_bytes(),
         (None, None) => return Err(Refusal::Malformed("no :authority and no host")),
     };
-    authority::check(name)?;
-    let name = String::from_utf8_lossy(name).into_owned();
+    let name = self::host(name)?;
     headers.remove(HOST);
     Ok(name)
+}
+
+/// A checked host with its port.
+fn host(name: &[u8]) -> Result<String, Refusal> {
+    authority::check(name)?;
+    Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// The target as H1 writes it: an absolute path, or `*` for OPTIONS.

@@ -225,6 +225,107 @@ async fn floods_end_the_connection() {
     assert!(edge.app.requests() <= 600, "{}", edge.app.requests());
 }
 
+#[tokio::test]
+async fn a_client_that_makes_the_edge_reset_its_streams_loses_the_connection() {
+    let edge = Edge::with(|config| config.limits.malformed_requests_max = 5).await;
+    let mut connection = raw_h2::connect(&edge).await;
+    for n in 0..10 {
+        // Each is a fine request that its client then breaks.
+        let mut fields = GET.to_vec();
+        fields[3].1 = "/wait";
+        let stream = 2 * n + 1;
+        let request = frame(HEADERS, END_STREAM | END_HEADERS, stream, &section(&fields));
+        connection.say(&[request, frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()).await;
+    }
+    let outcome = connection.outcome(u32::MAX).await;
+    assert_eq!(outcome, Outcome::GoAway(ENHANCE_YOUR_CALM));
+    assert_eq!(edge.app.requests(), 5);
+    edge.app.expect_waiting(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_gets_no_more_streams() {
+    const REFUSED_STREAM: u32 = 7;
+    const ASKED: u32 = 1_000;
+    let edge = Edge::start().await;
+    let mut connection = raw_h2::connect(&edge).await;
+    open_windows(&mut connection).await;
+    let mut fields = GET.to_vec();
+    fields[3].1 = "/bytes/30000";
+    for n in 0..ASKED {
+        let flags = END_STREAM | END_HEADERS;
+        connection.say(&frame(HEADERS, flags, 2 * n + 1, &section(&fields))).await;
+    }
+    // The last cannot have been served: what the kernel takes is far less than all of them together.
+    assert_eq!(connection.outcome(2 * ASKED - 1).await, Outcome::Reset(REFUSED_STREAM));
+    assert!(edge.app.requests() < ASKED as usize);
+    let next = frame(HEADERS, END_STREAM | END_HEADERS, 2 * ASKED + 1, &section(&GET));
+    connection.say(&next).await;
+    assert_eq!(connection.outcome(2 * ASKED + 1).await, Outcome::Answered, "it has room again");
+}
+
+#[tokio::test]
+async fn trailers_end_a_request_and_are_read_away() {
+    let edge = Edge::start().await;
+    let mut connection = raw_h2::connect(&edge).await;
+    let mut fields = GET.to_vec();
+    (fields[0].1, fields[3].1) = ("POST", "/echo");
+    let trailers = section(&[("x-sum", "7")]);
+    connection.frame(HEADERS, END_HEADERS, 1, &section(&fields)).await;
+    connection.frame(DATA, 0, 1, b"body").await;
+    connection.frame(HEADERS, END_STREAM | END_HEADERS, 1, &trailers).await;
+    let mut body = Vec::new();
+    loop {
+        let (kind, flags, stream, payload) = connection.next().await.unwrap();
+        if (kind, stream) == (DATA, 1) {
+            body.extend(payload);
+            if flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!(body, b"body");
+}
+
+#[tokio::test]
+async fn the_drain_says_goodbye_twice_so_that_no_request_is_lost() {
+    let mut edge = Edge::start().await;
+    let mut connection = raw_h2::connect(&edge).await;
+    // Keeps the connection open for as long as it takes.
+    let mut fields = GET.to_vec();
+    fields[3].1 = "/wait";
+    connection.request(&fields).await;
+    edge.app.expect_waiting(1).await;
+    edge.drain.begin();
+    let last = |payload: &[u8]| u32::from_be_bytes(payload[..4].try_into().unwrap());
+    let (mut ping, mut first) = (None, None);
+    while ping.is_none() {
+        let (kind, flags, _, payload) = connection.next().await.unwrap();
+        match kind {
+            GOAWAY => first = Some(last(&payload)),
+            PING if flags == 0 => ping = Some(payload),
+            _ => {}
+        }
+    }
+    assert_eq!(first, Some(0x7fff_ffff), "nothing is refused yet");
+    // A request that was on its way, and the answer behind it.
+    connection.say(&[get(3), frame(PING, 1, 0, &ping.unwrap())].concat()).await;
+    let (mut is_answered, mut second) = (false, None);
+    while let Some((kind, _, stream, payload)) = connection.next().await {
+        if kind == HEADERS && stream == 3 {
+            is_answered = true;
+            edge.app.go_on();
+        }
+        if kind == GOAWAY {
+            second = Some(last(&payload));
+        }
+    }
+    assert!(is_answered);
+    assert_eq!(second, Some(3));
+    drop(connection);
+    edge.drained().await;
+}
+
 /// Gives the whole connection and one stream room for everything.
 async fn open_windows(connection: &mut Connection) {
     // SETTINGS_INITIAL_WINDOW_SIZE, then the window of the connection.

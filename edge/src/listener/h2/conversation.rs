@@ -5,40 +5,36 @@
 
 use std::{
     future::poll_fn,
+    io,
+    mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use h2::{
-    Reason, RecvStream,
-    server::{Builder, Connection, SendResponse},
-};
-use http::{
-    HeaderValue, Method, Request, Response,
-    header::{DATE, RETRY_AFTER},
-};
-use tokio::time::Instant;
+use tokio::{io::ReadBuf, time::Instant};
 
-use super::{exchanges::Exchanges, frame_watch::Fault, gather::Gather, stream::H2Stream};
+use super::{
+    arrival::{Arrival, Ending},
+    frame::PREFACE,
+    shared::Shared,
+    stream::H2Stream,
+};
 use crate::listener::{
     alarm::Alarm,
     bell::{Bell, Listening},
-    config::Limits,
     downstream::{Downstream, Protocol},
     priority::Priority,
-    request::{self, Refusal},
+    refusal::Refusal,
     serving::Serving,
-    stream::{App, BodyLength},
+    stream::{App, Request},
     tcp::Transport,
 };
 
 /// Serves a connection to its end.
 pub(in crate::listener) async fn converse<A: App>(
-    io: Transport,
+    mut io: Transport,
     serving: Arc<Serving<A>>,
     bell: Arc<Bell>,
 ) {
@@ -48,31 +44,30 @@ pub(in crate::listener) async fn converse<A: App>(
         tls: io.is_tls(),
         early_data: false,
     };
-    let gather = Gather::new(io, &serving.limits);
-    let shaken =
-        tokio::time::timeout(serving.limits.handshake_timeout, handshake(&gather, &serving.limits))
-            .await;
-    let Ok(Ok(connection)) = shaken else { return serving.metrics.refused("handshake") };
+    let shaken = tokio::time::timeout(serving.limits.handshake_timeout, preface(&mut io)).await;
+    let Ok(Ok(early)) = shaken else { return serving.metrics.refused("handshake") };
     let _open = serving.metrics.connection(Protocol::Http2);
+    let shared = Shared::new(io, &serving.limits, serving.account.clone());
+    shared.lock().introduce(&serving.limits);
     let mut conversation = Conversation {
-        connection,
-        exchanges: Exchanges::new(gather.clone(), &serving.limits, serving.account.clone()),
-        gather: gather.clone(),
-        downstream,
+        arrival: Arrival::new(shared.clone(), &serving.limits, downstream),
+        shared: shared.clone(),
+        early,
         bell: poll_fn(|cx| Poll::Ready(bell.listen(cx))).await,
-        malformed: 0,
-        has_begun: false,
         is_hurried: false,
         is_closing: false,
+        is_ending: false,
         is_blocked: false,
         quiet_since: None,
         quiet: Alarm::default(),
+        head_limit: Alarm::default(),
+        told: 0,
         serving: serving.clone(),
     };
-    poll_fn(|cx| conversation.poll(cx)).await;
-    conversation.exchanges.order().close();
+    poll_fn(|cx| shared.turn(cx, |cx| conversation.poll(cx))).await;
+    let io = shared.lock().close();
     drop(conversation);
-    let Some(io) = gather.take() else { return };
+    let Some(io) = io else { return };
     if io.was_slow() {
         serving.metrics.cut(Protocol::Http2, "slow");
         return io.abort();
@@ -81,78 +76,67 @@ pub(in crate::listener) async fn converse<A: App>(
 }
 
 struct Conversation<A> {
-    connection: Connection<Gather, Bytes>,
-    gather: Gather,
-    exchanges: Arc<Exchanges>,
-    downstream: Downstream,
+    shared: Arc<Shared>,
+    arrival: Arrival,
+    /// What came with the preface.
+    early: Vec<u8>,
     bell: Listening,
-    malformed: u32,
-    /// A request has come.
-    has_begun: bool,
     /// The drain has begun, and the first request has little time left.
     is_hurried: bool,
-    /// No further request is taken.
+    /// The client was told that no more requests are taken.
     is_closing: bool,
+    /// Nothing is read any more; what waits leaves, and that is all.
+    is_ending: bool,
     /// The client does not take what is ready.
     is_blocked: bool,
     /// Since when no exchange is open and everything has left.
     quiet_since: Option<Instant>,
     quiet: Alarm,
+    /// When a header section that has begun must be whole.
+    head_limit: Alarm,
+    /// What had been pushed when the arrival was told last.
+    told: u64,
     serving: Arc<Serving<A>>,
+}
+
+/// How a round of reading ended.
+enum Read {
+    /// Nothing more is there.
+    All,
+    /// There may be more, but others come first.
+    Some,
 }
 
 impl<A: App> Conversation<A> {
     /// One turn: takes everything that has come, serves what need not wait, and lets everything leave together.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.exchanges.listen(cx);
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.begin(request, respond);
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => {
+        for _ in 0..ROUNDS_PER_TURN {
+            let read = match self.poll_read(cx) {
+                Ok(read) => read,
+                Err(error) => {
                     tracing::debug!(%error, "H2 connection ended");
                     return Poll::Ready(());
                 }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => {}
-            }
-            if !self.is_closing && self.bell.has_rung() {
-                if self.has_begun {
-                    self.close_gracefully();
-                    continue;
-                }
-                if !self.is_hurried {
-                    // A client that has just come has its first request on the way.
-                    self.is_hurried = true;
-                    self.quiet_since = None;
-                }
-            }
-            if let (false, Some(fault)) = (self.is_closing, self.gather.fault()) {
-                self.close_abruptly(match fault {
-                    Fault::Flood => Reason::ENHANCE_YOUR_CALM,
-                    Fault::Trailers => Reason::PROTOCOL_ERROR,
-                });
-                continue;
-            }
-            match self.gather.poll_push(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.is_blocked = false;
-                    if self.exchanges.order().drained() {
-                        // After the streams that have room again.
-                        cx.waker().wake_by_ref();
-                    }
-                }
+            };
+            self.look_at_bell();
+            match self.poll_flush(cx) {
+                Poll::Ready(Ok(())) if self.is_ending => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "H2 connection broke");
                     return Poll::Ready(());
                 }
-                Poll::Pending => self.is_blocked = true,
+                Poll::Pending => return self.poll_quiet(cx),
             }
-            for (stream, priority) in self.gather.take_updates() {
-                let streams_max = self.serving.limits.streams_per_connection_max as usize;
-                self.exchanges.order().update(stream, priority, streams_max);
+            if let Read::Some = read {
+                continue;
+            }
+            if self.is_closing && self.is_done() {
+                return Poll::Ready(());
+            }
+            if self.poll_late_head(cx).is_ready() {
+                self.end(Ending::calm());
+                continue;
             }
             ready!(self.poll_quiet(cx));
             if self.is_closing {
@@ -160,11 +144,139 @@ impl<A: App> Conversation<A> {
             }
             self.close_gracefully();
         }
+        // Others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads what has come and serves it.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<Read> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            self.take(&early);
+        }
+        for _ in 0..READS_PER_ROUND {
+            if self.is_ending {
+                return Ok(Read::All);
+            }
+            let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut buffer);
+            {
+                let mut state = self.shared.lock();
+                if state.output.own_bytes() > OWN_BYTES_MAX {
+                    // A client that takes nothing is not heard either.
+                    return Ok(Read::Some);
+                }
+                let Some(io) = &mut state.io else { return Ok(Read::All) };
+                match io.poll_read(cx, &mut buffer) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => return Ok(Read::All),
+                }
+            }
+            if buffer.filled().is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.take(buffer.filled());
+        }
+        Ok(Read::Some)
+    }
+
+    /// Takes bytes that have come, and begins the exchanges that they ask for.
+    fn take(&mut self, mut bytes: &[u8]) {
+        let now = Instant::now();
+        loop {
+            let begun = match self.arrival.next(&mut bytes, now) {
+                Ok(Some(begun)) => begun,
+                Ok(None) => break,
+                Err(ending) => return self.end(ending),
+            };
+            self.quiet_since = None;
+            match begun {
+                Ok((request, stream, priority)) => self.begin(request, stream, priority),
+                Err(refusal) => {
+                    self.serving.metrics.request_refused(Protocol::Http2, refusal.as_str());
+                }
+            }
+        }
+        if !self.arrival.is_within_head() {
+            self.head_limit.clear();
+        } else if !self.head_limit.is_set() {
+            self.head_limit.set(now + self.serving.limits.header_timeout);
+        }
+    }
+
+    /// Serves one request, in a task of its own only when it has to wait.
+    fn begin(&mut self, request: Request, stream: (u32, usize), priority: Priority) {
+        let Some(room) = self.shared.room() else {
+            let busy = self.arrival.refuse_opened(stream, Refusal::Busy);
+            self.serving.metrics.request_refused(Protocol::Http2, busy.as_str());
+            return;
+        };
+        let is_head = request.method == http::Method::HEAD;
+        let stream = H2Stream::new(self.shared.clone(), room, stream, is_head, priority);
+        let app = self.serving.app.clone();
+        let mut exchange = Box::pin(async move { drop(app.serve(request, stream).await) });
+        // What waits is polled again by its own task, so nobody needs to be woken from here. A panic ends one
+        // exchange, as it would in a task.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        if let Ok(Poll::Pending) = polled {
+            self.serving.tasks.spawn(exchange);
+        }
+    }
+
+    fn look_at_bell(&mut self) {
+        if self.is_closing || !self.bell.has_rung() {
+            return;
+        }
+        if self.arrival.has_begun() {
+            self.close_gracefully();
+        } else if !self.is_hurried {
+            // A client that has just come has its first request on the way.
+            self.is_hurried = true;
+            self.quiet_since = None;
+        }
+    }
+
+    /// Lets everything leave; what left pays for window updates.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.shared.lock();
+        let flushed = state.poll_flush(cx);
+        let pushed = state.pushed();
+        drop(state);
+        self.arrival.sent(pushed - self.told);
+        self.told = pushed;
+        self.is_blocked = flushed.is_pending();
+        if ready!(flushed)? {
+            // After the streams that have room again.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Every request that was taken is answered, and the client knows which.
+    fn is_done(&self) -> bool {
+        let state = self.shared.lock();
+        self.arrival.has_taken_leave() && state.exchanges == 0 && state.streams.open() == 0
+    }
+
+    /// Ready when a header section took too long.
+    fn poll_late_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head_limit.poll(cx)
     }
 
     /// Ready when nothing has happened for as long as that is allowed.
     fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.exchanges.open() > 0 || self.is_blocked {
+        let is_busy = !self.is_ending && {
+            let mut state = self.shared.lock();
+            let is_busy = state.exchanges > 0 || self.is_blocked;
+            if !is_busy {
+                state.output.rest();
+            }
+            is_busy
+        };
+        if is_busy {
             self.quiet_since = None;
             self.quiet.clear();
             return Poll::Pending;
@@ -183,104 +295,54 @@ impl<A: App> Conversation<A> {
     }
 
     fn close_gracefully(&mut self) {
-        self.connection.graceful_shutdown();
+        self.arrival.begin_leave();
         self.is_closing = true;
         self.quiet_since = None;
     }
 
-    /// Ends the connection of a client that is too much.
-    fn close_abruptly(&mut self, reason: Reason) {
-        let is_calm = reason == Reason::ENHANCE_YOUR_CALM;
-        self.serving.metrics.cut(Protocol::Http2, if is_calm { "calm" } else { "malformed" });
-        self.connection.abrupt_shutdown(reason);
+    /// Ends the connection of a client that broke the protocol, or is too much.
+    fn end(&mut self, ending: Ending) {
+        tracing::debug!(why = ending.why, "H2 connection is ended");
+        if ending.is_of_client() {
+            let reason = if ending.is_calm() { "calm" } else { "malformed" };
+            self.serving.metrics.cut(Protocol::Http2, reason);
+        }
+        self.arrival.leave(ending.code);
         self.is_closing = true;
+        self.is_ending = true;
         self.quiet_since = None;
     }
+}
 
-    /// Serves one request, in a task of its own only when it has to wait.
-    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        self.has_begun = true;
-        let (parts, body) = request.into_parts();
-        let length = if body.is_end_stream() { BodyLength::Empty } else { BodyLength::Unknown };
-        let priority = Priority::of(&parts.headers);
-        let is_head = parts.method == Method::HEAD;
-        let admitted = request::check_limits(&parts, &self.serving.limits)
-            .and_then(|()| request::admit(parts, self.downstream, length));
-        let request = match admitted {
-            Ok(request) => request,
-            Err(refusal) => return self.refuse(refusal, &mut respond),
-        };
-        let Some(open) = self.exchanges.begin() else {
-            return self.refuse(Refusal::Busy, &mut respond);
-        };
-        self.quiet_since = None;
-        let stream = H2Stream::new(body, respond, is_head, priority, open);
-        let app = self.serving.app.clone();
-        let mut exchange = Box::pin(async move { drop(app.serve(request, stream).await) });
-        // What waits is polled again by its own task, so nobody needs to be woken from here. A panic ends one
-        // exchange, as it would in a task.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        if let Ok(Poll::Pending) = polled {
-            self.serving.tasks.spawn(exchange);
+/// Reads the preface; returns what came behind it.
+async fn preface(io: &mut Transport) -> io::Result<Vec<u8>> {
+    let mut begun = Vec::new();
+    loop {
+        let seen = begun.len().min(PREFACE.len());
+        if begun[..seen] != PREFACE[..seen] {
+            return Err(io::ErrorKind::InvalidData.into());
         }
-    }
-
-    fn refuse(&mut self, refusal: Refusal, respond: &mut SendResponse<Bytes>) {
-        self.serving.metrics.request_refused(Protocol::Http2, refusal.as_str());
-        let mut response = Response::new(());
-        *response.status_mut() = refusal.status();
-        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
-            response.headers_mut().insert(DATE, date);
+        if begun.len() >= PREFACE.len() {
+            return Ok(begun.split_off(PREFACE.len()));
         }
-        if let Some(after) = refusal.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, after);
+        let mut buffer = [0; 1024];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        poll_fn(|cx| io.poll_read(cx, &mut buffer)).await?;
+        if buffer.filled().is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Fails only if the client has reset the stream, which is as good an end.
-        let _ = respond.send_response(response, true);
-        self.malformed += u32::from(matches!(refusal, Refusal::Malformed(_)));
-        if self.malformed == self.serving.limits.malformed_requests_max {
-            self.close_abruptly(Reason::ENHANCE_YOUR_CALM);
-        }
+        begun.extend_from_slice(buffer.filled());
     }
 }
 
-async fn handshake(
-    gather: &Gather,
-    limits: &Limits,
-) -> Result<Connection<Gather, Bytes>, h2::Error> {
-    let mut shaking = pin!(settings(limits).handshake::<_, Bytes>(gather.clone()));
-    poll_fn(|cx| {
-        let polled = shaking.as_mut().poll(cx);
-        // A failure shows when the connection is read or written next.
-        let _ = gather.poll_push(cx);
-        polled
-    })
-    .await
-}
-
-/// The settings that bound a client. h2 itself guards against endless CONTINUATION frames and floods of tiny DATA
-/// frames, and resets streams beyond the limit.
-fn settings(limits: &Limits) -> Builder {
-    let mut settings = Builder::new();
-    settings
-        .max_concurrent_streams(limits.streams_per_connection_max)
-        .max_header_list_size(clamped(limits.header_bytes_max.as_u64()))
-        .max_send_buffer_size(clamped(limits.send_buffer.as_u64()) as usize)
-        .max_local_error_reset_streams(Some(limits.malformed_requests_max as usize))
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
-    settings
-}
-
-fn clamped(bytes: u64) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-/// Request bytes one stream may have unread at the edge, and all streams of a connection together; as for QUIC.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes that are read at once: one record.
+const READ_BYTES: usize = 16 * 1024;
+/// Reads before what they ask for leaves: a client that sends without a pause gets its answers.
+const READS_PER_ROUND: usize = 2;
+/// Rounds before other connections have their turn: a record holds more than a thousand requests of the shortest kind.
+const ROUNDS_PER_TURN: usize = 2;
+/// Frames of ours, heads of responses among them, that may wait for a client that is still heard.
+const OWN_BYTES_MAX: usize = 64 * 1024;
 /// For the first request of a connection that has come when the drain begins.
 const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// Time for a client to answer GOAWAY once no exchange is open.

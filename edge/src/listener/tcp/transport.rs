@@ -296,8 +296,7 @@ impl Drop for Transport {
     }
 }
 
-/// Reading and writing as the h2 crate wants it: it flushes after every frame, but a push is left to whoever knows
-/// that nothing more is ready.
+/// For what reads into a buffer of its own.
 impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -305,36 +304,6 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.get_mut().poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_gather(cx, &[IoSlice::new(buffer)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_gather(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_shutdown(cx)
     }
 }
 

@@ -4,14 +4,16 @@
 //! is never larger than the limit, by the count of RFC 9114 4.2.2.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderName;
 
 use super::{
-    NotDecodable, huffman,
+    Name, NotDecodable, huffman,
     integer::{self, Text},
-    static_table::{self, Name, Pseudo},
+    static_table,
 };
-use crate::listener::h3::code::{Broken, Code};
+use crate::listener::{
+    field_code::name_of,
+    h3::code::{Broken, Code},
+};
 
 /// Decodes a whole section and hands each field line to `take`.
 ///
@@ -112,22 +114,6 @@ impl Decoder<'_> {
     }
 }
 
-fn name_of(name: &[u8]) -> Name {
-    match name {
-        [b':', rest @ ..] => Name::Pseudo(match rest {
-            b"method" => Pseudo::Method,
-            b"scheme" => Pseudo::Scheme,
-            b"authority" => Pseudo::Authority,
-            b"path" => Pseudo::Path,
-            b"status" => Pseudo::Status,
-            _ => Pseudo::Unknown,
-        }),
-        // `HeaderName` would make them small.
-        _ if name.iter().any(u8::is_ascii_uppercase) => Name::Invalid,
-        _ => HeaderName::from_bytes(name).map_or(Name::Invalid, Name::Field),
-    }
-}
-
 /// As long as the name of the entry; all pseudo-headers count as the longest, which errs to the safe side.
 fn length_of(name: &Name) -> usize {
     match name {
@@ -147,11 +133,11 @@ const LINE_OVERHEAD: u64 = 32;
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::listener::h3::qpack::{PREFIX, encode_fields};
+    use crate::listener::h3::qpack::{PREFIX, Pseudo, encode_fields};
 
     fn decoded(section: &[u8]) -> Result<Vec<(Name, String)>, Broken> {
         let mut lines = Vec::new();
@@ -205,22 +191,6 @@ mod tests {
             let refused = decoded(section);
             let Err(Broken::Connection(code, _)) = refused else { panic!("{what}: {refused:?}") };
             assert_eq!(code, Code::QPACK_DECOMPRESSION_FAILED, "{what}");
-        }
-    }
-
-    #[test]
-    fn names_that_no_message_has_are_told_apart() {
-        for (name, expected) in [
-            (&b"X-Up"[..], Name::Invalid),
-            (b"", Name::Invalid),
-            (b"a b", Name::Invalid),
-            (b"a\n", Name::Invalid),
-            (b":foo", Name::Pseudo(Pseudo::Unknown)),
-            (b":", Name::Pseudo(Pseudo::Unknown)),
-            (b":path", Name::Pseudo(Pseudo::Path)),
-            (b"x-up", Name::Field(HeaderName::from_static("x-up"))),
-        ] {
-            assert_eq!(name_of(name), expected, "{name:?}");
         }
     }
 

@@ -6,19 +6,14 @@
 mod decode;
 mod encode;
 mod instructions;
-mod integer;
-mod huffman;
 mod static_table;
 
 pub use decode::decode;
 pub use encode::{encode_fields, put_content_length, put_field, put_status};
 pub use instructions::{DecoderStream, EncoderStream};
-pub use static_table::{Name, Pseudo};
 
-/// A field section or instruction that is no QPACK; the connection ends by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotDecodable(pub &'static str);
+pub use crate::listener::field_code::{Name, NotDecodable, Pseudo};
+use crate::listener::field_code::{huffman, integer};
 
 /// The prefix of a field section that uses no dynamic table.
 pub const PREFIX: [u8; 2] = [0, 0];

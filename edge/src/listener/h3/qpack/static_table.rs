@@ -4,33 +4,7 @@
 
 use http::HeaderName;
 
-/// The name of a field line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
-    /// A pseudo-header.
-    Pseudo(Pseudo),
-    /// A field.
-    Field(HeaderName),
-    /// No name that a message may contain: empty, with capitals, or with bytes that no name has.
-    Invalid,
-}
-
-/// The pseudo-headers of RFC 9114 4.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pseudo {
-    /// `:method`
-    Method,
-    /// `:scheme`
-    Scheme,
-    /// `:authority`
-    Authority,
-    /// `:path`
-    Path,
-    /// `:status`, which no request has.
-    Status,
-    /// A name that begins with a colon and is none of these.
-    Unknown,
-}
+use super::{Name, Pseudo};
 
 /// An entry of the table.
 pub(super) fn entry(index: u64) -> Option<(&'static Name, &'static str)> {

@@ -9,7 +9,7 @@ use bytes::BufMut;
 
 /// Decodes `input` into the beginning of `out`, which has room for [`decoded_length_max`]; the length of the text, or
 /// `None` when it is no Huffman string.
-pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Option<usize> {
+pub(in crate::listener) fn decode(input: &[u8], out: &mut [u8]) -> Option<usize> {
     // The bits that are next stand on top of `bits`, `count` of them; below there are zeros.
     let (mut bits, mut count) = (0u64, 0u32);
     let (mut rest, mut length) = (input.iter(), 0);
@@ -50,13 +50,13 @@ fn long(bits: u64) -> Option<(u8, u8)> {
 }
 
 /// How long `text` is in Huffman's code, in bytes.
-pub(super) fn encoded_length(text: &[u8]) -> usize {
+pub(in crate::listener) fn encoded_length(text: &[u8]) -> usize {
     let bits: usize = text.iter().map(|byte| LENGTHS[*byte as usize] as usize).sum();
     bits.div_ceil(8)
 }
 
 /// Writes `text` in Huffman's code.
-pub(super) fn encode(text: &[u8], out: &mut impl BufMut) {
+pub(in crate::listener) fn encode(text: &[u8], out: &mut impl BufMut) {
     let (mut bits, mut count) = (0u64, 0u32);
     for byte in text {
         let length = u32::from(LENGTHS[*byte as usize]);
@@ -74,7 +74,7 @@ pub(super) fn encode(text: &[u8], out: &mut impl BufMut) {
 }
 
 /// The longest that `length` bytes of Huffman's code can become: the shortest code has five bits.
-pub(super) const fn decoded_length_max(length: usize) -> usize {
+pub(in crate::listener) const fn decoded_length_max(length: usize) -> usize {
     length.saturating_mul(8) / 5
 }
 

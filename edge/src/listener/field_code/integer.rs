@@ -7,7 +7,7 @@ use bytes::BufMut;
 use super::{NotDecodable, huffman};
 
 /// Takes an integer whose first byte has `bits` of it; the byte's other bits are left to the caller.
-pub(super) fn take(input: &mut &[u8], bits: u32) -> Result<u64, NotDecodable> {
+pub(in crate::listener) fn take(input: &mut &[u8], bits: u32) -> Result<u64, NotDecodable> {
     let mask = (1u64 << bits) - 1;
     let (&first, rest) = input.split_first().ok_or(NotDecodable("cut off integer"))?;
     *input = rest;
@@ -30,13 +30,16 @@ pub(super) fn take(input: &mut &[u8], bits: u32) -> Result<u64, NotDecodable> {
 
 /// A string as it stands in a field section.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) is_huffman: bool,
+pub(in crate::listener) struct Text<'a> {
+    pub(in crate::listener) bytes: &'a [u8],
+    pub(in crate::listener) is_huffman: bool,
 }
 
 /// Takes a string: its Huffman flag stands just above the `bits` of its length.
-pub(super) fn take_text<'a>(input: &mut &'a [u8], bits: u32) -> Result<Text<'a>, NotDecodable> {
+pub(in crate::listener) fn take_text<'a>(
+    input: &mut &'a [u8],
+    bits: u32,
+) -> Result<Text<'a>, NotDecodable> {
     let is_huffman = input.first().is_some_and(|first| first >> bits & 1 == 1);
     let length = take(input, bits)?;
     let length = usize::try_from(length).map_err(|_| NotDecodable("cut off string"))?;
@@ -46,7 +49,7 @@ pub(super) fn take_text<'a>(input: &mut &'a [u8], bits: u32) -> Result<Text<'a>,
 }
 
 /// Writes an integer behind `flags` in a byte that has `bits` left for it.
-pub(super) fn put(out: &mut impl BufMut, flags: u8, bits: u32, value: u64) {
+pub(in crate::listener) fn put(out: &mut impl BufMut, flags: u8, bits: u32, value: u64) {
     let mask = (1u64 << bits) - 1;
     if value < mask {
         return out.put_u8(flags | value as u8);
@@ -61,7 +64,13 @@ pub(super) fn put(out: &mut impl BufMut, flags: u8, bits: u32, value: u64) {
 }
 
 /// Writes a string; with `is_small` in Huffman's code when that is shorter.
-pub(super) fn put_text(out: &mut impl BufMut, flags: u8, bits: u32, text: &[u8], is_small: bool) {
+pub(in crate::listener) fn put_text(
+    out: &mut impl BufMut,
+    flags: u8,
+    bits: u32,
+    text: &[u8],
+    is_small: bool,
+) {
     if is_small {
         let length = huffman::encoded_length(text);
         if length < text.len() {
