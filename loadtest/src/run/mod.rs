@@ -11,6 +11,7 @@ mod seconds;
 mod worker;
 mod session;
 mod shared;
+mod alarm;
 mod draw;
 mod knee;
 mod purge;
