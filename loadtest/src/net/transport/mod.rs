@@ -131,7 +131,11 @@ impl Transport {
             }
             let count = if tls.ahead.is_empty() {
                 let mut space = ReadBuf::new(&mut space[..self.read_max]);
-                ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut space);
+                if read.is_pending() {
+                    tls.rest();
+                }
+                ready!(read)?;
                 self.share.add(space.filled().len());
                 match space.filled().is_empty() {
                     true => tls.end()?,
@@ -151,6 +155,13 @@ impl Transport {
             if count > 0 {
                 return Poll::Ready(Ok(count));
             }
+        }
+    }
+
+    /// The connection is idle now.
+    pub(super) fn rest(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.rest();
         }
     }
 
