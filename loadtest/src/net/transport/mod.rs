@@ -100,24 +100,21 @@ impl Transport {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_handshake(cx))?;
-        if !self.has_ahead() && !self.turns.may_read(&mut self.share, cx) {
-            return Poll::Pending;
-        }
-        self.poll_take_now(cx, take)
+        self.poll_take_within(Some(&Rc::clone(&self.turns)), cx, take)
     }
 
-    /// What was read and not handed out yet costs no turn.
-    fn has_ahead(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.ahead.is_empty())
-    }
-
-    fn poll_take_now(
+    /// Reads the socket only when the turns, if there are any, let it. What was read before costs none.
+    fn poll_take_within(
         &mut self,
+        turns: Option<&Turns>,
         cx: &mut Context<'_>,
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
         let mut space = self.buffer.borrow_mut();
         let Some(tls) = &mut self.tls else {
+            if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                return Poll::Pending;
+            }
             let mut space = ReadBuf::new(&mut space[..self.read_max]);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
             self.share.add(space.filled().len());
@@ -130,6 +127,9 @@ impl Transport {
                 return Poll::Ready(Ok(count));
             }
             let count = if tls.ahead.is_empty() {
+                if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                    return Poll::Pending;
+                }
                 let mut space = ReadBuf::new(&mut space[..self.read_max]);
                 let read = Pin::new(&mut self.tcp).poll_read(cx, &mut space);
                 if read.is_pending() {
@@ -169,7 +169,8 @@ impl Transport {
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         // Only connections whose handshake is over become idle.
-        let is_pending = self.poll_take_now(&mut cx, &mut |piece| piece.len()).is_pending();
+        let is_pending = self.poll_take_within(None, &mut cx, &mut |piece| piece.len());
+        let is_pending = is_pending.is_pending();
         is_pending && self.tls.as_ref().is_none_or(|tls| !tls.is_over)
     }
 }
