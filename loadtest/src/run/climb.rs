@@ -142,6 +142,14 @@ mod tests {
         fn note(&mut self, _: &str) {}
     }
 
+    /// A search from 2 to 8 sessions a second.
+    fn searching() -> (RunPlan, Knee) {
+        let knee = Knee { from: 2.0, to: 8.0, ..Knee::default() };
+        let mut plan = plan("");
+        plan.scenario.knee = Some(knee.clone());
+        (plan, knee)
+    }
+
     fn rate_of(plan: &RunPlan) -> f64 {
         match plan.scenario.arrivals.profile {
             Profile::Constant { rate } => rate,
@@ -161,8 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_is_one_rate_without_a_search_and_lies_after_the_one_before() {
-        let plan = plan("[knee]\nfrom = 2\nto = 8\n");
-        let knee = plan.scenario.knee.clone().unwrap();
+        let (plan, knee) = searching();
         let rates = RefCell::new(Vec::new());
         let once = async |step: &RunPlan, _: &Stop, _: &mut dyn Watch| {
             assert!(step.scenario.knee.is_none());
@@ -179,8 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_cannot_be_run_ends_the_search_and_keeps_what_was_measured() {
-        let plan = plan("[knee]\nfrom = 2\nto = 8\n");
-        let knee = plan.scenario.knee.clone().unwrap();
+        let (plan, knee) = searching();
         let once = async |step: &RunPlan, _: &Stop, _: &mut dyn Watch| match rate_of(step) {
             4.0 => Err("an agent is gone".to_owned()),
             rate => Ok(results(rate)),
