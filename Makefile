@@ -25,7 +25,7 @@ help:
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
 	@echo "make bench-purge   purges from the API to the last of 150 PoPs over a modelled Internet; needs root"
-	@echo "make load-report   the load rig beside wrk and h2load; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
+	@echo "make load-report   the load rig beside wrk, h2load and oha; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
 	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
 
@@ -75,6 +75,7 @@ bench-purge:
 load-report:
 	deploy/build/needs.sh bench
 	cargo build --release --locked -p tidegate-load
+	test -x target/tools/bin/oha || cargo install --quiet --locked --root target/tools --version 1.16.0 oha || echo "without oha: it cannot be built here"
 	node deploy/bench/load/figures.mjs target/release $(NGINX)
 
 soak:

@@ -24,6 +24,8 @@ pub enum ObjectKind {
     Playlist,
     /// An initialization segment.
     Init,
+    /// A decryption key of HLS.
+    Key,
     /// A media segment.
     Segment,
     /// An LL-HLS partial segment.

@@ -1,5 +1,6 @@
 // Measures the load rig on this machine and writes docs/load-figures.md: bytes per client CPU second beside wrk, h2load
-// and oha on the same server, players per core, memory per player. Server on the first core, client on the second.
+// and oha on the same server, players per core, how late sessions begin on a loaded core, memory per player. Server on
+// the first core, client on the second.
 //
 // node figures.mjs RELEASE-FOLDER NGINX [SECONDS]
 import { execFileSync, spawn } from "node:child_process";
@@ -15,6 +16,7 @@ const folder = mkdtempSync(path.join(os.tmpdir(), "load-figures-"));
 const media = path.join(folder, "media");
 const rig = path.resolve(release, "tidegate-load");
 const time = Number(seconds);
+process.env.PATH = `${path.join(root, "target/tools/bin")}:${process.env.PATH}`;
 
 // 5 Mbit/s in segments of 4 s, for ten minutes.
 const BITRATE = 5_000_000;
@@ -22,22 +24,35 @@ const SEGMENT_SECONDS = 4;
 const SEGMENTS = 150;
 // Sessions that play at once: enough to keep the client's core busy for the most part, not all of the time.
 const PLAYERS = { h1: 500, h2: 500, h3: 200 };
-const MANIFEST_PLAYERS = 4000;
+const MANIFEST_PLAYERS = 20000;
+// Players begin this many a second, and the window in which they are measured opens when all of them have begun.
+const BEGIN_RATE = { media: 100, manifest: 800 };
+const SETTLE_SECONDS = 5;
+// On the loaded core players come and go all of the time: each stays so long. A session that begins costs more than one
+// that plays on, so that this share of a core's players makes some 70 % of its load.
+const STAY_SECONDS = 10;
+const LOADED_SHARE = 0.55;
+// Idle connections whose memory is compared with that of players.
+const IDLE = 500;
 
-let server;
+let server, live;
 try {
   makeMedia();
+  live = liveStream();
   const port = await freePort();
   const speaksH3 = text(nginx, ["-V"], 2).includes("http_v3_module");
   server = await startNginx(port, speaksH3);
   const url = `https://127.0.0.1:${port}/`;
   const protocols = speaksH3 ? ["h1", "h2", "h3"] : ["h1", "h2"];
   const bytes = protocols.flatMap((protocol) => compare(protocol, url));
+  const idle = Object.fromEntries(protocols.map((protocol) => [protocol, idleBytes(protocol, url)]));
   const players = protocols.map((protocol) => play(protocol, url, PLAYERS[protocol], false));
   players.push(play("h2", url, MANIFEST_PLAYERS, true));
-  writeFileSync(path.join(root, "docs/load-figures.md"), page(bytes, players, speaksH3));
+  const loaded = protocols.map((protocol, at) => load(protocol, url, players[at].perCore));
+  writeFileSync(path.join(root, "docs/load-figures.md"), page(bytes, players, loaded, idle, speaksH3));
 } finally {
   server?.kill();
+  live?.kill();
   rmSync(folder, { recursive: true, force: true });
 }
 
@@ -52,8 +67,15 @@ function makeMedia() {
     lines.push(`#EXTINF:${SEGMENT_SECONDS},`, `${n}.m4s`);
   }
   writeFileSync(path.join(media, "vod.m3u8"), [...lines, "#EXT-X-ENDLIST", ""].join("\n"));
-  // Live as far as players can tell: it never ends, so that it is asked for again and again.
-  writeFileSync(path.join(media, "live.m3u8"), [...lines.slice(0, 24), ""].join("\n"));
+}
+
+// A live playlist that goes on by a segment as often as one lasts. A process of its own: measuring waits for others.
+function liveStream() {
+  const script = `for ((n = 0; ; n++)); do
+    { printf '#EXTM3U\\n#EXT-X-VERSION:7\\n#EXT-X-TARGETDURATION:%s\\n#EXT-X-MEDIA-SEQUENCE:%s\\n#EXT-X-MAP:URI="init.mp4"\\n' "$2" "$n"
+      for ((i = n; i < n + 10; i++)); do printf '#EXTINF:%s,\\n%s.m4s\\n' "$2" "$((i % $3))"; done; } > "$1/next"
+    mv "$1/next" "$1/live.m3u8"; sleep "$2"; done`;
+  return spawn("bash", ["-c", script, "live", media, String(SEGMENT_SECONDS), String(SEGMENTS)], { stdio: "ignore" });
 }
 
 async function startNginx(port, speaksH3) {
@@ -69,7 +91,7 @@ async function startNginx(port, speaksH3) {
   writeFileSync(path.join(folder, "nginx.conf"), `
     daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 65536; pid ${folder}/pid; error_log ${folder}/error.log;
     events { worker_connections 30000; }
-    http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=1000; ${temporary}
+    http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=1000; open_file_cache_valid 1s; ${temporary}
       types { application/vnd.apple.mpegurl m3u8; video/mp4 mp4 m4s; }
       server { ${listen} ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3; root ${media}; } }`);
   const running = spawn("taskset", ["-c", "0", nginx, "-c", path.join(folder, "nginx.conf"), "-e", "stderr"], { stdio: "inherit" });
@@ -84,7 +106,8 @@ function compare(protocol, url) {
   if (protocol === "h1") runs.push(["wrk", "wrk", ["-t1", "-c16", `-d${time / 2}s`, target]]);
   if (protocol === "h1") runs.push(["h2load", "h2load", ["--h1", "-t1", "-c16", "-m1", `-D${time / 2}`, target]]);
   if (protocol === "h2") runs.push(["h2load", "h2load", ["-t1", "-c16", "-m1", "-w26", "-W26", `-D${time / 2}`, target]]);
-  if (has("oha")) runs.push(["oha", "oha", ["--no-tui", "--insecure", "-c16", `-z${time / 2}s`, ...ohaFlag(protocol), target]]);
+  // oha has no HTTP/3 unless it is built for it.
+  if (has("oha") && ohaFlag(protocol)) runs.push(["oha", "oha", ["--no-tui", "--insecure", "-c16", `-z${time / 2}s`, ...ohaFlag(protocol), target]]);
   return runs.map(([name, program, flags]) => {
     const before = served();
     const cpu = cpuOf(program, flags);
@@ -98,50 +121,84 @@ function served() {
   return Number(line.trim().split(/\s+/)[1]);
 }
 
+// Players that begin one after the other and stay; measured when all of them are there.
 function play(protocol, url, count, manifestOnly) {
+  const rate = manifestOnly ? BEGIN_RATE.manifest : BEGIN_RATE.media;
+  const arrive = count / rate;
+  const run = (times) => players({ protocol, url, manifestOnly, rate, times, arrivals: `duration = "${arrive}s"\ndrain = "${SETTLE_SECONDS + time}s"` });
+  // One session alone shows what the program itself takes.
+  const alone = run(["--rate=1", "--duration=1s", "--set=arrivals.drain=1s"]).rig.memory_peak_bytes;
+  const { rig: own, quality, intervals, fetches } = run([]);
+  const failures = sum(fetches.flatMap((one) => Object.values(one.failures)));
+  // A handshake or two that nginx lost are its figure; players that do not play are none at all.
+  if (failures > count / 100 || quality.failed_starts > 0) throw new Error(`players failed: ${failures}, ${quality.failed_starts}`);
+  const steady = intervals.filter((one) => one.at_s >= arrive + SETTLE_SECONDS && one.at_s < arrive + SETTLE_SECONDS + time - 1);
+  const cpu = mean(steady.map((one) => one.rig_cpu));
+  const there = mean(steady.map((one) => one.sessions));
+  const beginning = intervals.filter((one) => one.at_s < arrive);
+  const ofPlaying = (cpu / there) * sum(beginning.map((one) => one.sessions));
+  return {
+    protocol, count, manifestOnly, cpu,
+    perCore: manifestOnly ? there / cpu : mean(steady.map((one) => one.bytes)) / cpu / (BITRATE / 8),
+    // Beginning a session: a connection with its handshake, the first documents. Of players with media it is the first buffer too.
+    beginning: manifestOnly ? (1000 * (sum(beginning.map((one) => one.rig_cpu)) - ofPlaying)) / count : undefined,
+    memory: (own.memory_peak_bytes - alone) / count, stalls: quality.stalls, views: quality.views, saturated: own.saturated,
+  };
+}
+
+// Players that come and go on a core that has its hands full: how late do sessions begin?
+function load(protocol, url, perCore) {
+  const rate = Math.max(1, Math.round((perCore * LOADED_SHARE) / STAY_SECONDS));
+  const arrivals = `warm_up = "${STAY_SECONDS + SETTLE_SECONDS}s"\nduration = "${time}s"\ndrain = "1s"`;
+  const { rig: own, gates, intervals, arrivals: came } = players({ protocol, url, manifestOnly: false, rate, times: [], arrivals, stay: `watch = "fixed"\nwatch_time = "${STAY_SECONDS}s"` });
+  const steady = intervals.filter((one) => one.at_s >= 0 && one.at_s < time - 1);
+  return {
+    protocol, rate, begun: came.begun, players: mean(steady.map((one) => one.sessions)), cpu: mean(steady.map((one) => one.rig_cpu)),
+    scheduleError: gates[1].measured, saturated: own.saturated,
+  };
+}
+
+function players({ protocol, url, manifestOnly, rate, times, arrivals, stay = "" }) {
   const results = path.join(folder, "results.json");
   const scenario = path.join(folder, "players.toml");
-  const arrive = 5;
   writeFileSync(scenario, `name = "players"
 gates = ["views>=0", "schedule_error_p99<1000s"]
 [target]
 urls = ["${url}${manifestOnly ? "live" : "vod"}.m3u8"]
 [arrivals]
-profile = { kind = "constant", rate = ${count / arrive} }
+profile = { kind = "constant", rate = ${rate} }
 spacing = "even"
-duration = "${arrive}s"
-drain = "${time}s"
-sessions_max = ${2 * count}
+${arrivals}
+sessions_max = 100000
 [sessions]
 protocols = { ${protocol} = 1 }
 [player]
 buffer_max = "8s"
 buffer_bytes = 0
 manifest_only = ${manifestOnly}
+${stay}
 [net]
 ca = ["${folder}/cert.pem"]
 system_roots = false
 [rig]
 workers = 1
 `);
-  const run = (times) => execFileSync("taskset", ["-c", "1", rig, "run", scenario, "--quiet", "--json", results, ...times], { stdio: ["ignore", "ignore", "inherit"] });
-  // One session alone shows what the program itself takes.
-  attempt(() => run(["--rate=1", "--duration=1s", "--set=arrivals.drain=1s"]));
-  const alone = JSON.parse(readFileSync(results, "utf8")).rig.memory_peak_bytes;
-  attempt(() => run([]));
-  const { rig: own, quality, gates, fetches } = JSON.parse(readFileSync(results, "utf8"));
-  const failures = fetches.flatMap((one) => Object.values(one.failures)).reduce((sum, one) => sum + one, 0);
-  // A handshake or two that nginx lost are its figure; players that do not play are none at all.
-  if (failures > count / 100 || quality.failed_starts > 0) throw new Error(`players failed: ${failures}, ${quality.failed_starts}`);
-  const bytes = fetches.reduce((sum, one) => sum + one.bytes, 0);
-  const perCore = manifestOnly
-    ? count / (own.cpu_s / (time + arrive / 2))
-    : bytes / own.cpu_s / (BITRATE / 8);
-  return {
-    protocol, count, manifestOnly, perCore,
-    cpu: own.cpu_max, memory: (own.memory_peak_bytes - alone) / count, stalls: quality.stalls, views: quality.views,
-    scheduleError: gates[1].measured, saturated: own.saturated,
-  };
+  attempt(() => execFileSync("taskset", ["-c", "1", rig, "run", scenario, "--quiet", "--json", results, ...times], { stdio: ["ignore", "ignore", "inherit"] }));
+  return JSON.parse(readFileSync(results, "utf8"));
+}
+
+// What a connection without a player holds. Over HTTP/1.1 that is its socket and TLS and nothing else; over HTTP/3 QUIC.
+function idleBytes(protocol, url) {
+  const said = spawnText("taskset", ["-c", "1", netBench(), `${url}init.mp4`, protocol, String(IDLE), "1"]);
+  return Number(said.match(/(\d+) bytes held/)[1]);
+}
+
+function sum(numbers) {
+  return numbers.reduce((all, one) => all + one, 0);
+}
+
+function mean(numbers) {
+  return sum(numbers) / numbers.length;
 }
 
 // A breached gate or a saturated rig is a figure too.
@@ -153,7 +210,9 @@ function attempt(work) {
   }
 }
 
-function page(bytes, players, speaksH3) {
+function page(bytes, players, loaded, idle, speaksH3) {
+  // What is TLS or QUIC in a player's memory; HTTP/2 has the same TLS as HTTP/1.1.
+  const secured = (protocol) => idle[protocol === "h2" ? "h1" : protocol];
   const best = (protocol) => Math.max(...bytes.filter((one) => one.protocol === protocol && one.name !== "tidegate-load").map((one) => one.perCpu), 0);
   const cpu = readFileSync("/proc/cpuinfo", "utf8").match(/model name\s*: (.*)/)?.[1] ?? "unknown";
   const load = os.loadavg()[0].toFixed(1);
@@ -172,13 +231,33 @@ ${bytes.map((one) => `| ${one.protocol} | ${one.name} | ${(one.perCpu / 1e9).toF
 
 ## Players on one core
 
-Players of one ${BITRATE / 1e6} Mbit/s rendition in segments of ${SEGMENT_SECONDS} s, all at once; "per core" is their media bytes per CPU second over what one
-player takes. Manifest-only players ask for a live playlist of ${SEGMENT_SECONDS} s target duration again and again.
+Players of one ${BITRATE / 1e6} Mbit/s rendition in segments of ${SEGMENT_SECONDS} s, measured for ${time} s when all of them have begun. "Per core" is what they
+take in a CPU second over what one takes; of manifest-only players, which follow a live playlist of ${SEGMENT_SECONDS} s segments, it is
+how many were there over the share of the core. Memory is the most that the process had in the whole run, without what
+it has for one player, over the players; "beyond" is without what an idle connection holds of TLS (${kB(idle.h1)})${idle.h3 ? ` or QUIC (${kB(idle.h3)})` : ""}.
 
-| protocol | players at once | per core | busiest core | memory per player, TLS or QUIC included | stalls in views | schedule error p99 | rig says |
+| protocol | players at once | per core | core busy | memory per player | beyond TLS or QUIC | stalls in views | rig says |
 |---|---|---|---|---|---|---|---|
-${players.map((one) => `| ${one.protocol}${one.manifestOnly ? ", manifests only" : ""} | ${one.count} | ${Math.round(one.perCore)} | ${Math.round(one.cpu * 100)} % | ${(one.memory / 1000).toFixed(0)} kB | ${one.stalls} in ${one.views} | ${one.scheduleError?.toFixed(2)} ms | ${one.saturated.join("; ") || "fine"} |`).join("\n")}
+${players.map((one) => `| ${one.protocol}${one.manifestOnly ? ", manifests only" : ""} | ${one.count} | ${Math.round(one.perCore)} | ${percent(one.cpu)} | ${kB(one.memory)} | ${kB(one.memory - secured(one.protocol))} | ${one.stalls} in ${one.views} | ${one.saturated.join("; ") || "fine"} |`).join("\n")}
+
+Beginning a manifest-only session over HTTP/2, its connection and handshake included, takes ${players.at(-1).beginning.toFixed(2)} ms of a core once.
+
+## Sessions that begin on a loaded core
+
+Players of the same rendition that come and go, each for ${STAY_SECONDS} s: how late they begin.
+
+| protocol | sessions a second | players at once | core busy | schedule error p99 | rig says |
+|---|---|---|---|---|---|
+${loaded.map((one) => `| ${one.protocol} | ${one.rate} | ${Math.round(one.players)} | ${percent(one.cpu)} | ${one.scheduleError?.toFixed(2)} ms | ${one.saturated.join("; ") || "fine"} |`).join("\n")}
 `;
+}
+
+function kB(bytes) {
+  return `${(bytes / 1000).toFixed(0)} kB`;
+}
+
+function percent(share) {
+  return `${Math.round(share * 100)} %`;
 }
 
 function netBench() {
@@ -205,7 +284,7 @@ function text(program, flags, stream) {
 }
 
 function ohaFlag(protocol) {
-  return { h1: [], h2: ["--http2"], h3: ["--http-version", "3"] }[protocol];
+  return { h1: [], h2: ["--http2"] }[protocol];
 }
 
 function has(program) {

@@ -65,11 +65,6 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (scenario, text) = read(&args.scenario, &args.changes)?;
-    if !args.agents.is_empty() && scenario.knee.is_some() {
-        return Err(Failure::usage(
-            "a search for the knee runs on one machine: leave out --agents",
-        ));
-    }
     in_runtime(async {
         let inputs = prepare(&scenario).await.map_err(Failure::usage)?;
         if args.check_config {

@@ -126,12 +126,12 @@ async fn attend(
                 plan = Some(sent);
                 write(&mut to, &Report::Ready).await?;
             }
-            Order::Start { unix_ms } => {
+            Order::Start { unix_ms, wants_totals } => {
                 let Some(mut plan) = plan.take() else {
                     return Err(FleetError::Message("a start without a plan".to_owned()));
                 };
                 plan.start_unix_ms = Some(unix_ms);
-                return play(&plan, from, to, stop).await;
+                return play(&plan, wants_totals, from, to, stop).await;
             }
             Order::Stop => return Ok(()),
             Order::Hello { .. } => return Err(FleetError::Message("a second greeting".to_owned())),
@@ -142,6 +142,7 @@ async fn attend(
 /// Runs the plan, tells of each second, and listens for the controller's stop.
 async fn play(
     plan: &RunPlan,
+    wants_totals: bool,
     mut from: ReadHalf<TlsStream<TcpStream>>,
     mut to: WriteHalf<TlsStream<TcpStream>>,
     stop: &Stop,
@@ -166,13 +167,13 @@ async fn play(
         Ok::<(), FleetError>(())
     };
     let running = async {
-        let mut watch = Telling(tell);
+        let mut watch = Telling { tell, wants_totals };
         let results = execute(plan, &own_stop, &mut watch).await;
         let last = match results {
             Ok(results) => Report::Done(Box::new(results)),
             Err(error) => Report::Refused { reason: error.to_string() },
         };
-        let _ = watch.0.send(last).await;
+        let _ = watch.tell.send(last).await;
     };
     let both = async { tokio::join!(running, telling).1 };
     tokio::select! {
@@ -183,16 +184,26 @@ async fn play(
 }
 
 /// Tells the controller what a watcher would see.
-struct Telling(mpsc::Sender<Report>);
+struct Telling {
+    tell: mpsc::Sender<Report>,
+    wants_totals: bool,
+}
 
 impl Watch for Telling {
-    fn second(&mut self, interval: &Interval, _: Option<&Results>) {
+    fn wants_totals(&self) -> bool {
+        self.wants_totals
+    }
+
+    fn second(&mut self, interval: &Interval, totals: Option<&Results>) {
         // A controller that does not read loses seconds of the display, not results.
-        let _ = self.0.try_send(Report::Second(Box::new(interval.clone())));
+        let _ = self.tell.try_send(Report::Second {
+            interval: Box::new(interval.clone()),
+            totals: totals.cloned().map(Box::new),
+        });
     }
 
     fn note(&mut self, text: &str) {
-        let _ = self.0.try_send(Report::Note(text.to_owned()));
+        let _ = self.tell.try_send(Report::Note(text.to_owned()));
     }
 }
 

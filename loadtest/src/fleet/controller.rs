@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     results::Results,
-    run::{Faults, RunPlan, Seconds, Start, Stop, Tick, Watch, rfc3339, rig_version, saturation},
+    run::{
+        Faults, RunPlan, Seconds, Start, Stop, Tick, Watch, find_knee, rfc3339, rig_version,
+        saturation,
+    },
 };
 
 /// Where an agent listens, and its certificate's fingerprint.
@@ -61,11 +64,30 @@ impl fmt::Display for AgentAddress {
     }
 }
 
-/// Runs a plan on agents. Faults and purges are injected from here. Must run in a `LocalSet`.
+/// Runs a plan on agents: once, or as often as its search for a knee wants. Faults and purges are injected from here.
+/// Must run in a `LocalSet`.
 ///
 /// # Errors
 /// When not every agent could be brought to the start.
 pub async fn run(
+    plan: &RunPlan,
+    agents: &[AgentAddress],
+    token: &Secret,
+    stop: &Stop,
+    watch: &mut dyn Watch,
+) -> Result<Results, FleetError> {
+    let step = async |plan: &RunPlan, stop: &Stop, watch: &mut dyn Watch| {
+        once(plan, agents, token, stop, watch).await
+    };
+    let mut results = match &plan.scenario.knee {
+        None => step(plan, stop, watch).await?,
+        Some(knee) => find_knee(plan, knee, stop, watch, step).await?,
+    };
+    results.is_interrupted |= stop.is_given();
+    Ok(results)
+}
+
+async fn once(
     plan: &RunPlan,
     agents: &[AgentAddress],
     token: &Secret,
@@ -101,7 +123,7 @@ pub async fn run(
     for (agent, address) in connected.iter_mut().zip(agents) {
         let theirs = start.unix_ms + agent.ahead_ms.round() as i64;
         clock_error = clock_error.max(agent.clock_error_ms);
-        let order = Order::Start { unix_ms: theirs };
+        let order = Order::Start { unix_ms: theirs, wants_totals: watch.wants_totals() };
         write(&mut agent.to, &order).await.map_err(|error| of(address, error))?;
     }
     let mut results = attend(plan, agents, connected, start, stop, watch).await;
@@ -111,7 +133,6 @@ pub async fn run(
             "the agents' clocks are known only to {clock_error:.0} ms, more than {limit:.0} ms"
         ));
     }
-    results.is_interrupted |= stop.is_given();
     Ok(results)
 }
 
@@ -166,8 +187,8 @@ async fn attend(
         let Some((number, report)) = said else { break };
         let worker = number as u32;
         match report {
-            Ok(Report::Second(interval)) => {
-                seconds.take(Tick { worker, interval: *interval, totals: None }, watch);
+            Ok(Report::Second { interval, totals }) => {
+                seconds.take(Tick { worker, interval: *interval, totals }, watch);
             }
             Ok(Report::Note(text)) => watch.note(&format!("{}: {text}", agents[number])),
             Ok(Report::Done(part)) => {
@@ -179,10 +200,14 @@ async fn attend(
                 results.merge(part);
                 seconds.end(worker, watch);
             }
-            Ok(Report::Refused { reason }) => lost(&mut results, &agents[number], &reason),
-            Ok(_) => lost(&mut results, &agents[number], "it said something out of turn"),
-            Err(error) => {
-                lost(&mut results, &agents[number], &error.to_string());
+            other => {
+                let reason = match other {
+                    Ok(Report::Refused { reason }) => reason,
+                    Ok(_) => "it said something out of turn".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                lost(&mut results, &agents[number], &reason);
+                // The others' seconds are shown without it.
                 seconds.end(worker, watch);
             }
         }
@@ -209,7 +234,7 @@ async fn hear(
     loop {
         let report = tokio::time::timeout_at(deadline, read(&mut from, BYTES_MAX)).await;
         let report = report.unwrap_or(Err(FleetError::Timeout));
-        let is_last = !matches!(report, Ok(Report::Second(_) | Report::Note(_)));
+        let is_last = !matches!(report, Ok(Report::Second { .. } | Report::Note(_)));
         if tell.send((number, report)).await.is_err() || is_last {
             return;
         }

@@ -24,6 +24,8 @@ pub(super) enum Order {
     /// Begin at a time of the agent's own clock.
     Start {
         unix_ms: i64,
+        /// Whether the totals so far are told with each second.
+        wants_totals: bool,
     },
     Stop,
 }
@@ -42,7 +44,10 @@ pub(super) enum Report {
     },
     /// The plan is understood.
     Ready,
-    Second(Box<Interval>),
+    Second {
+        interval: Box<Interval>,
+        totals: Option<Box<Results>>,
+    },
     Note(String),
     Done(Box<Results>),
 }
@@ -80,7 +85,7 @@ pub(super) async fn read<T: DeserializeOwned>(
 }
 
 /// Grows when the words change.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 /// What a stranger may send.
 pub(super) const HELLO_BYTES_MAX: usize = 4 << 10;
 /// A plan with a catalogue and a log, or the results of a run.
@@ -93,9 +98,9 @@ mod tests {
     #[tokio::test]
     async fn frames_go_through_and_large_ones_do_not() {
         let mut wire = Vec::new();
-        write(&mut wire, &Order::Start { unix_ms: -7 }).await.unwrap();
+        write(&mut wire, &Order::Start { unix_ms: -7, wants_totals: false }).await.unwrap();
         let read_back: Order = read(&mut wire.as_slice(), HELLO_BYTES_MAX).await.unwrap();
-        assert!(matches!(read_back, Order::Start { unix_ms: -7 }));
+        assert!(matches!(read_back, Order::Start { unix_ms: -7, .. }));
 
         let error = read::<Order>(&mut wire.as_slice(), 3).await.map(drop).unwrap_err();
         assert!(matches!(error, FleetError::TooLarge));

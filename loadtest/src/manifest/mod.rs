@@ -151,6 +151,8 @@ pub struct Segment {
     pub object: Option<Object>,
     pub duration: Duration,
     pub init: Option<Object>,
+    /// EXT-X-KEY of the format `identity`: where its key is, when that can be fetched.
+    pub key: Option<Object>,
     pub parts: Vec<Part>,
     /// EXT-X-PROGRAM-DATE-TIME, or the availability start of DASH: milliseconds since 1970.
     pub program_date_time: Option<i64>,

@@ -97,7 +97,8 @@ pub(super) async fn tcp(
     // HTTP/2 takes what fits its own buffer, and what is left of a read is copied.
     let read_max = if protocol == Protocol::H2 { H2_READ_MAX } else { usize::MAX };
     let read_max = read_max.min(course.pace.read_max());
-    let plain = Transport::plain(stream, Rc::clone(&shared.buffer), read_max);
+    let (buffer, turns) = (Rc::clone(&shared.buffer), Rc::clone(&shared.turns));
+    let plain = Transport::plain(stream, buffer, turns, read_max);
     if !origin.is_tls {
         add(&shared.tally.opened, true);
         course.connected(Connection { protocol, dns, connect, handshake: None });

@@ -22,6 +22,7 @@ mod greeting;
 mod counters;
 mod trust;
 mod tickets;
+mod turns;
 mod pace;
 mod shape;
 mod failure;
@@ -38,6 +39,7 @@ pub use self::{
     session::{Session, SessionPlan},
     shape::{Shape, ShapeError},
     trust::TrustError,
+    turns::Turns,
     worker::{Net, NetError},
 };
 use crate::kind::{FailureClass, Protocol};

@@ -12,6 +12,7 @@ use super::{
     resolve::Names,
     transport::Buffer,
     trust::Trust,
+    turns::Turns,
 };
 use crate::kind::FailureClass;
 
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) names: Names,
     pub(super) endpoints: Endpoints,
     pub(super) buffer: Buffer,
+    pub(super) turns: Rc<Turns>,
     pub(super) tally: Rc<Tally>,
     /// Whose turn it is among our own addresses.
     pub(super) sources: Cell<usize>,

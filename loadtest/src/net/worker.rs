@@ -13,6 +13,7 @@ use super::{
     shared::Shared,
     transport,
     trust::{Trust, TrustError},
+    turns::Turns,
 };
 
 /// The network of one worker. It lives in a `LocalSet` on a current-thread runtime.
@@ -28,6 +29,7 @@ impl Net {
             names: Names::default(),
             endpoints: Endpoints::default(),
             buffer: transport::buffer(),
+            turns: Rc::default(),
             tally: Rc::default(),
             sources: std::cell::Cell::new(0),
         })))
@@ -36,6 +38,11 @@ impl Net {
     /// A session without connections yet; they are made as its fetches need them.
     pub fn session(&self, plan: SessionPlan) -> Session {
         Session::new(Rc::clone(&self.0), plan)
+    }
+
+    /// The turns in which its connections read, for whoever keeps them.
+    pub fn turns(&self) -> Rc<Turns> {
+        Rc::clone(&self.0.turns)
     }
 
     /// What its connections have come to so far.

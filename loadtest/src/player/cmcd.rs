@@ -42,6 +42,7 @@ pub(super) enum ObjectType {
     Video,
     Muxed,
     Init,
+    Key,
     Other,
 }
 
@@ -113,6 +114,7 @@ impl ObjectType {
             Self::Video => "v",
             Self::Muxed => "av",
             Self::Init => "i",
+            Self::Key => "k",
             Self::Other => "o",
         }
     }

@@ -154,6 +154,7 @@ mod tests {
             }),
             duration: ms(4_000),
             init: None,
+            key: None,
             parts: Vec::new(),
             program_date_time: None,
             is_gap: false,

@@ -17,7 +17,9 @@ pub(super) fn wait(
     let tries = match kind {
         ObjectKind::Multivariant => behaviour.retries_manifest,
         ObjectKind::Playlist | ObjectKind::Steering => behaviour.retries_playlist,
-        ObjectKind::Init | ObjectKind::Segment | ObjectKind::Part => behaviour.retries_segment,
+        ObjectKind::Init | ObjectKind::Key | ObjectKind::Segment | ObjectKind::Part => {
+            behaviour.retries_segment
+        }
     };
     if failures > tries || is_final(class) {
         return None;

@@ -38,6 +38,8 @@ pub(super) struct Track {
     pub(super) unplaced: Option<Media>,
     /// Init segments that were fetched.
     pub(super) inits: VecDeque<Object>,
+    /// Keys that were fetched.
+    pub(super) keys: VecDeque<Object>,
     /// Where the next object begins, on the media's axis.
     pub(super) next: Duration,
     pub(super) loading: Option<Loading>,
@@ -106,6 +108,7 @@ pub(super) struct Loading {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum What {
     Init(Object),
+    Key(Object),
     Segment,
     Part,
     /// A part that the server said would come; what it is, the playlist will tell.
@@ -118,12 +121,19 @@ impl Track {
         init.is_some_and(|init| !self.inits.contains(init))
     }
 
+    /// Whether this key has to be fetched.
+    pub(super) fn needs_key(&self, key: Option<&Object>) -> bool {
+        key.is_some_and(|key| !self.keys.contains(key))
+    }
+
     /// An init segment came.
     pub(super) fn keep_init(&mut self, init: Object) {
-        if self.inits.len() >= INITS_MAX {
-            self.inits.pop_front();
-        }
-        self.inits.push_back(init);
+        keep(&mut self.inits, init, INITS_MAX);
+    }
+
+    /// A key came.
+    pub(super) fn keep_key(&mut self, key: Object) {
+        keep(&mut self.keys, key, KEYS_MAX);
     }
 
     /// What is to be fetched next; `None` when it is not there yet or nothing more comes.
@@ -255,10 +265,19 @@ impl List {
     }
 }
 
+fn keep(kept: &mut VecDeque<Object>, object: Object, most: usize) {
+    if kept.len() >= most {
+        kept.pop_front();
+    }
+    kept.push_back(object);
+}
+
 /// Where the media's axis ends: after the year 30,000. Dates that jump about lead nowhere beyond.
 const AXIS_MAX: Duration = Duration::from_secs(1_000_000_000_000);
 /// Init segments that a player keeps; it has one for each rendition, and after discontinuities.
 const INITS_MAX: usize = 64;
+/// Keys that a player keeps: those of a stream that changes them now and then.
+const KEYS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -328,6 +347,7 @@ mod tests {
             object: Some(Object { url: Url::parse("https://a.example/s").unwrap(), range: None }),
             duration: secs(4),
             init: None,
+            key: None,
             parts: Vec::new(),
             program_date_time: date.filter(|_| index == 0),
             is_gap: false,

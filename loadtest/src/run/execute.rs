@@ -15,17 +15,16 @@ use tokio::{
 };
 
 use super::{
+    climb::find_knee,
     fault::Faults,
     health::{memory_peak_bytes, process_cpu, raise_files_limit, saturation},
-    knee::Search,
     plan::{RunError, RunPlan},
     seconds::Seconds,
     stop::Stop,
     worker::{Heard, Start, Task, work},
 };
 use crate::{
-    arrival::Profile,
-    results::{Interval, Results, Step},
+    results::{Interval, Results},
     scenario::Scenario,
 };
 
@@ -60,88 +59,9 @@ pub async fn execute(
     let _ = raise_files_limit();
     let mut results = match &plan.scenario.knee {
         None => once(plan, stop, watch).await?,
-        Some(knee) => find_knee(plan, Search::new(knee), stop, watch).await?,
+        Some(knee) => find_knee(plan, knee, stop, watch, once).await?,
     };
     results.is_interrupted = stop.is_given();
-    Ok(results)
-}
-
-/// Judges results by the scenario's limits and gates. What was judged before is forgotten.
-pub fn judge(results: &mut Results, scenario: &Scenario) {
-    results.gates = scenario.gates.iter().map(|gate| gate.judge(results)).collect();
-    if results.arrivals.scheduled == 0 && !results.is_interrupted {
-        let reason = "no session was to begin after the warm-up".to_owned();
-        if !results.failed.contains(&reason) {
-            results.failed.push(reason);
-        }
-    }
-}
-
-/// Raises the rate until the gates fail. The results are those of the highest rate that held, or of the first one;
-/// their intervals are those of all steps.
-async fn find_knee(
-    plan: &RunPlan,
-    mut search: Search,
-    stop: &Stop,
-    watch: &mut dyn Watch,
-) -> Result<Results, RunError> {
-    let mut best: Option<(f64, Results)> = None;
-    let (mut steps, mut intervals, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    let mut offset_s = 0.0;
-    let mut saturated = Vec::new();
-    while let Some(rate) = search.next_rate() {
-        let mut step_plan = plan.clone();
-        step_plan.scenario.arrivals.profile = Profile::Constant { rate };
-        let mut results = once(&step_plan, stop, watch).await?;
-        judge(&mut results, &plan.scenario);
-        let is_held = results.gates.iter().all(|gate| gate.is_held);
-        let shifted = |at_s: f64| at_s + offset_s;
-        intervals.extend(
-            results
-                .intervals
-                .drain(..)
-                .map(|interval| Interval { at_s: shifted(interval.at_s), ..interval }),
-        );
-        faults.extend(
-            results
-                .faults
-                .drain(..)
-                .map(|fault| crate::results::Fault { at_s: shifted(fault.at_s), ..fault }),
-        );
-        let at_s = offset_s;
-        // The next step's intervals begin on the grid.
-        offset_s += results.duration_s.ceil();
-        let has_failed = !results.failed.is_empty();
-        if !results.rig.saturated.is_empty() {
-            let reasons = results.rig.saturated.join("; ");
-            saturated.push(format!("at {rate:.1} sessions a second {reasons}"));
-        }
-        // What a step says counts only when it was whole and the rig was not the limit.
-        if !stop.is_given() && saturated.is_empty() && !has_failed {
-            let gates = results.gates.clone();
-            steps.push(Step { rate, at_s, is_held, gates });
-            watch.note(&format!(
-                "{rate:.1} sessions a second: {}",
-                if is_held { "held" } else { "breached" }
-            ));
-            search.record(rate, is_held);
-        }
-        let is_better = best.as_ref().is_none_or(|(known, known_results)| {
-            let was_held = known_results.gates.iter().all(|gate| gate.is_held);
-            is_held && (!was_held || rate > *known) && saturated.is_empty()
-        });
-        if is_better || has_failed {
-            best = Some((rate, results));
-        }
-        if stop.is_given() || !saturated.is_empty() || has_failed {
-            break;
-        }
-    }
-    let (_, mut results) = best.expect("the first step is always kept");
-    results.steps = steps;
-    results.intervals = intervals;
-    results.faults = faults;
-    results.rig.saturated = saturated;
     Ok(results)
 }
 

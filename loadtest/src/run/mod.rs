@@ -11,7 +11,9 @@ mod seconds;
 mod worker;
 mod session;
 mod shared;
+mod alarm;
 mod draw;
+mod climb;
 mod knee;
 mod purge;
 mod fault;
@@ -22,7 +24,8 @@ mod plan;
 mod stop;
 
 pub use self::{
-    execute::{Watch, execute, judge, rfc3339, rig_version, unix_ms},
+    climb::{find_knee, judge},
+    execute::{Watch, execute, rfc3339, rig_version, unix_ms},
     fault::{Faults, HOOK_VARIABLES},
     health::{FilesLimit, raise_files_limit, saturation},
     plan::{Inputs, RunError, RunPlan},

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     /// The beginning of the run, with its warm-up, on two clocks.
     pub(super) start: Instant,
     pub(super) start_unix_ms: i64,
+    /// When the next session is to begin.
+    pub(super) due: Cell<Option<Instant>>,
     /// Last miles by index, and the bits per second of each, for players that know it.
     pub(super) links: Vec<Option<(Shape, u64)>>,
     pub(super) hashes: HashMap<String, [u8; 32]>,

@@ -6,8 +6,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -19,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    alarm::Alarm,
     draw::draw,
     health::thread_cpu,
     plan::{RunError, RunPlan},
@@ -105,8 +110,11 @@ async fn run(task: &Task) -> Result<Results, RunError> {
     let cpu_before = thread_cpu();
     let own = spawn_local(watch_itself(shared.clone()));
     let ticks = spawn_local(tell(shared.clone(), task.clone()));
-    begin_all(&shared, task).await;
-    wind_up(&shared, task).await;
+    in_turns(&shared, async {
+        begin_all(&shared, task).await;
+        wind_up(&shared, task).await;
+    })
+    .await;
     own.abort();
     ticks.abort();
     // A task that was aborted holds what it shares until it is gone.
@@ -135,6 +143,19 @@ async fn run(task: &Task) -> Result<Results, RunError> {
     Ok(results)
 }
 
+/// Does the work, and begins a turn each time that it is looked at. As the first future of the runtime it is so before
+/// each few tasks that are ready: sessions that are due begin then, whatever the others have to do.
+async fn in_turns(shared: &Shared, work: impl Future<Output = ()>) {
+    let turns = shared.net.turns();
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        turns.begin(context, Instant::now(), shared.due.get());
+        work.as_mut().poll(context)
+    })
+    .await;
+    turns.end();
+}
+
 /// Begins every session of this worker at its time.
 async fn begin_all(shared: &Rc<Shared>, task: &Task) {
     let scenario = &task.plan.scenario;
@@ -154,12 +175,14 @@ async fn begin_all(shared: &Rc<Shared>, task: &Task) {
     let schedule =
         Schedule::new(&arrivals.profile, arrivals.spacing, lasts, scenario.seed, entries.into());
     let most = u64::from(arrivals.sessions_max.div_ceil(task.workers));
+    let mut alarm = Alarm::new();
     for (count, arrival) in schedule.part(part, of).enumerate() {
         let due = shared.start + arrival.at;
+        shared.due.set(Some(due));
         tokio::select! {
             biased;
-            () = task.stop.given() => return,
-            () = sleep_until(due) => {}
+            () = task.stop.given() => break,
+            () = poll_fn(|context| alarm.poll(context, due)) => {}
         }
         let drawn = draw(&task.plan, &arrival, &mut ranking);
         let error = due.elapsed();
@@ -168,12 +191,27 @@ async fn begin_all(shared: &Rc<Shared>, task: &Task) {
             shared.recorder.borrow_mut().blocked(arrival.at);
         } else {
             shared.recorder.borrow_mut().arrival(arrival.at, error);
-            spawn_local(drive(shared.clone(), arrival.at, drawn));
+            begin(drive(shared.clone(), arrival.at, drawn));
         }
         // Sessions go on also while many are to begin at once.
         if count % BEGIN_AT_ONCE == BEGIN_AT_ONCE - 1 {
             yield_now().await;
         }
+    }
+    shared.due.set(None);
+}
+
+/// A session has its first turn at once, not when those that are ready before it have had theirs: what it wants first
+/// is asked for. Its task looks at everything again, so that nothing is missed that happens meanwhile.
+fn begin(session: impl Future<Output = ()> + 'static) {
+    let mut session = Box::pin(session);
+    let first = AssertUnwindSafe(|| {
+        let mut nobody = Context::from_waker(Waker::noop());
+        session.as_mut().poll(&mut nobody)
+    });
+    // One that panics counts itself, as it would in its task.
+    if matches!(catch_unwind(first), Ok(Poll::Pending)) {
+        spawn_local(session);
     }
 }
 
@@ -267,6 +305,7 @@ fn shared(task: &Task) -> Result<Shared, RunError> {
         recorder: RefCell::new(Recorder::new(scenario.arrivals.warm_up)),
         start: Instant::now(),
         start_unix_ms: 0,
+        due: Cell::new(None),
         links,
         hashes: inputs.hashes.iter().filter_map(hash).collect::<HashMap<_, _>>(),
         cut: CancellationToken::new(),
@@ -300,7 +339,7 @@ fn shape(link: &Link, trace: Option<&str>) -> Result<Option<(Shape, u64)>, Strin
 }
 
 /// Sessions that begin before those that run have their turn.
-const BEGIN_AT_ONCE: usize = 64;
+const BEGIN_AT_ONCE: usize = 16;
 const LAG_EVERY: Duration = Duration::from_millis(10);
 /// A cut session ends at its next turn.
 const CUT_WITHIN: Duration = Duration::from_secs(10);

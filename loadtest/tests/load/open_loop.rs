@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use tidegate_chassis::Secret;
 use tidegate_load::{
     fleet::{self, Agent, AgentAddress, Identity, serve},
-    results::figure::Figure,
-    run::Stop,
+    results::{Interval, Results, figure::Figure},
+    run::{Stop, Watch},
 };
 use tokio::{net::TcpListener, task::spawn_local};
 
@@ -105,9 +105,8 @@ fn the_same_seed_gives_the_same_viewers_on_any_number_of_workers_and_machines() 
     assert_eq!(viewers(&media), first);
     assert_eq!(of_two.arrivals.begun, once.arrivals.begun);
     assert_eq!((of_two.rig.workers, of_two.failed.len()), (2, 0));
-    let requests = |results: &tidegate_load::results::Results| {
-        results.intervals.iter().map(|interval| interval.requests).sum::<u64>()
-    };
+    let requests =
+        |results: &Results| results.intervals.iter().map(|interval| interval.requests).sum::<u64>();
     assert_eq!(requests(&of_two), requests(&once));
 }
 
@@ -131,18 +130,66 @@ fn an_agent_takes_no_other_token_and_a_controller_no_other_certificate() {
     assert_eq!(viewers(&media).len(), 0);
 }
 
-#[test]
-fn the_highest_rate_that_holds_is_found() {
-    let media = FakeMedia::start();
+/// Six sessions at one time on a machine, each of a second or a little more: from some rate on, some are blocked.
+fn climbing(media: &FakeMedia) -> String {
     media.video("/v", 2, 0.5, 80_000);
-    // Six sessions at one time, each of a second or a little more: from some rate on, some are blocked.
     media.delay("/v/media.m3u8", Duration::from_secs(1));
     let more = format!("{PLAYLISTS}[knee]\nfrom = 2\nto = 64\nprecision = 0.5\n");
     let text =
         scenario(&[media.url("/v/master.m3u8")], "{ kind = \"constant\", rate = 1 }", "2s", &more);
-    let text = text
-        .replace("start_within", "sessions_max = 6\nstart_within")
-        .replace("name = \"story\"", "name = \"story\"\ngates = [\"blocked<=0\"]");
+    text.replace("start_within", "sessions_max = 6\nstart_within")
+        .replace("name = \"story\"", "name = \"story\"\ngates = [\"blocked<=0\"]")
+}
+
+/// Sees the totals, as the dashboard does.
+#[derive(Default)]
+struct Onlooker {
+    seconds: u64,
+    arrivals: u64,
+}
+
+impl Watch for Onlooker {
+    fn wants_totals(&self) -> bool {
+        true
+    }
+
+    fn second(&mut self, _: &Interval, totals: Option<&Results>) {
+        self.seconds += 1;
+        self.arrivals = self.arrivals.max(totals.map_or(0, |totals| totals.arrivals.begun));
+    }
+
+    fn note(&mut self, _: &str) {}
+}
+
+#[test]
+fn the_highest_rate_that_two_machines_hold_is_found_and_their_totals_are_seen() {
+    let media = FakeMedia::start();
+    let text = climbing(&media);
+    let (results, seen) = in_local_set(async {
+        let (stop, token) = (Stop::default(), Secret::new("a token of two machines"));
+        let mut agents = Vec::new();
+        for _ in 0..2 {
+            agents.push(start_agent(&token, &stop).await);
+        }
+        let plan = plan(&text).await;
+        let mut seen = Onlooker::default();
+        let results =
+            fleet::run(&plan, &agents, &token, &Stop::default(), &mut seen).await.unwrap();
+        (results, seen)
+    });
+    assert_eq!((results.failed.len(), results.rig.workers), (0, 2), "{:?}", results.failed);
+    let held: Vec<f64> =
+        results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
+    assert!(results.steps.iter().any(|step| !step.is_held));
+    // Each machine has half of the sessions, and room for six.
+    assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 16.0), "{held:?}");
+    assert!(seen.seconds > 0 && seen.arrivals > 0, "{} {}", seen.seconds, seen.arrivals);
+}
+
+#[test]
+fn the_highest_rate_that_holds_is_found() {
+    let media = FakeMedia::start();
+    let text = climbing(&media);
     let results = in_local_set(async { run_plan(&plan(&text).await).await.unwrap() });
     let held: Vec<f64> =
         results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();

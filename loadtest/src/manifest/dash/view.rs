@@ -124,6 +124,7 @@ impl<'a> View<'a> {
                     object: Some(object),
                     duration: self.duration(start, start.saturating_add(span.duration))?,
                     init: init.as_ref().map(|init| references.copy(init)).transpose()?,
+                    key: None,
                     parts: Vec::new(),
                     program_date_time: self.date(start),
                     is_gap: false,

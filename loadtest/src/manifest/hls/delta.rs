@@ -31,6 +31,7 @@ fn copy(segment: &Segment, references: &mut References<'_>) -> Result<Segment, F
     Ok(Segment {
         object: segment.object.as_ref().map(|object| references.copy(object)).transpose()?,
         init: segment.init.as_ref().map(|init| references.copy(init)).transpose()?,
+        key: segment.key.as_ref().map(|key| references.copy(key)).transpose()?,
         parts: Vec::new(),
         ..*segment
     })

@@ -76,6 +76,10 @@ impl Reader<'_> {
                 let scope = &mut scope(&mut self.references, &self.variables);
                 self.pending.map(value, scope)?;
             }
+            "#EXT-X-KEY" => {
+                let scope = &mut scope(&mut self.references, &self.variables);
+                self.pending.key(value, scope)?;
+            }
             "#EXT-X-ENDLIST" => self.list.is_ended = true,
             "#EXT-X-TARGETDURATION" => self.target = Some(target(value)?),
             "#EXT-X-MEDIA-SEQUENCE" => self.media_sequence(value)?,

@@ -18,6 +18,7 @@ pub(super) struct Pending {
     pub number: u64,
     pub discontinuity_sequence: u64,
     pub init: Option<Object>,
+    key: Option<Object>,
     duration: Option<Duration>,
     range: Option<(u64, Option<u64>)>,
     is_gap: bool,
@@ -60,6 +61,7 @@ impl Pending {
         self.number = last.number + 1;
         self.discontinuity_sequence = last.discontinuity_sequence;
         self.init.clone_from(&last.init);
+        self.key.clone_from(&last.key);
         self.clock = last.program_date_time.map(|unix_ms| Clock { unix_ms, since: last.duration });
         self.segment_end = last.object.as_ref().and_then(end);
     }
@@ -102,6 +104,31 @@ impl Pending {
         let url = url.ok_or(Fault::Missing("URI of EXT-X-MAP"))?;
         let range = range.map(|(length, offset)| (offset.unwrap_or(0), Some(length)));
         self.init = Some(Object { url, range });
+        Ok(())
+    }
+
+    /// The key of what follows. One of another format than `identity`, or that is not fetched over HTTP, is a system's
+    /// own business: its content is played without.
+    pub(super) fn key(&mut self, list: &str, scope: &mut Scope<'_, '_>) -> Result<(), Fault> {
+        let (mut is_none, mut is_identity, mut uri) = (false, true, None);
+        for (name, value) in Attributes::new(list) {
+            match name {
+                "METHOD" => is_none = value.text == "NONE",
+                "KEYFORMAT" => is_identity = value.text == "identity",
+                "URI" => uri = Some(value.text),
+                _ => {}
+            }
+        }
+        if is_none {
+            self.key = None;
+        } else if is_identity {
+            let uri = scope.variables.expand(uri.ok_or(Fault::Missing("URI of EXT-X-KEY"))?)?;
+            self.key = match scope.references.resolve("URI of EXT-X-KEY", &uri) {
+                Ok(url) => Some(Object { url, range: None }),
+                Err(Fault::Url(_)) => None,
+                Err(fault) => return Err(fault),
+            };
+        }
         Ok(())
     }
 
@@ -170,6 +197,7 @@ impl Pending {
             object,
             duration,
             init: self.init.as_ref().map(|init| scope.references.copy(init)).transpose()?,
+            key: self.key.as_ref().map(|key| scope.references.copy(key)).transpose()?,
             parts: std::mem::take(&mut self.parts),
             program_date_time: self.clock.map(Clock::now),
             is_gap: std::mem::take(&mut self.is_gap),

@@ -58,7 +58,10 @@ impl Pool {
         let request = head::write(target, &call.origin.authority(), call.headers);
         course.pace.round_trip().await;
         match wire.exchange(&request, course).await {
-            Ok(true) => self.idle.borrow_mut().push(wire),
+            Ok(true) => {
+                wire.transport.rest();
+                self.idle.borrow_mut().push(wire);
+            }
             Ok(false) => {}
             Err(failure) => {
                 let is_cut = matches!(failure.class, FailureClass::Reset | FailureClass::Truncated);

@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use self::tls::Tls;
-use super::greeting::Greeting;
+use super::{
+    greeting::Greeting,
+    turns::{Share, Turns},
+};
 
 /// Where a worker's sockets are read into.
 pub(super) type Buffer = Rc<RefCell<Box<[u8]>>>;
@@ -35,13 +38,16 @@ pub(super) struct Transport {
     tcp: TcpStream,
     tls: Option<Box<Tls>>,
     buffer: Buffer,
+    turns: Rc<Turns>,
+    share: Share,
     /// The most that one read of the socket takes.
     read_max: usize,
 }
 
 impl Transport {
-    pub(super) fn plain(tcp: TcpStream, buffer: Buffer, read_max: usize) -> Self {
-        Self { tcp, tls: None, buffer, read_max: read_max.clamp(1, BUFFER) }
+    pub(super) fn plain(tcp: TcpStream, buffer: Buffer, turns: Rc<Turns>, read_max: usize) -> Self {
+        let read_max = read_max.clamp(1, BUFFER);
+        Self { tcp, tls: None, buffer, turns, share: Share::default(), read_max }
     }
 
     pub(super) fn with_tls(
@@ -68,6 +74,9 @@ impl Transport {
                 tls.greet()?;
                 break;
             }
+            if !self.turns.may_read(&mut self.share, cx) {
+                return Poll::Pending;
+            }
             let mut space = self.buffer.borrow_mut();
             let mut space = ReadBuf::new(&mut space);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
@@ -91,10 +100,24 @@ impl Transport {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_handshake(cx))?;
+        self.poll_take_within(Some(&Rc::clone(&self.turns)), cx, take)
+    }
+
+    /// Reads the socket only when the turns, if there are any, let it. What was read before costs none.
+    fn poll_take_within(
+        &mut self,
+        turns: Option<&Turns>,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
         let mut space = self.buffer.borrow_mut();
         let Some(tls) = &mut self.tls else {
+            if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                return Poll::Pending;
+            }
             let mut space = ReadBuf::new(&mut space[..self.read_max]);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+            self.share.add(space.filled().len());
             take(space.filled());
             return Poll::Ready(Ok(space.filled().len()));
         };
@@ -104,8 +127,16 @@ impl Transport {
                 return Poll::Ready(Ok(count));
             }
             let count = if tls.ahead.is_empty() {
+                if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                    return Poll::Pending;
+                }
                 let mut space = ReadBuf::new(&mut space[..self.read_max]);
-                ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
+                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut space);
+                if read.is_pending() {
+                    tls.rest();
+                }
+                ready!(read)?;
+                self.share.add(space.filled().len());
                 match space.filled().is_empty() {
                     true => tls.end()?,
                     false => {
@@ -127,10 +158,19 @@ impl Transport {
         }
     }
 
+    /// The connection is idle now.
+    pub(super) fn rest(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.rest();
+        }
+    }
+
     /// Whether an idle connection can still serve: nothing has come on it, not even its end.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let is_pending = self.poll_take(&mut cx, &mut |piece| piece.len()).is_pending();
+        // Only connections whose handshake is over become idle.
+        let is_pending = self.poll_take_within(None, &mut cx, &mut |piece| piece.len());
+        let is_pending = is_pending.is_pending();
         is_pending && self.tls.as_ref().is_none_or(|tls| !tls.is_over)
     }
 }
@@ -141,8 +181,15 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.tls.is_none() {
-            return Pin::new(&mut self.tcp).poll_read(cx, space);
+        let this = &mut *self;
+        if this.tls.is_none() {
+            if !this.turns.may_read(&mut this.share, cx) {
+                return Poll::Pending;
+            }
+            let before = space.filled().len();
+            let read = Pin::new(&mut this.tcp).poll_read(cx, space);
+            this.share.add(space.filled().len() - before);
+            return read;
         }
         let taken = self.poll_take(cx, &mut |piece| {
             let count = piece.len().min(space.remaining());

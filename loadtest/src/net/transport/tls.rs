@@ -3,7 +3,7 @@
 //! Invariant: what was read is decrypted in order, whether at once or when there is room for it.
 
 use std::{
-    io::{self, BufRead, Write},
+    io::{self, BufRead, Read, Write},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -25,6 +25,8 @@ pub(super) struct Tls {
     /// What was read and not decrypted yet, from a place on.
     pub(super) ahead: Vec<u8>,
     pub(super) ahead_at: usize,
+    /// rustls may hold a buffer for a long record.
+    is_large: bool,
     /// The server has said that it sends no more.
     pub(super) is_over: bool,
 }
@@ -36,7 +38,16 @@ impl Tls {
         greeting: Rc<Greeting>,
     ) -> Self {
         let early = connection.early_data().map(|_| Vec::new());
-        Self { connection, greeting, alpn, early, ahead: Vec::new(), ahead_at: 0, is_over: false }
+        Self {
+            connection,
+            greeting,
+            alpn,
+            early,
+            ahead: Vec::new(),
+            ahead_at: 0,
+            is_large: false,
+            is_over: false,
+        }
     }
 
     /// Feeds the handshake; what comes after it is kept.
@@ -81,6 +92,7 @@ impl Tls {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<(usize, usize)> {
         let (mut rest, mut total) = (input, 0);
+        self.is_large |= input.len() > SMALL;
         while !rest.is_empty() && !self.is_over {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(io::Error::other)?;
@@ -104,6 +116,14 @@ impl Tls {
             self.ahead = ahead;
         }
         Ok(count)
+    }
+
+    /// Nothing more is there for now: a buffer that a long record needed is given back, unless a part of one lies in it.
+    /// rustls makes it small when it is about to read, so it is let read nothing.
+    pub(super) fn rest(&mut self) {
+        if std::mem::take(&mut self.is_large) {
+            let _ = self.connection.read_tls(&mut Nothing);
+        }
     }
 
     /// Hands out what is decrypted; whether that was all of it.
@@ -172,3 +192,15 @@ impl Tls {
         Poll::Ready(Ok(()))
     }
 }
+
+/// A socket on which nothing has come.
+struct Nothing;
+
+impl Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// What rustls reads at once, and keeps room for.
+const SMALL: usize = 4096;

@@ -40,6 +40,25 @@ fn gaps_are_passed_and_byte_ranges_and_init_segments_asked_for() {
 }
 
 #[test]
+fn a_key_is_asked_for_once_before_what_it_opens() {
+    let list = "#EXTM3U\n#EXT-X-VERSION:5\n#EXT-X-TARGETDURATION:4\n\
+        #EXT-X-KEY:METHOD=AES-128,URI=\"one.key\",IV=0x1\n\
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://x\",KEYFORMAT=\"com.apple.streamingkeydelivery\"\n\
+        #EXTINF:4,\n0.ts\n#EXTINF:4,\n1.ts\n\
+        #EXT-X-KEY:METHOD=AES-128,URI=\"two.key\"\n#EXTINF:4,\n2.ts\n\
+        #EXT-X-KEY:METHOD=AES-128,URI=\"one.key\"\n#EXTINF:4,\n3.ts\n\
+        #EXT-X-KEY:METHOD=NONE\n#EXTINF:4,\n4.ts\n\
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"data:text/plain;base64,AA\"\n#EXTINF:4,\n5.ts\n\
+        #EXT-X-ENDLIST\n";
+    let trace = watch(&[("v.m3u8", list)]);
+    assert_eq!((only(&trace).end, only(&trace).played), (ViewEnd::Watched, ms(24_000)));
+    let asked: Vec<_> =
+        trace.media().map(|(_, r)| r.url.path().trim_start_matches("/v/").to_owned()).collect();
+    assert_eq!(asked, ["one.key", "0.ts", "1.ts", "two.key", "2.ts", "3.ts", "4.ts", "5.ts"]);
+    assert_eq!(trace.paths(ObjectKind::Key), ["/v/one.key", "/v/two.key"]);
+}
+
+#[test]
 fn playing_begins_where_the_list_says() {
     // Seconds, the first segment that is asked for, and how much is played.
     let table = [("5.5", "/v/s1.ts", 6_500), ("-3", "/v/s2.ts", 3_000), ("99", "/v/s2.ts", 0)];

@@ -209,10 +209,13 @@ fn rate(link: &Link, now: Duration) -> f64 {
 }
 
 impl Trace {
-    /// Requests for media: init segments, segments and parts.
+    /// Requests for media: init segments, keys, segments and parts.
     pub(super) fn media(&self) -> impl Iterator<Item = &(Duration, Request)> {
         self.requests.iter().filter(|(_, request)| {
-            matches!(request.kind, ObjectKind::Init | ObjectKind::Segment | ObjectKind::Part)
+            matches!(
+                request.kind,
+                ObjectKind::Init | ObjectKind::Key | ObjectKind::Segment | ObjectKind::Part
+            )
         })
     }
 

@@ -21,6 +21,7 @@ pub(super) struct Timeline {
     parts: Vec<PartCell>,
     ranges: Vec<(u64, Option<u64>)>,
     inits: Vec<Object>,
+    keys: Vec<Object>,
     first_number: u64,
     end_us: u64,
     pub(super) is_ended: bool,
@@ -45,6 +46,7 @@ struct Cell {
     rest: (u32, u32),
     range: u32,
     init: u32,
+    key: u32,
     /// Where its parts begin; they end where those of the next cell begin.
     parts: u32,
     has_object: bool,
@@ -75,6 +77,7 @@ pub(super) struct Item {
     pub(super) part: Option<u32>,
     pub(super) object: Object,
     pub(super) init: Option<Object>,
+    pub(super) key: Option<Object>,
     /// From the beginning of the list.
     pub(super) start: Duration,
     pub(super) duration: Duration,
@@ -188,6 +191,7 @@ impl Timeline {
     pub(super) fn item(&self, spot: Spot) -> Option<Item> {
         let cell = self.cells.get(spot.segment)?;
         let init = self.inits.get(cell.init as usize).cloned();
+        let key = self.keys.get(cell.key as usize).cloned();
         let number = self.number(cell);
         let whole = PartCell {
             start_us: cell.start_us,
@@ -206,6 +210,7 @@ impl Timeline {
             part: spot.part.map(|part| part as u32),
             object: self.object(piece.rest, piece.range)?,
             init,
+            key,
             start: Duration::from_micros(piece.start_us),
             duration: Duration::from_micros(piece.end_us - piece.start_us),
             is_gap: cell.is_gap || piece.is_gap,
@@ -234,14 +239,8 @@ impl Timeline {
 
     fn add(&mut self, segment: &Segment, at: Duration) {
         let start_us = at.as_micros() as u64;
-        let init = match &segment.init {
-            None => NONE,
-            Some(init) if self.inits.last() == Some(init) => self.inits.len() as u32 - 1,
-            Some(init) => {
-                self.inits.push(init.clone());
-                self.inits.len() as u32 - 1
-            }
-        };
+        let init = place(&mut self.inits, segment.init.as_ref());
+        let key = place(&mut self.keys, segment.key.as_ref());
         let (rest, range) = match &segment.object {
             Some(object) => self.keep(object),
             None => ((0, 0), NONE),
@@ -263,6 +262,7 @@ impl Timeline {
             rest,
             range,
             init,
+            key,
             parts,
             has_object: segment.object.is_some(),
             is_gap: segment.is_gap,
@@ -303,6 +303,15 @@ impl Timeline {
         let to = self.cells.get(index + 1).map_or(self.parts.len(), |next| next.parts as usize);
         (from, to)
     }
+}
+
+/// Where an object stands that most often is that of the segment before.
+fn place(all: &mut Vec<Object>, object: Option<&Object>) -> u32 {
+    let Some(object) = object else { return NONE };
+    if all.last() != Some(object) {
+        all.push(object.clone());
+    }
+    all.len() as u32 - 1
 }
 
 /// How long a segment is; one that is still being made is as long as its parts.

@@ -137,6 +137,7 @@ fn list(count: u64, seconds: f64) -> SegmentList {
             object: Some(object(format!("s{index}.m4s"))),
             duration: Duration::from_secs_f64(seconds),
             init: Some(object("init.mp4".into())),
+            key: None,
             parts: Vec::new(),
             program_date_time: None,
             is_gap: false,

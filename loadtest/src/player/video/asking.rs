@@ -61,15 +61,17 @@ impl Video {
         let throughput = world.estimate.bits_per_second() as u64;
         let (kind, media, own_urgency) = match (what, role) {
             (What::Init(_), _) => (ObjectKind::Init, None, URGENCY_MANIFEST),
+            (What::Key(_), _) => (ObjectKind::Key, None, URGENCY_MANIFEST),
             (What::Segment, Role::Main) => (ObjectKind::Segment, Some(duration), URGENCY_VIDEO),
             (What::Segment, Role::Audio) => (ObjectKind::Segment, Some(duration), URGENCY_AUDIO),
             (_, Role::Main) => (ObjectKind::Part, Some(duration), URGENCY_VIDEO),
             (_, Role::Audio) => (ObjectKind::Part, Some(duration), URGENCY_AUDIO),
         };
         let urgency = if self.head.is_none() { URGENCY_PREFETCH } else { own_urgency };
-        let is_init = matches!(what, What::Init(_));
+        let is_init = matches!(what, What::Init(_) | What::Key(_));
         let cmcd = || {
             let type_of = match (is_init, role, &self.audio) {
+                _ if matches!(what, What::Key(_)) => ObjectType::Key,
                 (true, ..) => ObjectType::Init,
                 (_, Role::Audio, _) => ObjectType::Audio,
                 (_, Role::Main, Some(_)) => ObjectType::Video,

@@ -48,12 +48,14 @@ impl Video {
         track.failures = 0;
         let took = world.now.saturating_sub(loading.asked_at);
         // A hinted part waits at the server: its time says nothing of the link. Sound is too small to tell.
-        let is_telling = role == Role::Main && !matches!(loading.what, What::Hint(_));
+        let is_telling =
+            role == Role::Main && !matches!(loading.what, What::Hint(_) | What::Key(_));
         if is_telling {
             world.estimate.answered(first_byte);
         }
         match loading.what {
             What::Init(object) => track.keep_init(object),
+            What::Key(object) => track.keep_key(object),
             What::Segment | What::Part => {
                 if is_telling {
                     world.estimate.downloaded(bytes, took, first_byte);
@@ -201,6 +203,11 @@ impl Video {
         if world.behaviour.manifest_only {
             self.arrived(role, start, item.duration, 0);
             return true;
+        }
+        if let Some(key) = item.key.as_ref().filter(|key| track.needs_key(Some(key))) {
+            let key = key.clone();
+            self.fetch(role, What::Key(key.clone()), &key, start, Duration::ZERO, world);
+            return false;
         }
         if let Some(init) = item.init.as_ref().filter(|init| track.needs(Some(init))) {
             let init = init.clone();

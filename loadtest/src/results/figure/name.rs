@@ -42,6 +42,7 @@ pub(super) const KINDS: &[(ObjectKind, &str)] = &[
     (ObjectKind::Multivariant, "multivariant"),
     (ObjectKind::Playlist, "playlist"),
     (ObjectKind::Init, "init"),
+    (ObjectKind::Key, "key"),
     (ObjectKind::Segment, "segment"),
     (ObjectKind::Part, "part"),
     (ObjectKind::Steering, "steering"),

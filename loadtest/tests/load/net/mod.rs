@@ -11,6 +11,7 @@ mod raw;
 mod server;
 mod shaped;
 mod streams;
+mod turns;
 mod whole;
 
 use std::{net::SocketAddr, time::Duration};
