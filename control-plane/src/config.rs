@@ -80,6 +80,10 @@ impl ProgramConfig for Config {
         ensure!(!self.purge.trim_every.is_zero(), "purge.trim_every must not be 0");
         ensure!(self.ca.server_lifetime >= MINUTE, "ca.server_lifetime must be at least a minute");
         ensure!(!self.ca.node_lifetime.is_zero(), "ca.node_lifetime must not be 0");
+        ensure!(
+            self.store.url == "sqlite:" || self.purge.lease_margin >= SECOND,
+            "purge.lease_margin must be at least a second: so old may a replica's knowledge be"
+        );
         ensure!(self.leader.ttl >= SECOND, "leader.ttl must be at least a second");
         ensure!(!self.leader.retry.is_zero(), "leader.retry must not be 0");
         ensure!(!self.access.approval_lifetime.is_zero(), "access.approval_lifetime must not be 0");

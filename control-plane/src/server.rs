@@ -181,10 +181,15 @@ impl Control {
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, store_end, audit_end);
+        let replica_is_alone = replica.is_none();
         lead(&process, &parts, candidate, replica);
         ready.set(true);
 
-        let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
+        let api = api::serve(
+            config.api.clone(),
+            api_parts(&parts, &config, replica_is_alone),
+            api_connections,
+        );
         let sync = sync::serve(config.sync.clone(), parts.clone(), sync_connections);
         let (served, ()) = tokio::join!(sync, api);
         served?;
@@ -242,8 +247,9 @@ async fn parts(
     })
 }
 
-fn api_parts(parts: &sync::Parts) -> api::Parts {
+fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) -> api::Parts {
     api::Parts {
+        database_dir: is_alone.then(|| config.data_dir.clone()),
         store: parts.store.clone(),
         purges: parts.purges.clone(),
         releases: parts.releases.clone(),

@@ -4,5 +4,6 @@
 
 mod harness;
 
+mod backup;
 mod conformance;
 mod replicas;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub(crate) use etcd::Etcd;
 pub(crate) use node::Node;
-pub(crate) use program::{Caller, Program, command};
+pub(crate) use program::{Caller, Program, begin, command};
 
 /// The longest that anything may take, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);

@@ -43,6 +43,17 @@ impl Node {
         token: &str,
         name: &str,
     ) -> Self {
+        Self::start_at(ca_pem, replicas, token, name, 0).await
+    }
+
+    /// The same, of a node that says that it has applied so much.
+    pub(crate) async fn start_at(
+        ca_pem: &str,
+        replicas: Vec<SocketAddr>,
+        token: &str,
+        name: &str,
+        applied: u64,
+    ) -> Self {
         let key = KeyPair::generate().expect("random");
         let csr = CertificateParams::default().serialize_request(&key).expect("a good key");
         let stranger = connect(ca_pem, replicas[0], None).await.expect("it listens");
@@ -55,7 +66,7 @@ impl Node {
         let issued = issued.expect("a good token").into_inner();
         let identity = Identity::from_pem(&issued.certificate_pem, key.serialize_pem());
         let (applied, connects, gaps): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicU64>) =
-            Default::default();
+            (Arc::new(AtomicU64::new(applied)), Arc::default(), Arc::default());
         let follower = Follower {
             ca_pem: ca_pem.to_owned(),
             identity,

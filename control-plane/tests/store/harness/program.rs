@@ -56,6 +56,14 @@ impl Program {
     }
 }
 
+/// Begins a command of `tidegate-control`; it is killed when dropped.
+pub(crate) fn begin(folder: &Path, store: &str, words: &[&str]) -> Child {
+    let mut command = control();
+    command.args(words).args(["--set", &format!("store.url={store}")]);
+    command.arg("--data-dir").arg(folder.join("data"));
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
+}
+
 /// Runs a command of `tidegate-control` on a folder and a store; its output, or what it says of its failure.
 pub(crate) async fn command(folder: &Path, store: &str, words: &[&str]) -> Result<String, String> {
     let mut command = control();
@@ -102,6 +110,16 @@ impl Caller {
         } else {
             Err(Some((status.as_u16(), text)))
         }
+    }
+
+    /// What a replica answers, byte for byte.
+    pub(crate) async fn bytes(&self, method: &str, api: SocketAddr, path: &str) -> Vec<u8> {
+        let method = method.parse().expect("a method");
+        let url = format!("https://localhost:{}{path}", api.port());
+        let request = self.http.request(method, url).bearer_auth(&self.token);
+        let response = within(request.send()).await.expect("an answer");
+        assert!(response.status().is_success(), "{}", response.status());
+        within(response.bytes()).await.expect("whole").to_vec()
     }
 
     /// Calls a replica that must answer well.
