@@ -3,7 +3,8 @@
 //! A group is what an operator thinks of; its prefixes are slices of its load, so that a PoP can give away an eighth of
 //! it. Invariant: a level is one of a fixed list, because a speaker has one prepared protocol for each of them.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
+use core::net::IpAddr;
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -289,7 +290,7 @@ mod tests {
         }
         assert!(levels.windows(2).all(|pair| pair[0].rank() < pair[1].rank()));
         assert_eq!(levels.iter().filter(|level| level.is_announced()).count(), 5);
-        let many = format!("no-export:{}", vec!["p"; NO_EXPORT_PEERS_MAX + 1].join(","));
+        let many = format!("no-export:{}", ["p"; NO_EXPORT_PEERS_MAX + 1].join(","));
         for bad in ["", "Normal", "prepend-0", "prepend-4", "prepend-", "no-export:", &many] {
             assert!(bad.parse::<Level>().is_err(), "{bad}");
         }

@@ -4,10 +4,8 @@
 //! Invariant: an order to announce a prefix less carries a permit, and nothing here says whether the control plane can be
 //! reached: what no word exists for, no program can act on.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -260,10 +258,10 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_not_even_read() {
-        let large = vec![b' '; TELEMETRY_BYTES_MAX + 1];
+        let large = [b' '; TELEMETRY_BYTES_MAX + 1];
         assert!(matches!(Orders::from_bytes(&large), Err(TelemetryError::Size(_))));
         let one = r#"{"pop":"a","address":"127.0.0.1:1"}"#;
-        let many = format!(r#"{{"neighbours":[{}]}}"#, vec![one; VIEWS_MAX + 1].join(","));
+        let many = format!(r#"{{"neighbours":[{}]}}"#, [one; VIEWS_MAX + 1].join(","));
         assert!(matches!(Orders::from_bytes(many.as_bytes()), Err(TelemetryError::Views(_))));
     }
 }
