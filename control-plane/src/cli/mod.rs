@@ -13,6 +13,7 @@ mod edge;
 mod token;
 mod resource;
 mod access;
+mod ca;
 mod backup;
 mod doctor;
 mod top;
@@ -34,6 +35,7 @@ use clap_complete::Shell;
 use self::{
     access::{ApprovalCommand, AuditCommand, RoleCommand},
     backup::BackupCommand,
+    ca::CaCommand,
     change::ChangeCommand,
     client::Client,
     consent::Consent,
@@ -142,6 +144,9 @@ enum Command {
     /// What was done, by whom, and whether the log is whole
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Identities: how long they last, a new one, one taken away
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// A consistent copy of what the control plane keeps
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -225,6 +230,9 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Role(command) => access::role(command, &client()?, &consent, &out).await,
         Command::Approval(command) => access::approval(command, &client()?, &out).await,
         Command::Audit(command) => access::audit(command, &client()?, &out).await,
+        Command::Ca(command) => {
+            ca::run(command, &global.place.target()?, &client()?, &consent, &out).await
+        }
         Command::Backup(command) => backup::run(command, &client()?, &out).await,
         Command::Doctor { purge } => {
             doctor::run(&global.place.target()?, global.timeout, purge, &out).await
