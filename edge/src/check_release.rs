@@ -59,6 +59,8 @@ fn read() -> io::Result<Vec<u8>> {
 
 fn check(bytes: &[u8], pop: &PopId) -> Result<(), String> {
     let snapshot = judge(bytes, pop)?;
+    // Certificates are read as the listeners read them.
+    tidegate_chassis::init_crypto();
     tls::check(&snapshot.certificates).map_err(|error| error.to_string())?;
     PolicyHandle::default().install(snapshot).map_err(|error| error.to_string())
 }

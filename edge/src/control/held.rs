@@ -201,3 +201,88 @@ fn read(
     };
     Ok(Item { hash, content })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn release(specs: &[(&str, &str)]) -> wire::Release {
+        let item = |(key, spec): &(&str, &str)| wire::ReleaseItem {
+            key: (*key).to_owned(),
+            hash: hash_of(spec.as_bytes()).to_vec(),
+            body: Some(spec.as_bytes().to_vec()),
+            sealed: None,
+        };
+        let leaves: BTreeMap<_, _> = specs
+            .iter()
+            .map(|(key, spec)| (ResourceKey::parse(key).unwrap(), hash_of(spec.as_bytes())))
+            .collect();
+        wire::Release {
+            nonce: 1,
+            header: Some(wire::ReleaseHeader {
+                version: 7,
+                root: root_of(&leaves).to_vec(),
+                created_unix_ms: 0,
+                expires_unix_ms: 9,
+                build_min: "0.0.0".to_owned(),
+            }),
+            signature: vec![1; 64],
+            key: Some(wire::ReleaseKey::default()),
+            from_root: Vec::new(),
+            put: specs.iter().map(item).collect(),
+            del: Vec::new(),
+        }
+    }
+
+    fn fleet() -> wire::Release {
+        let tier = format!(r#"{{"salt":"","value":"{}"}}"#, "07".repeat(32));
+        release(&[
+            ("property/demo", r#"{"hosts":["*"],"origins":["main"]}"#),
+            ("origin/main", r#"{"authority":"127.0.0.1:1"}"#),
+            ("pop/fra", r#"{"role":"edge"}"#),
+            ("secret/tidegate-tier-key", &tier),
+        ])
+    }
+
+    fn assemble(release: wire::Release) -> Result<Held, HeldError> {
+        let signed = Signed::unverified(&release).map_err(|_| DeltaError::From)?;
+        Held::assemble(signed, release, None)
+    }
+
+    #[test]
+    fn what_is_held_survives_the_disk_and_compiles_the_same() {
+        let pop = PopId::parse("fra").unwrap();
+        let held = assemble(fleet()).unwrap();
+        let bytes = held.to_wire(None).unwrap();
+        let again = assemble(wire::Release::decode(&bytes[..]).unwrap()).unwrap();
+        assert_eq!(again.compile(&pop, None).unwrap(), held.compile(&pop, None).unwrap());
+        assert!(held.compile(&PopId::parse("lax").unwrap(), None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic_and_a_changed_release_is_none_or_the_same(
+            at in any::<prop::sample::Index>(),
+            bits in 1u8..,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let good = fleet().encode_to_vec();
+            let mut bytes = good.clone();
+            let place = at.index(bytes.len());
+            bytes[place] ^= bits;
+            let pop = PopId::parse("fra").unwrap();
+            let whole = assemble(fleet()).unwrap().compile(&pop, None).unwrap();
+            for bytes in [&bytes[..], &good[..cut.index(good.len())]] {
+                let Ok(release) = wire::Release::decode(bytes) else { continue };
+                let Ok(held) = assemble(release) else { continue };
+                // Whatever the root covers is as it was; the rest is covered by the signature.
+                if let Ok(mut snapshot) = held.compile(&pop, None) {
+                    snapshot.generation = whole.generation;
+                    prop_assert_eq!(&snapshot, &whole);
+                }
+            }
+        }
+    }
+}

@@ -268,10 +268,17 @@ impl PurgeLane {
 impl ConfigLane {
     /// The next release, as a node takes it: on top of what it holds, with the root checked.
     pub(crate) async fn release(&mut self) -> Taken {
-        let message = within(self.down.message()).await.expect("an open lane");
-        let message = message.expect("an open lane").message.expect("a message");
-        let config_down::Message::Release(message) = message;
-        self.take(message)
+        loop {
+            let message = within(self.down.message()).await.expect("an open lane");
+            let message = message.expect("an open lane").message.expect("a message");
+            let config_down::Message::Release(message) = message;
+            if message.from_root.is_empty() || message.from_root == self.root() {
+                return self.take(message);
+            }
+            // It was made before an acknowledgement arrived.
+            let generation = message.header.as_ref().expect("a header").version;
+            self.wants_whole(generation, message.nonce).await;
+        }
     }
 
     /// The node holds what it held on another lane.
