@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, Program, ProgramConfig};
 
-use crate::{access, api, ca, listener, purge, release, rollout, store, sync};
+use crate::{access, api, ca, leader, listener, purge, release, rollout, store, sync};
 
 /// This program.
 pub const PROGRAM: Program = Program { name: "tidegate-control", env_prefix: "TIDEGATE_CONTROL" };
@@ -40,6 +40,8 @@ pub struct Config {
     pub ca: ca::Config,
     /// The store.
     pub store: store::Config,
+    /// Who leads, when several replicas share the store.
+    pub leader: leader::Config,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             rollout: rollout::Config::default(),
             ca: ca::Config::default(),
             store: store::Config::default(),
+            leader: leader::Config::default(),
         }
     }
 }
@@ -74,6 +77,12 @@ impl ProgramConfig for Config {
         ensure!(!self.purge.trim_every.is_zero(), "purge.trim_every must not be 0");
         ensure!(self.ca.server_lifetime >= MINUTE, "ca.server_lifetime must be at least a minute");
         ensure!(!self.ca.node_lifetime.is_zero(), "ca.node_lifetime must not be 0");
+        ensure!(
+            self.store.url == "sqlite:" || self.purge.lease_margin >= SECOND,
+            "purge.lease_margin must be at least a second: so old may a replica's knowledge be"
+        );
+        ensure!(self.leader.ttl >= SECOND, "leader.ttl must be at least a second");
+        ensure!(!self.leader.retry.is_zero(), "leader.retry must not be 0");
         ensure!(!self.access.approval_lifetime.is_zero(), "access.approval_lifetime must not be 0");
         ensure!(self.access.audit_rows_max >= 1, "access.audit_rows_max must be at least 1");
         ensure!(!self.listen.names.is_empty(), "listen.names must name this server");
@@ -98,6 +107,7 @@ impl ProgramConfig for Config {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ impl Term {
 #[derive(Debug, Clone)]
 pub struct Leader {
     term: watch::Receiver<Option<Term>>,
+    leads: watch::Receiver<bool>,
 }
 
 /// The side that takes the lease.
@@ -60,6 +61,7 @@ pub struct Candidate {
     holder: String,
     config: Config,
     term: watch::Sender<Option<Term>>,
+    leads: watch::Sender<bool>,
     metrics: Metrics,
 }
 
@@ -71,8 +73,10 @@ pub fn stand(
     config: Config,
     metrics: Metrics,
 ) -> (Candidate, Leader) {
-    let (term, watch) = watch::channel(None);
-    (Candidate { lease, holder, config, term, metrics }, Leader { term: watch })
+    let (term, term_watch) = watch::channel(None);
+    let (leads, leads_watch) = watch::channel(false);
+    let leader = Leader { term: term_watch, leads: leads_watch };
+    (Candidate { lease, holder, config, term, leads, metrics }, leader)
 }
 
 impl Leader {
@@ -86,6 +90,12 @@ impl Leader {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.term.borrow().is_some()
+    }
+
+    /// Whether this replica leads, now and on every change.
+    #[must_use]
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.clone()
     }
 
     /// To be told when a term begins or ends.
@@ -115,12 +125,14 @@ impl Candidate {
         let term = Term { epoch: held.epoch(), fence: held.fence().clone() };
         tracing::info!(epoch = term.epoch, "leads");
         self.term.send_replace(Some(term));
+        self.leads.send_replace(true);
         self.metrics.leads.set(1);
         tokio::select! {
             () = held.lost() => tracing::warn!(epoch = held.epoch(), "leads no longer: the lease is lost"),
             () = drain.started() => {}
         }
         self.metrics.leads.set(0);
+        self.leads.send_replace(false);
         self.term.send_replace(None);
     }
 }

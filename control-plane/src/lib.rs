@@ -8,6 +8,7 @@
 pub mod cli; // the operators' command line: speaks to the HTTP API and nothing else
 pub mod offline; // what is done in the data folder while nothing runs: tokens, the CA's certificate
 pub mod server; // builds the parts, binds the sockets, drains
+pub mod keys; // the key files, which all replicas have alike
 pub mod config; // the settings, part by part
 pub mod api; // HTTP API v1, one file per resource
 pub mod page; // the status page: three files and the rules for browsers
@@ -17,6 +18,7 @@ pub mod rollout; // which PoP runs which release, and when it turns back
 pub mod change; // what somebody wants to be different
 pub mod resource; // all resources at one version
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
+pub mod replica; // what replicas tell one another: that they live, what they see
 pub mod fleet; // what the nodes report, and what it means
 pub mod access; // who may do what, what needs a second person, what was done
 pub mod listener; // TLS over TCP: bounded handshakes, certificates that change while it runs

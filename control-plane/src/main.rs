@@ -17,7 +17,8 @@ use tidegate_chassis::ConfigArgs;
 use tidegate_control::{
     access::{Grant, NewGrant},
     config::{Config, PROGRAM},
-    offline, server,
+    offline::{self, Home},
+    server,
     unix_time::unix_ms,
 };
 
@@ -39,6 +40,38 @@ enum Command {
     /// The authority that signs identities
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Write a backup of the state, also while the control plane runs
+    Backup {
+        /// The file to write; it appears when it is whole
+        file: PathBuf,
+        /// Leave the key files out; without them nodes have to be enrolled again after a restore
+        #[arg(long)]
+        without_keys: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a backup back, while no control plane runs
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Replace the state that is there; it is kept beside
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check a backup, or the state of a data folder
+    Verify {
+        /// The backup; without, the data folder's database
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lift what only grows, once, after etcd was restored from a snapshot of its own
+    Raise {
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Args)]
@@ -65,7 +98,10 @@ struct Place {
     /// The control plane's config file, for its data_dir
     #[arg(long, value_name = "FILE", env = "TIDEGATE_CONTROL_CONFIG")]
     config: Option<PathBuf>,
-    /// One key of the config, as for serve; only data_dir matters here
+    /// Where the state lies, over store.url of the config
+    #[arg(long, value_name = "URL", env = "TIDEGATE_CONTROL__STORE__URL")]
+    store: Option<String>,
+    /// One key of the config, as for serve; only data_dir and store.url matter here
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -123,6 +159,16 @@ fn main() -> ExitCode {
         Command::Ca(CaCommand::Show { place }) => {
             finish(place.data_dir().and_then(|data_dir| offline::ca_pem(&data_dir)))
         }
+        Command::Backup { file, without_keys, place } => {
+            finish(wait(async { offline::backup(&place.home()?, &file, !without_keys).await }))
+        }
+        Command::Restore { file, replace, place } => {
+            finish(wait(async { offline::restore(&place.home()?, &file, replace).await }))
+        }
+        Command::Verify { file, place } => {
+            finish(place.home().and_then(|home| offline::verify(&home, file.as_deref())))
+        }
+        Command::Raise { place } => finish(wait(async { offline::raise(place.home()?).await })),
     }
 }
 
@@ -144,20 +190,38 @@ impl ServeArgs {
 
 impl Place {
     fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        let set = self.set.iter().rev().find_map(|setting| setting.strip_prefix("data_dir="));
-        if let Some(data_dir) = set.map(PathBuf::from).or_else(|| self.data_dir.clone()) {
-            return Ok(data_dir);
+        Ok(self.home()?.data_dir)
+    }
+
+    /// Where the state lies, as serve would find it.
+    fn home(&self) -> anyhow::Result<Home> {
+        let mut config = match &self.config {
+            None => Config::default(),
+            Some(file) => {
+                let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+                let config = tidegate_chassis::config::from_toml::<Config>(&text);
+                config.with_context(|| file.display().to_string())?
+            }
+        };
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
         }
-        let Some(file) = &self.config else { return Ok(Config::default().data_dir) };
-        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let config = tidegate_chassis::config::from_toml::<Config>(&text);
-        Ok(config.with_context(|| file.display().to_string())?.data_dir)
+        if let Some(url) = &self.store {
+            config.store.url.clone_from(url);
+        }
+        for setting in &self.set {
+            match setting.split_once('=') {
+                Some(("data_dir", value)) => config.data_dir = value.into(),
+                Some(("store.url", value)) => value.clone_into(&mut config.store.url),
+                _ => {}
+            }
+        }
+        Ok(Home { data_dir: config.data_dir, store: config.store })
     }
 }
 
 fn token(command: TokenCommand) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    wait(async {
         match command {
             TokenCommand::Create { scope, role, lifetime, label, place } => {
                 let expires = lifetime.map(|lifetime| unix_ms(SystemTime::now() + lifetime));
@@ -168,17 +232,22 @@ fn token(command: TokenCommand) -> anyhow::Result<String> {
                     expires_unix_ms: expires,
                     created_by: None,
                 };
-                offline::make_token(&place.data_dir()?, grant).await
+                offline::make_token(place.home()?, grant).await
             }
             TokenCommand::List { place } => {
-                Ok(offline::list_tokens(&place.data_dir()?).await?.join("\n"))
+                Ok(offline::list_tokens(place.home()?).await?.join("\n"))
             }
             TokenCommand::Revoke { id, place } => {
-                offline::revoke_token(&place.data_dir()?, &id).await?;
+                offline::revoke_token(place.home()?, &id).await?;
                 Ok(String::new())
             }
         }
     })
+}
+
+fn wait(work: impl Future<Output = anyhow::Result<String>>) -> anyhow::Result<String> {
+    tidegate_chassis::init_crypto();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Prints data to standard output, or the failure to standard error.

@@ -2,38 +2,64 @@
 //!
 //! Works while the control plane runs and while it does not; a token made here is good at once.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
+use tidegate_contract::id::StreamId;
 
 use crate::{
-    access::{self, Grant, NewGrant, Row, append_once},
+    access::{self, Entry, Grant, Head, NewGrant, Row, append_once},
     ca::{self, Authority},
+    keys,
     metrics::Metrics,
-    store::{self, Records, Stores},
+    server::{self, STREAM},
+    store::{
+        self, Records, Stores,
+        backup::{self as store_backup, Verified},
+        etcd::raise as raise_etcd,
+    },
     unix_time::unix_ms,
 };
+
+/// Where a control plane's state lies.
+#[derive(Debug, Clone, Default)]
+pub struct Home {
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// Its store.
+    pub store: store::Config,
+}
+
+impl<T: AsRef<Path> + ?Sized> From<&T> for Home {
+    fn from(data_dir: &T) -> Self {
+        Self { data_dir: data_dir.as_ref().to_owned(), store: store::Config::default() }
+    }
+}
 
 /// Makes an API token that does not end and returns it; only its hash is kept.
 ///
 /// # Errors
 /// A scope is none, or the store cannot be used.
 pub async fn create_token(
-    data_dir: &Path,
+    home: impl Into<Home>,
     scopes: &[impl ToString],
     label: &str,
 ) -> anyhow::Result<String> {
     let scopes = scopes.iter().map(|scope| scope.to_string().parse::<Grant>());
     let scopes = scopes.collect::<Result<_, _>>()?;
-    make_token(data_dir, NewGrant { label: label.to_owned(), scopes, ..NewGrant::default() }).await
+    make_token(home, NewGrant { label: label.to_owned(), scopes, ..NewGrant::default() }).await
 }
 
 /// Makes an API token and returns it; only its hash is kept.
 ///
 /// # Errors
 /// The store cannot be used, or the token cannot be.
-pub async fn make_token(data_dir: &Path, grant: NewGrant) -> anyhow::Result<String> {
-    let records = records(data_dir).await?;
+pub async fn make_token(home: impl Into<Home>, grant: NewGrant) -> anyhow::Result<String> {
+    let records = records(home.into()).await?;
     let now_unix_ms = unix_ms(SystemTime::now());
     let (text, token) = grant.make(records.as_ref(), now_unix_ms).await?;
     let note = format!("make token {} for {}", token.id, token.person());
@@ -45,8 +71,8 @@ pub async fn make_token(data_dir: &Path, grant: NewGrant) -> anyhow::Result<Stri
 ///
 /// # Errors
 /// The store cannot be used.
-pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let tokens = access::list_tokens(records(data_dir).await?.as_ref()).await?;
+pub async fn list_tokens(home: impl Into<Home>) -> anyhow::Result<Vec<String>> {
+    let tokens = access::list_tokens(records(home.into()).await?.as_ref()).await?;
     let line = |token: access::TokenRecord| {
         let roles = token.roles.iter().map(|role| format!("role:{role}"));
         let scopes: Vec<_> = token.scopes.iter().cloned().chain(roles).collect();
@@ -59,8 +85,8 @@ pub async fn list_tokens(data_dir: &Path) -> anyhow::Result<Vec<String>> {
 ///
 /// # Errors
 /// The store cannot be used, or there is no such token.
-pub async fn revoke_token(data_dir: &Path, id: &str) -> anyhow::Result<()> {
-    let records = records(data_dir).await?;
+pub async fn revoke_token(home: impl Into<Home>, id: &str) -> anyhow::Result<()> {
+    let records = records(home.into()).await?;
     access::revoke_token(records.as_ref(), id).await?;
     append_once(records.as_ref(), &row("token revoke", format!("revoke token {id}"))).await?;
     Ok(())
@@ -76,6 +102,113 @@ pub fn ca_pem(data_dir: &Path) -> anyhow::Result<String> {
     Ok(authority.ca_pem().to_owned())
 }
 
+/// Writes a backup of the database, while the control plane runs or not; with `with_keys` it holds the key files too.
+///
+/// # Errors
+/// The state lies elsewhere, or the backup cannot be written; nothing stands under the name then.
+pub async fn backup(home: &Home, to: &Path, with_keys: bool) -> anyhow::Result<String> {
+    ensure_sqlite(home)?;
+    let keys = if with_keys { keys::read(&home.data_dir)? } else { Vec::new() };
+    let (data_dir, to) = (home.data_dir.clone(), to.to_owned());
+    let file = to.display().to_string();
+    let made = tokio::task::spawn_blocking(move || store_backup::backup(&data_dir, &to, &keys));
+    let verified = made.await?.with_context(|| format!("cannot write {file}"))?;
+    Ok(summary(&file, verified))
+}
+
+/// Puts a backup into a data folder that no control plane uses.
+///
+/// # Errors
+/// One uses it, there is a state and `replace` is false, or the backup is not as it should be.
+pub async fn restore(home: &Home, from: &Path, replace: bool) -> anyhow::Result<String> {
+    ensure_sqlite(home)?;
+    let _lock = server::lock(&home.data_dir)?;
+    let place = home.data_dir.join("control.sqlite");
+    ensure!(
+        replace || !place.exists(),
+        "{} is there: with --replace it is kept beside and replaced",
+        place.display()
+    );
+    verify_file(from)?;
+    let now_unix_ms = unix_ms(SystemTime::now());
+    let keys = store_backup::restore(from, &home.data_dir, now_unix_ms)
+        .with_context(|| format!("cannot restore {}", from.display()))?;
+    keys::write(&home.data_dir, &keys)?;
+    let records = records(home.clone()).await?;
+    append_once(records.as_ref(), &row("restore", format!("from {}", from.display()))).await?;
+    let kept = if keys.is_empty() { "; it held no keys" } else { "" };
+    Ok(format!("restored {}{kept}", from.display()))
+}
+
+/// Checks a backup, or the database of a data folder: pages, purge log, records, the audit log's chain.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(home: &Home, file: Option<&Path>) -> anyhow::Result<String> {
+    match file {
+        Some(file) => verify_file(file),
+        None => {
+            ensure_sqlite(home)?;
+            verify_file(&home.data_dir.join("control.sqlite"))
+        }
+    }
+}
+
+/// Lifts what only grows, after etcd was restored from a snapshot of its own.
+///
+/// # Errors
+/// The state does not lie in etcd, or a replica lives.
+pub async fn raise(home: Home) -> anyhow::Result<String> {
+    let stores = stores(&home).await?;
+    let client =
+        stores.etcd().context("only a state in etcd is raised by hand; restore does it")?;
+    let head = raise_etcd(client, &StreamId::parse(STREAM)?).await?;
+    let note = format!("purges go on behind {head}");
+    append_once(stores.records.as_ref(), &row("raise", note.clone())).await?;
+    Ok(note)
+}
+
+fn verify_file(file: &Path) -> anyhow::Result<String> {
+    let name = file.display().to_string();
+    let verified = store_backup::verify(file).with_context(|| name.clone())?;
+    verify_audit(file).with_context(|| name.clone())?;
+    Ok(summary(&name, verified))
+}
+
+fn verify_audit(file: &Path) -> anyhow::Result<()> {
+    let (mut head, mut rows) = (Head::default(), Vec::new());
+    for (key, value) in store_backup::records_in(file, "audit/")? {
+        match key["audit/".len()..].parse() {
+            Ok(number) => rows.push(Entry { number, link: serde_json::from_slice(&value)? }),
+            Err(_) => head = serde_json::from_slice(&value)?,
+        }
+    }
+    let before = (head.first <= 1).then_some((0, ""));
+    let hash = access::verify(before, &rows)
+        .map_err(|broken| anyhow!("audit row {}: {}", broken.number, broken.why))?;
+    let last = rows.last().map_or(0, |row| row.number);
+    ensure!(
+        rows.is_empty() && head.number == 0 || (hash == head.hash && last == head.number),
+        "the audit log ends at row {last}, its head says {}",
+        head.number
+    );
+    Ok(())
+}
+
+fn summary(name: &str, verified: Verified) -> String {
+    let Verified { records, purges, purge_head } = verified;
+    format!("{name}: {records} records, {purges} purges up to offset {purge_head}, all in order")
+}
+
+fn ensure_sqlite(home: &Home) -> anyhow::Result<()> {
+    ensure!(
+        home.store.url == "sqlite:",
+        "the state lies in etcd: use etcdctl snapshot save, etcdctl snapshot restore, then \
+         tidegate-control raise"
+    );
+    Ok(())
+}
+
 /// What was done on the machine itself, in the audit log.
 fn row(action: &str, note: String) -> Row {
     Row {
@@ -89,9 +222,13 @@ fn row(action: &str, note: String) -> Row {
     }
 }
 
-async fn records(data_dir: &Path) -> anyhow::Result<Arc<dyn Records>> {
+async fn records(home: Home) -> anyhow::Result<Arc<dyn Records>> {
+    Ok(stores(&home).await?.records)
+}
+
+async fn stores(home: &Home) -> anyhow::Result<Stores> {
     let metrics = Metrics::new(&prometheus::Registry::new());
-    let opened = Stores::open(data_dir, &store::Config::default(), metrics).await;
-    let (stores, _) = opened.with_context(|| format!("cannot open {}", data_dir.display()))?;
-    Ok(stores.records)
+    let opened = Stores::open(&home.data_dir, &home.store, metrics).await;
+    let (stores, _) = opened.with_context(|| format!("cannot open {}", home.data_dir.display()))?;
+    Ok(stores)
 }

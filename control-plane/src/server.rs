@@ -6,6 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -22,10 +23,13 @@ use crate::{
     ca::{Authority, ServerIdentity, client_verifier},
     config::Config,
     fleet::Fleet,
+    keys,
+    leader::{self, Candidate, Leader},
     listener::Port,
     metrics::Metrics,
     purge::Purges,
     release::{self, Releases},
+    replica::Replica,
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
@@ -40,6 +44,8 @@ pub struct Control {
     sync_port: Port,
     store_end: StoreEnd,
     audit_end: AuditEnd,
+    candidate: Candidate,
+    replica: Option<Replica>,
     _lock: File,
 }
 
@@ -57,14 +63,16 @@ impl Control {
     /// # Errors
     /// What cannot be opened or bound.
     pub async fn bind(config: Arc<Config>, process: Process, clock: Clock) -> anyhow::Result<Self> {
-        let lock = lock(&config)?;
+        let lock = lock(&config.data_dir)?;
         let metrics = Metrics::new(process.registry());
         let (stores, store_end) =
             Stores::open(&config.data_dir, &config.store, metrics.clone()).await?;
         let store = Registry::open(Arc::clone(&stores.records)).await?;
         store.keep_tier_key(TierKey::new(rand::random())).await?;
+        keys::check(&config.data_dir, &stores).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
+        keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
         let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
         let api_tls = ServerConfig::builder().with_no_client_auth();
         let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
@@ -80,6 +88,14 @@ impl Control {
         let api_port = port("api", config.listen.api, api_tls).await?;
         let sync_port = port("sync", config.listen.sync, sync_tls).await?;
 
+        let id = hex::encode(rand::random::<[u8; 8]>());
+        let holder = format!("api {} sync {}", api_port.local_addr()?, sync_port.local_addr()?);
+        let (candidate, leader) = leader::stand(
+            Arc::clone(&stores.lease),
+            format!("{id} {holder}"),
+            config.leader.clone(),
+            metrics.clone(),
+        );
         let records = Arc::clone(&stores.records);
         let (access, audit_end) = Access::open(records, config.access.clone(), clock.clone());
         let parts = parts(
@@ -87,12 +103,17 @@ impl Control {
             &stores,
             store,
             access,
+            leader,
             Arc::new(authority),
             clock,
             metrics,
             process.drain(),
         )
         .await?;
+        let replica = stores.is_shared().then(|| {
+            let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
+            Replica::new(id, holder, ttl, lease, parts.store.clone(), parts.fleet.clone())
+        });
         Ok(Self {
             config,
             process,
@@ -102,6 +123,8 @@ impl Control {
             sync_port,
             store_end,
             audit_end,
+            candidate,
+            replica,
             _lock: lock,
         })
     }
@@ -146,16 +169,23 @@ impl Control {
             sync_port,
             store_end,
             audit_end,
+            candidate,
+            replica,
             _lock,
         } = self;
 
         let api_connections = accept(&process, "api port", api_port);
         let sync_connections = accept(&process, "sync port", sync_port);
         supervise(&process, &parts, identity, store_end, audit_end);
-        lead(&process, &parts);
+        let replica_is_alone = replica.is_none();
+        lead(&process, &parts, candidate, replica);
         ready.set(true);
 
-        let api = api::serve(config.api.clone(), api_parts(&parts), api_connections);
+        let api = api::serve(
+            config.api.clone(),
+            api_parts(&parts, &config, replica_is_alone),
+            api_connections,
+        );
         let sync = sync::serve(config.sync.clone(), parts.clone(), sync_connections);
         let (served, ()) = tokio::join!(sync, api);
         served?;
@@ -172,6 +202,7 @@ async fn parts(
     stores: &Stores,
     store: Registry,
     access: Access,
+    leader: Leader,
     authority: Arc<Authority>,
     clock: Clock,
     metrics: Metrics,
@@ -193,11 +224,23 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
-    Ok(sync::Parts { purges, releases, access, fleet, store, authority, clock, metrics, drain })
+    Ok(sync::Parts {
+        purges,
+        releases,
+        access,
+        fleet,
+        leader,
+        store,
+        authority,
+        clock,
+        metrics,
+        drain,
+    })
 }
 
-fn api_parts(parts: &sync::Parts) -> api::Parts {
+fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) -> api::Parts {
     api::Parts {
+        database_dir: is_alone.then(|| config.data_dir.clone()),
         store: parts.store.clone(),
         purges: parts.purges.clone(),
         releases: parts.releases.clone(),
@@ -251,14 +294,18 @@ fn supervise(
         }
     });
     process.spawn("purge trim", {
-        let (purges, drain) = (parts.purges.clone(), drain.clone());
-        async move { Ok(purges.trim_until(&drain).await?) }
+        let (purges, leader, drain) = (parts.purges.clone(), parts.leader.clone(), drain.clone());
+        async move { Ok(purges.trim_until(&leader, &drain).await?) }
     });
     process.spawn("node notes", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {
             while !slept(NOTE_EVERY, &drain).await {
-                note_nodes(&parts).await?;
+                if parts.leader.is_leader()
+                    && let Err(error) = note_nodes(&parts).await
+                {
+                    tracing::warn!(%error, "cannot write down how far the nodes are");
+                }
             }
             Ok(())
         }
@@ -274,12 +321,27 @@ fn supervise(
     });
 }
 
-/// Conducts roll-outs. One process has the data folder, so it leads.
-fn lead(process: &Process, parts: &sync::Parts) {
-    let (releases, fleet) = (parts.releases.clone(), parts.fleet.clone());
+/// Leads when it may, and then conducts roll-outs; lives among other replicas where there may be some.
+fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: Option<Replica>) {
+    let (releases, fleet, leads) =
+        (parts.releases.clone(), parts.fleet.clone(), parts.leader.leads());
     let drain = process.drain();
+    process.spawn("leader", {
+        let drain = drain.clone();
+        async move {
+            candidate.run(&drain).await;
+            Ok(())
+        }
+    });
+    if let Some(replica) = replica {
+        let drain = drain.clone();
+        process.spawn("replica", async move {
+            replica.run(&drain).await;
+            Ok(())
+        });
+    }
     process.spawn("roll-outs", async move {
-        release::conduct(releases, fleet, || true, drain).await;
+        release::conduct(releases, fleet, move || *leads.borrow(), drain).await;
         Ok(())
     });
 }
@@ -306,8 +368,11 @@ async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lock(config: &Config) -> anyhow::Result<File> {
-    let folder = &config.data_dir;
+/// Takes a data folder for this process alone.
+///
+/// # Errors
+/// Another process has it, or it cannot be used.
+pub(crate) fn lock(folder: &Path) -> anyhow::Result<File> {
     make_private_folder(folder)?;
     let path = folder.join(LOCK_FILE);
     let file = File::create(&path).with_context(|| path.display().to_string())?;
@@ -325,7 +390,8 @@ fn with_alpn(mut tls: ServerConfig, protocols: &[&str]) -> ServerConfig {
     tls
 }
 
-const STREAM: &str = "main";
+/// The stream of purges.
+pub(crate) const STREAM: &str = "main";
 const LOCK_FILE: &str = "control.lock";
 /// Connections whose handshake is done and that wait to be served.
 const ACCEPTED_MAX: usize = 64;

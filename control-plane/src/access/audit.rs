@@ -15,7 +15,9 @@ use super::{
     chain::{Entry, Head, Link, Row},
     decode, encode,
 };
-use crate::store::{COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, Key, Records, Revision, StoreError};
+use crate::store::{
+    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, Key, Records, Revision, StoreError,
+};
 
 /// The audit log. Cheap to clone.
 #[derive(Clone)]

@@ -7,6 +7,8 @@ mod purges;
 mod releases;
 mod changes;
 mod resources;
+mod replicas;
+mod backup;
 mod pops;
 mod properties;
 mod openapi;
@@ -20,7 +22,7 @@ mod error;
 pub mod access_model;
 pub mod model;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -113,6 +115,8 @@ pub struct Parts {
     pub releases: Releases,
     /// Tokens, approvals, the audit log.
     pub access: Access,
+    /// The folder of the database, when the state lies in one.
+    pub database_dir: Option<PathBuf>,
     /// The fleet.
     pub fleet: Fleet,
     /// The time of day.
@@ -132,6 +136,8 @@ struct Api {
     purge_all_rate: Buckets,
     replace_rate: Buckets,
     waits: Semaphore,
+    /// One backup at a time.
+    backups: Semaphore,
 }
 
 impl Api {
@@ -152,6 +158,7 @@ fn router(config: Config, parts: Parts) -> Router {
         purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
         replace_rate: Buckets::new(config.replace_rate, TOKENS_IN_USE_MAX),
         waits: Semaphore::new(config.waits_max),
+        backups: Semaphore::new(1),
         config,
         parts,
     });
@@ -159,6 +166,8 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/purges", post(purges::order).get(purges::list))
         .route("/v1/purges/lag", get(purges::lag))
         .route("/v1/purges/{id}", get(purges::show))
+        .route("/v1/replicas", get(replicas::list))
+        .route("/v1/backup", post(backup::make))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))

@@ -547,3 +547,16 @@ pub fn property_path(id: &PropertyId) -> String {
 pub fn pop_path(id: &PopId) -> String {
     format!("/v1/pops/{id}")
 }
+
+/// A replica of the control plane that lives. One that has its store to itself is not listed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Its id, anew at each start.
+    pub id: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Where it listens.
+    pub listens: String,
+    /// Its number; grows with each time it began to live.
+    pub epoch: u64,
+}

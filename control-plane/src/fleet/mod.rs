@@ -5,10 +5,11 @@
 //! older.
 
 mod node;
+mod elsewhere;
 mod verdict;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,6 +25,7 @@ use crate::{
     unix_time::unix_ms,
 };
 
+pub use elsewhere::Elsewhere;
 pub use node::{HealthReport, Nack, NodeSight};
 pub use verdict::{Limits, NodeState, PopState, node_state, pop_state};
 
@@ -126,6 +128,43 @@ impl Fleet {
             stays
         });
         self.changed();
+    }
+
+    /// The nodes that have a lane here, for other replicas.
+    #[must_use]
+    pub fn here(&self) -> Vec<(NodeName, Elsewhere)> {
+        let nodes = self.lock();
+        nodes.iter().filter_map(|(name, node)| Some((name.clone(), node.here()?))).collect()
+    }
+
+    /// Takes what the other replicas see, all of it.
+    pub fn seen_elsewhere(&self, all: &HashMap<NodeName, Elsewhere>) {
+        let now = unix_ms(self.clock.now());
+        let mut is_news = false;
+        for (name, node) in self.lock().iter_mut() {
+            is_news |= node.see_elsewhere(all.get(name).cloned(), now);
+        }
+        if is_news {
+            self.changed();
+        }
+    }
+
+    /// The names of all nodes.
+    #[must_use]
+    pub fn names(&self) -> Vec<NodeName> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Whether there is such a node.
+    #[must_use]
+    pub fn knows(&self, name: &NodeName) -> bool {
+        self.lock().contains_key(name)
+    }
+
+    /// Whether there is such a node with a certificate that ends then.
+    #[must_use]
+    pub fn is_as(&self, name: &NodeName, expires_unix_ms: u64) -> bool {
+        self.lock().get(name).is_some_and(|node| node.expires_unix_ms == expires_unix_ms)
     }
 
     /// Opens a lane; `None` when the node is not known.

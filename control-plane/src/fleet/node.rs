@@ -7,11 +7,14 @@ use std::collections::VecDeque;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Subscription};
+use serde::{Deserialize, Serialize};
+
+use super::{Elsewhere, Lane, Subscription};
 use crate::store::NodeName;
 
 /// What a node last said of itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HealthReport {
     /// Whether it can serve.
     pub ready: bool,
@@ -30,7 +33,7 @@ pub struct HealthReport {
 }
 
 /// A generation that a node refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nack {
     /// The generation.
     pub generation: u64,
@@ -86,6 +89,7 @@ pub(super) struct Node {
     pub(super) seen_unix_ms: u64,
     pub(super) heard_unix_ms: Option<u64>,
     pub(super) expires_unix_ms: u64,
+    elsewhere: Option<Elsewhere>,
 }
 
 struct Ack {
@@ -116,6 +120,7 @@ impl Node {
             seen_unix_ms: now_unix_ms,
             heard_unix_ms: None,
             expires_unix_ms,
+            elsewhere: None,
         }
     }
 
@@ -175,7 +180,51 @@ impl Node {
         self.acks.get(first).filter(|_| is_remembered).map(|ack| ack.unix_ms)
     }
 
+    /// What other replicas may know of it; nothing while it has no lane here.
+    pub(super) fn here(&self) -> Option<Elsewhere> {
+        let purge_lanes = self.purge_lanes.iter().flatten().count();
+        let has_config_lane = self.config_lane.is_some();
+        (purge_lanes > 0 || has_config_lane).then(|| Elsewhere {
+            applied: self.applied,
+            purge_lanes,
+            has_config_lane,
+            build: self.build.clone(),
+            generation: self.generation,
+            nack: self.nack.clone(),
+            health: self.health,
+        })
+    }
+
+    /// Takes what other replicas see; true when that is news.
+    pub(super) fn see_elsewhere(&mut self, seen: Option<Elsewhere>, now_unix_ms: u64) -> bool {
+        if let Some(seen) = &seen {
+            // Whoever has a lane there was heard there, a moment ago.
+            self.heard_unix_ms = self.heard_unix_ms.max(Some(now_unix_ms));
+            if let Some(applied) = seen.applied {
+                self.apply(applied, now_unix_ms);
+            }
+        }
+        let is_news = self.elsewhere != seen;
+        self.elsewhere = seen;
+        is_news
+    }
+
+    /// The node with what other replicas see of it.
     pub(super) fn sight(&self, name: &NodeName) -> NodeSight {
+        let mut sight = self.sight_here(name);
+        let Some(seen) = &self.elsewhere else { return sight };
+        sight.purge_lanes += seen.purge_lanes;
+        if seen.has_config_lane && !sight.has_config_lane {
+            sight.has_config_lane = true;
+            sight.build.clone_from(&seen.build);
+            sight.generation = seen.generation;
+            sight.nack.clone_from(&seen.nack);
+            sight.health = seen.health;
+        }
+        sight
+    }
+
+    fn sight_here(&self, name: &NodeName) -> NodeSight {
         NodeSight {
             name: name.clone(),
             purge_lanes: self.purge_lanes.iter().flatten().count(),

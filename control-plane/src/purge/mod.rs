@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     fleet::Fleet,
+    leader::Leader,
     metrics::Metrics,
     store::{AppendError, Appended, Entry, Log, NewPurge, StoreError, TrimPolicy},
     unix_time::unix_ms,
@@ -188,10 +189,14 @@ impl Purges {
         }
     }
 
-    /// Forgets what is not to be kept, again and again, until the drain.
-    pub async fn trim_until(&self, drain: &Drain) -> Result<(), StoreError> {
+    /// Forgets what is not to be kept, again and again while this replica leads, until the drain.
+    pub async fn trim_until(&self, leader: &Leader, drain: &Drain) -> Result<(), StoreError> {
         loop {
-            self.trim().await?;
+            if leader.is_leader()
+                && let Err(error) = self.trim().await
+            {
+                tracing::warn!(%error, "cannot forget old purges");
+            }
             tokio::select! {
                 () = tokio::time::sleep(self.config.trim_every) => {}
                 () = drain.started() => return Ok(()),

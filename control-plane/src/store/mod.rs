@@ -4,6 +4,7 @@
 //! desired state raise the generation in the same transaction, so a generation names exactly one state.
 
 mod open;
+pub mod backup;
 pub mod etcd;
 mod sqlite_log;
 mod sqlite_lease;

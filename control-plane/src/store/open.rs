@@ -106,6 +106,15 @@ impl Stores {
         matches!(self.engine, Engine::Etcd(_))
     }
 
+    /// The cluster, when the state lies in one.
+    #[must_use]
+    pub fn etcd(&self) -> Option<&etcd::Client> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Etcd(client) => Some(client),
+        }
+    }
+
     /// The database, when the state lies in one.
     #[must_use]
     pub fn sqlite(&self) -> Option<&Store> {

@@ -2,6 +2,8 @@
 //!
 //! `user_version` counts the steps that were taken; a database of a newer program is refused, never altered.
 
+use std::cmp::Ordering;
+
 use rusqlite::Connection;
 
 use super::error::StoreError;
@@ -20,6 +22,21 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
         ))?;
     }
     Ok(())
+}
+
+/// Checks that a database has a version that this program knows, and all that the newest one has.
+pub(super) fn check_current(connection: &Connection) -> Result<(), StoreError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::Newer { found, known }),
+        Ordering::Less => {
+            let detail =
+                format!("it has version {found} of {known}: start it once to carry it over");
+            Err(StoreError::damaged("database", detail))
+        }
+    }
 }
 
 const STEPS: &[&str] = &[

@@ -24,6 +24,7 @@ use crate::{
     access::Access,
     ca::{Authority, Peer},
     fleet::{Fleet, Lane, LaneGuard, Subscription},
+    leader::Leader,
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
@@ -98,6 +99,8 @@ pub struct Parts {
     pub access: Access,
     /// The fleet.
     pub fleet: Fleet,
+    /// Whether this replica leads.
+    pub leader: Leader,
     /// What is registered.
     pub store: Registry,
     /// The authority.

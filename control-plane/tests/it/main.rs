@@ -15,4 +15,3 @@ mod replace;
 mod secrets;
 mod releases;
 mod snapshots;
-mod store_conformance;

@@ -48,6 +48,11 @@ impl Names {
         format!("{}/trimmed", self.stream)
     }
 
+    /// Where entries, bodies, ids and idempotency keys lie.
+    pub(super) fn parts(&self) -> [String; 4] {
+        ["e", "b", "i", "k"].map(|part| format!("{}/{part}/", self.stream))
+    }
+
     pub(super) fn entry(&self, offset: u64) -> String {
         format!("{}/e/{offset:020}", self.stream)
     }

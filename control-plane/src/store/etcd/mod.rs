@@ -3,6 +3,7 @@
 //! Only replicas talk to etcd, never nodes. A record, a purge and a lease are each written in one transaction that
 //! compares what its writer had read, so two replicas never undo each other's work.
 
+mod raise;
 mod append;
 mod trim;
 mod log;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use client::Client;
 pub use lease::EtcdLease;
 pub use log::EtcdLog;
+pub use raise::raise;
 pub use records::EtcdRecords;
 
 /// Settings of the way to etcd.

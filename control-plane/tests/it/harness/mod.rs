@@ -3,14 +3,12 @@
 //! Nothing waits without a limit: what does not happen within [`LIMIT`] fails the test.
 
 mod control;
-mod etcd;
 mod node;
 mod program;
 
 use std::time::Duration;
 
 pub(crate) use control::{Answer, TestControl, property};
-pub(crate) use etcd::Etcd;
 pub(crate) use node::{ConfigLane, TestNode};
 pub(crate) use program::{Program, Ran, tidegate};
 

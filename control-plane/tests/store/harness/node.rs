@@ -1,0 +1,153 @@
+//! A node that follows purges at whichever replica answers, as PoPs do.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rcgen::{CertificateParams, KeyPair};
+use tidegate_control::wire::{
+    EnrolRequest, PurgeApplied, PurgeHello, PurgeUp, enrolment_client::EnrolmentClient,
+    pop_sync_client::PopSyncClient, purge_down, purge_up,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use super::within;
+
+/// An enrolled node that follows the purges until it is dropped.
+pub(crate) struct Node {
+    /// The offset up to which it has applied all purges, each once and in order.
+    pub(crate) applied: Arc<AtomicU64>,
+    /// How often it connected.
+    pub(crate) connects: Arc<AtomicU64>,
+    /// Whether it was ever told that the log does not hold what it missed.
+    pub(crate) gaps: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// Exchanges a token for an identity at one replica, and begins to follow at any of them.
+    pub(crate) async fn start(
+        ca_pem: &str,
+        replicas: Vec<SocketAddr>,
+        token: &str,
+        name: &str,
+    ) -> Self {
+        Self::start_at(ca_pem, replicas, token, name, 0).await
+    }
+
+    /// The same, of a node that says that it has applied so much.
+    pub(crate) async fn start_at(
+        ca_pem: &str,
+        replicas: Vec<SocketAddr>,
+        token: &str,
+        name: &str,
+        applied: u64,
+    ) -> Self {
+        let key = KeyPair::generate().expect("random");
+        let csr = CertificateParams::default().serialize_request(&key).expect("a good key");
+        let stranger = connect(ca_pem, replicas[0], None).await.expect("it listens");
+        let request = EnrolRequest {
+            token: token.to_owned(),
+            node: name.to_owned(),
+            csr_der: csr.der().to_vec().into(),
+        };
+        let issued = within(EnrolmentClient::new(stranger).enrol(request)).await;
+        let issued = issued.expect("a good token").into_inner();
+        let identity = Identity::from_pem(&issued.certificate_pem, key.serialize_pem());
+        let (applied, connects, gaps): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicU64>) =
+            (Arc::new(AtomicU64::new(applied)), Arc::default(), Arc::default());
+        let follower = Follower {
+            ca_pem: ca_pem.to_owned(),
+            identity,
+            applied: Arc::clone(&applied),
+            connects: Arc::clone(&connects),
+            gaps: Arc::clone(&gaps),
+        };
+        Self { applied, connects, gaps, task: tokio::spawn(follower.run(replicas)) }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Follower {
+    ca_pem: String,
+    identity: Identity,
+    applied: Arc<AtomicU64>,
+    connects: Arc<AtomicU64>,
+    gaps: Arc<AtomicU64>,
+}
+
+impl Follower {
+    async fn run(self, replicas: Vec<SocketAddr>) {
+        let mut next = rand::random_range(0..replicas.len());
+        loop {
+            self.connects.fetch_add(1, Ordering::Relaxed);
+            let _ = self.lane(replicas[next]).await;
+            next = (next + 1) % replicas.len();
+            // Full jitter, as the PoP agent has it.
+            sleep(Duration::from_millis(rand::random_range(50..500))).await;
+        }
+    }
+
+    async fn lane(&self, replica: SocketAddr) -> Result<(), Status> {
+        let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await?;
+        let (up, ups) = mpsc::channel(16);
+        let applied = HashMap::from([(STREAM.to_owned(), self.applied.load(Ordering::SeqCst))]);
+        let hello = PurgeHello { applied, build: "test".to_owned(), ..PurgeHello::default() };
+        let say = |message| PurgeUp { message: Some(message) };
+        let _ = up.send(say(purge_up::Message::Hello(hello))).await;
+        let mut client = PopSyncClient::new(channel);
+        let mut down = client.purges(ReceiverStream::new(ups)).await?.into_inner();
+        while let Some(message) = down.message().await? {
+            match message.message.expect("a message") {
+                purge_down::Message::Heartbeat(_) => continue,
+                purge_down::Message::Trimmed(trimmed) => {
+                    self.gaps.fetch_add(1, Ordering::Relaxed);
+                    self.applied.store(trimmed.head, Ordering::SeqCst);
+                }
+                purge_down::Message::Batch(batch) => {
+                    for purge in batch.purges {
+                        let before = self.applied.fetch_add(1, Ordering::SeqCst);
+                        // A hole or a double would move this node away from the head for ever.
+                        assert_eq!(purge.offset, before + 1, "in order, each once");
+                    }
+                }
+            }
+            let offset = self.applied.load(Ordering::SeqCst);
+            let applied = PurgeApplied { stream: STREAM.to_owned(), offset };
+            let _ = up.send(say(purge_up::Message::Applied(applied))).await;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(
+    ca_pem: &str,
+    replica: SocketAddr,
+    identity: Option<Identity>,
+) -> Result<Channel, Status> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(ca_pem))
+        .domain_name("localhost");
+    let tls = identity.into_iter().fold(tls, ClientTlsConfig::identity);
+    let endpoint = Endpoint::from_shared(format!("https://{replica}")).expect("a url");
+    let endpoint = endpoint.tls_config(tls).expect("good pem");
+    within(endpoint.connect()).await.map_err(|error| Status::unavailable(error.to_string()))
+}
+
+const STREAM: &str = "main";
