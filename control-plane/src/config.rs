@@ -93,6 +93,7 @@ impl ProgramConfig for Config {
             ("api.purge_rate", self.api.purge_rate),
             ("api.purge_all_rate", self.api.purge_all_rate),
             ("api.replace_rate", self.api.replace_rate),
+            ("listen.handshake_rate", self.listen.handshake_rate),
             ("sync.enrolment_rate", self.sync.enrolment_rate),
             ("sync.renewal_rate", self.sync.renewal_rate),
         ] {

@@ -19,10 +19,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
+
+use crate::rate::{Bucket, Rate};
 
 /// Settings of the ports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Config {
     /// A handshake that takes longer is given up.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
+    /// TLS handshakes of each port; more wait in the kernel's queue, so that all nodes coming back at once are let in one
+    /// after the other.
+    pub handshake_rate: Rate,
 }
 
 impl Default for Config {
@@ -49,6 +54,7 @@ impl Default for Config {
             names: vec!["localhost".into(), "127.0.0.1".into(), "::1".into()],
             connections_max: 2048,
             handshake_timeout: Duration::from_secs(5),
+            handshake_rate: Rate { per_second: 500.0, burst: 1000.0 },
         }
     }
 }
@@ -65,6 +71,7 @@ pub struct Port {
     acceptor: TlsAcceptor,
     connections_max: usize,
     handshake_timeout: Duration,
+    handshake_rate: Rate,
     failures: IntCounter,
 }
 
@@ -84,6 +91,7 @@ impl Port {
             acceptor: Arc::new(tls).into(),
             connections_max: config.connections_max.max(1),
             handshake_timeout: config.handshake_timeout,
+            handshake_rate: config.handshake_rate,
             failures,
         })
     }
@@ -99,10 +107,16 @@ impl Port {
     /// Accepts until the drain starts or nobody takes connections any more.
     pub async fn run(self, connections: mpsc::Sender<Connection>, drain: Drain) {
         let permits = Arc::new(Semaphore::new(self.connections_max));
+        let mut handshakes = Bucket::full(self.handshake_rate, Instant::now());
         let accept_all = async {
             while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
                 match self.listener.accept().await {
-                    Ok((stream, _)) => self.handshake(stream, permit, connections.clone()),
+                    Ok((stream, _)) => {
+                        while let Err(wait) = handshakes.take(Instant::now()) {
+                            sleep(wait).await;
+                        }
+                        self.handshake(stream, permit, connections.clone());
+                    }
                     Err(error) => {
                         // Out of file handles, most likely: it passes when connections end.
                         tracing::warn!(%error, "cannot accept");

@@ -15,7 +15,9 @@ use super::{
     chain::{Entry, Head, Link, Row},
     decode, encode,
 };
-use crate::store::{Commit, CommitError, Expect, Key, Records, Revision, StoreError};
+use crate::store::{
+    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, Key, Records, Revision, StoreError,
+};
 
 /// The audit log. Cheap to clone.
 #[derive(Clone)]
@@ -119,7 +121,7 @@ impl Writer {
             self.published.send_replace(head);
         }
         let mut batch = Vec::with_capacity(BATCH_ROWS_MAX);
-        while waiting.recv_many(&mut batch, BATCH_ROWS_MAX).await > 0 {
+        while waiting.recv_many(&mut batch, self.batch_rows_max()).await > 0 {
             let rows: Vec<_> = batch.iter().map(|waiting| waiting.row.clone()).collect();
             let written = self.write(&rows).await;
             if let Err(error) = &written {
@@ -131,6 +133,14 @@ impl Writer {
                 let _ = waiting.done.send(written.is_ok());
             }
         }
+    }
+
+    /// What is far above its limit gets as much room in a commit as what is new, so that it shrinks under any load.
+    fn batch_rows_max(&self) -> usize {
+        let head = self.published.borrow();
+        let kept = head.number + 1 - head.first.min(head.number + 1);
+        let is_far_above = kept > self.rows_max.saturating_add(FAR_ABOVE_ROWS);
+        if is_far_above { BATCH_ROWS_MAX / 2 } else { BATCH_ROWS_MAX }
     }
 
     async fn write(&mut self, rows: &[Row]) -> Result<(), CommitError> {
@@ -190,8 +200,9 @@ async fn commit(
         head = next;
         puts.push((row_key(number), encode(&link)));
     }
+    let room = (COMMIT_ENTRIES_MAX - 1).saturating_sub(rows.len()) as u64;
     let surplus = (head.number + 1 - head.first).saturating_sub(rows_max.max(1));
-    let first = head.first + surplus.min(FORGOTTEN_AT_ONCE_MAX);
+    let first = head.first + surplus.min(room);
     let deletes = (head.first..first).map(row_key).collect();
     head.first = first;
     puts.push((head_key(), encode(&head)));
@@ -209,9 +220,9 @@ fn row_key(number: u64) -> Key {
 }
 
 const PREFIX: &str = "audit/";
-/// Rows of one commit; with as many that are forgotten and the head it stays within what a commit takes.
-const BATCH_ROWS_MAX: usize = 48;
-const FORGOTTEN_AT_ONCE_MAX: u64 = 50;
+/// Rows of one commit; what room they leave is for rows that are forgotten, and one entry is the head.
+const BATCH_ROWS_MAX: usize = COMMIT_ENTRIES_MAX - 4;
+const FAR_ABOVE_ROWS: u64 = 1000;
 const TRIES_MAX: usize = 16;
 const BLOCK_ROWS: u64 = 1000;
 

@@ -16,6 +16,7 @@ mod edge;
 mod token;
 mod resource;
 mod access;
+mod ca;
 mod backup;
 mod doctor;
 mod top;
@@ -39,6 +40,7 @@ use self::{
     access::{ApprovalCommand, AuditCommand, RoleCommand},
     backup::BackupCommand,
     bgp::BgpCommand,
+    ca::CaCommand,
     change::ChangeCommand,
     client::Client,
     consent::Consent,
@@ -154,6 +156,9 @@ enum Command {
     /// What was done, by whom, and whether the log is whole
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Identities: how long they last, a new one, one taken away
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// A consistent copy of what the control plane keeps
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -239,6 +244,9 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Role(command) => access::role(command, &client()?, &consent, &out).await,
         Command::Approval(command) => access::approval(command, &client()?, &out).await,
         Command::Audit(command) => access::audit(command, &client()?, &out).await,
+        Command::Ca(command) => {
+            ca::run(command, &global.place.target()?, &client()?, &consent, &out).await
+        }
         Command::Backup(command) => backup::run(command, &client()?, &out).await,
         Command::Doctor { purge } => {
             doctor::run(&global.place.target()?, global.timeout, purge, &out).await

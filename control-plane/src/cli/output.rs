@@ -227,10 +227,11 @@ const COLORS: [(&[&str], u8); 3] = [
             "warning",
             "paused",
             "no",
+            "late",
         ],
         YELLOW,
     ),
-    (&["down", "refused", "rejected", "failed", "broken", "withdrawn", "deleted"], RED),
+    (&["down", "refused", "rejected", "failed", "broken", "withdrawn", "deleted", "ended"], RED),
 ];
 
 #[cfg(test)]

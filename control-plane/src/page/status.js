@@ -107,12 +107,13 @@ function drawMap(pops) {
   const shapes = [];
   for (let east = -150; east <= 150; east += 30) {
     shapes.push(shape("line", { x1: east, x2: east, y1: -90, y2: 90, class: east === 0 ? "grid main" : "grid" }));
-    shapes.push(shape("text", { x: east + 1, y: 88, class: "degree" }, `${Math.abs(east)}°${east > 0 ? "E" : east < 0 ? "W" : ""}`));
+    shapes.push(shape("text", { x: east + 1, y: 63, class: "degree" }, `${Math.abs(east)}°${east > 0 ? "E" : east < 0 ? "W" : ""}`));
   }
   for (let north = -60; north <= 60; north += 30) {
     shapes.push(shape("line", { x1: -180, x2: 180, y1: -north, y2: -north, class: north === 0 ? "grid main" : "grid" }));
     shapes.push(shape("text", { x: -179, y: -north - 1, class: "degree" }, `${Math.abs(north)}°${north > 0 ? "N" : north < 0 ? "S" : ""}`));
   }
+  const labels = [];
   const placed = pops.filter((pop) => pop.place);
   // What needs somebody is drawn last, on top.
   placed.sort((a, b) => (a.state === "up" ? 0 : 1) - (b.state === "up" ? 0 : 1));
@@ -121,14 +122,37 @@ function drawMap(pops) {
     const dot = shape("circle", { cx: x, cy: y, r: 2.4, class: `dot ${kind(pop.state)}` });
     dot.append(shape("title", {}, `${pop.pop}: ${pop.state}`));
     shapes.push(dot);
-    const anchor = x > 150 ? { x: x - 3.4, "text-anchor": "end" } : { x: x + 3.4 };
-    if (placed.length <= 40 || pop.state !== "up") {
-      shapes.push(shape("text", { ...anchor, y: y + 1.6, class: "name" }, pop.pop));
-    }
+    if (placed.length <= 40 || pop.state !== "up") labels.push({ x, y, text: pop.pop });
   }
+  shapes.push(...nameThem(labels));
   byId("map").replaceChildren(...shapes);
   const missing = pops.length - placed.length;
   byId("unplaced").textContent = missing === 0 ? "" : `${missing} without a place`;
+}
+
+// Puts each name beside its dot where no other name stands: right, left, above, below, or nowhere; the dot has a title.
+function nameThem(labels) {
+  const isNarrow = matchMedia("(max-width: 40rem)").matches;
+  const [size, gap] = isNarrow ? [10, 5] : [4.5, 3.4];
+  const taken = [];
+  const shapes = [];
+  for (const { x, y, text } of labels.reverse()) {
+    const width = text.length * size * 0.6;
+    const places = [
+      [x + gap, y],
+      [x - gap - width, y],
+      [x - width / 2, y - gap - size / 2],
+      [x - width / 2, y + gap + size / 2],
+    ];
+    const isFree = ([left, middle]) =>
+      left > -180 && left + width < 180 &&
+      !taken.some((box) => left < box.left + box.width && box.left < left + width && Math.abs(box.middle - middle) < size);
+    const place = places.find(isFree);
+    if (!place) continue;
+    taken.push({ left: place[0], middle: place[1], width });
+    shapes.push(shape("text", { x: place[0], y: place[1] + size * 0.35, class: "name" }, text));
+  }
+  return shapes;
 }
 
 ask();

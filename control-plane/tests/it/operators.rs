@@ -176,7 +176,9 @@ async fn a_folder_is_applied_compared_and_pruned() {
     let dry = run(&["apply", "--dry-run", "--detailed-exitcode"]).await.expect(10);
     assert!(dry.stderr.contains("3 to create, 0 to change, 0 to delete"), "{dry:?}");
     run(&["diff"]).await.expect(1);
-    run(&["apply", "--reason", "first PoPs", "--detailed-exitcode"]).await.expect(10);
+    run(&["apply", "--stage", "fast", "--reason", "first PoPs", "--detailed-exitcode"])
+        .await
+        .expect(10);
     assert!(run(&["diff"]).await.expect(0).stdout.is_empty());
     run(&["apply", "--detailed-exitcode"]).await.expect(0);
     run(&["validate", "--on-server"]).await.expect(0);
@@ -189,7 +191,8 @@ async fn a_folder_is_applied_compared_and_pruned() {
     ann.run(&["get", "pop", "nobody"]).await.expect(3);
 
     ann.file("pops.yaml", "kind: pop\nname: fra\nspec: {role: edge}\n");
-    let pruned = run(&["apply", "--prune", "--reason", "fewer", "--yes"]).await.expect(0);
+    let pruned =
+        run(&["apply", "--stage", "fast", "--prune", "--reason", "fewer", "--yes"]).await.expect(0);
     assert!(pruned.stderr.contains("pop/ams is deleted"), "{pruned:?}");
     let out = ann.home.path().join("out");
     ann.run(&["export", "pop", "origin", "--to", out.to_str().expect("text")]).await.expect(0);

@@ -73,6 +73,8 @@ pub(super) const CALLS: &[Call] = &[
     change("post", "/v1/approvals/{id}/reject", "Say no", "approve", "", "Approval"),
     get("/v1/audit", "The audit log, in order", "AuditList").asks(PAGE),
     get("/v1/audit/verify", "Check the audit log's chain", "AuditVerdict").asks(PAGE),
+    get("/v1/replicas", "Every replica, and which one leads", "Items of Replica"),
+    change("post", "/v1/backup", "A consistent backup; it holds secrets", "backup", "", "application/octet-stream"),
     get("/v1/purges", "The purge log, in order", "PurgeList").asks(PAGE),
     change("post", "/v1/purges", "Order a purge; durable when it is answered", "purge", "PurgeRequest", "Purge").answers(202),
     get("/v1/purges/lag", "How far each node is behind the purge log", "any"),

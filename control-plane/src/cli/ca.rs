@@ -1,0 +1,158 @@
+//! `tidegate ca`: the identities that the authority gave out: how long they last, a new one, one taken away.
+//!
+//! A node renews at half of its certificate's life; one that did not is told here long before it matters.
+
+use std::{fs, time::SystemTime};
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use tidegate_contract::id::{NodeId, PopId};
+use x509_parser::pem::Pem;
+
+use super::{
+    client::Client,
+    consent::Consent,
+    context::Target,
+    failure::{Exit, Failure},
+    output::{Output, time},
+};
+use crate::{
+    api::model::{EnrolmentTokenView, PopList, pop_path},
+    unix_time::unix_ms,
+};
+
+/// What is done with identities.
+#[derive(Subcommand)]
+pub(super) enum CaCommand {
+    /// Show how long the authority and every node's certificate last; exit code 1 when one has ended
+    Status,
+    /// Print a token that gives one node of a PoP an identity, once
+    Issue {
+        /// The PoP
+        pop: PopId,
+    },
+    /// Make a node's identity worthless, on lanes that are open as well
+    Revoke {
+        /// Its PoP
+        pop: PopId,
+        /// The node
+        node: NodeId,
+    },
+}
+
+/// One certificate.
+#[derive(Debug, Serialize)]
+struct Lasting {
+    name: String,
+    state: &'static str,
+    ends_unix_ms: u64,
+    hours_left: u64,
+}
+
+/// Runs a command on identities.
+pub(super) async fn run(
+    command: CaCommand,
+    target: &Target,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    match command {
+        CaCommand::Status => return status(target, client, out).await,
+        CaCommand::Issue { pop } => {
+            let path = format!("{}/enrolment-tokens", pop_path(&pop));
+            if consent.goes_on() {
+                let token: EnrolmentTokenView = client.post(&path, &json!({})).await?;
+                out.print_line(&token, |token| token.token.clone())?;
+                out.note(&format!("good for one node until {}", time(token.expires_unix_ms)));
+            }
+        }
+        CaCommand::Revoke { pop, node } => {
+            out.note(&format!("node {pop}/{node}: its certificate is worthless, its lanes end"));
+            if consent.confirm(node.as_str())? {
+                client.delete(&format!("{}/nodes/{node}", pop_path(&pop))).await?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn status(target: &Target, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let now_unix_ms = unix_ms(SystemTime::now());
+    let mut all = Vec::new();
+    if let Some(path) = &target.ca {
+        let pem = fs::read(path)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?;
+        // Ten years long, renewed by nobody: said a year before.
+        let ends = authorities(&pem).into_iter();
+        all.extend(ends.map(|ends| lasting("authority", ends, YEAR_HOURS, now_unix_ms)));
+    }
+    let list: PopList = client.get("/v1/pops").await?;
+    for pop in &list.pops {
+        for node in &pop.nodes {
+            let name = format!("{}/{}", pop.pop, node.node);
+            let ends = node.certificate_expires_unix_ms;
+            all.push(lasting(&name, ends, NODE_HOURS_LEFT_MIN, now_unix_ms));
+        }
+    }
+    out.print(&all, ["CERTIFICATE", "STATE", "HOURS LEFT", "ENDS"], |all| {
+        let row = |one: &Lasting| {
+            let left = one.hours_left.to_string();
+            [one.name.clone(), one.state.to_owned(), left, time(one.ends_unix_ms)]
+        };
+        all.iter().map(row).collect()
+    })?;
+    Ok(if all.iter().any(|one| one.state == "ended") { Exit::Failed } else { Exit::Ok })
+}
+
+fn lasting(name: &str, ends_unix_ms: u64, hours_min: u64, now_unix_ms: u64) -> Lasting {
+    let left_ms = ends_unix_ms.saturating_sub(now_unix_ms);
+    let hours_left = left_ms / HOUR_MS;
+    let state = match (left_ms, hours_left < hours_min) {
+        (0, _) => "ended",
+        (_, true) => "late",
+        _ => "ok",
+    };
+    Lasting { name: name.to_owned(), state, ends_unix_ms, hours_left }
+}
+
+/// The ends of the authorities in a file, which may hold several.
+fn authorities(pem: &[u8]) -> Vec<u64> {
+    let found = Pem::iter_from_buffer(pem).filter_map(Result::ok);
+    let end = |pem: Pem| {
+        let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
+        Some(u64::try_from(end).ok()?.saturating_mul(1000))
+    };
+    found.filter_map(end).collect()
+}
+
+const HOUR_MS: u64 = 3_600_000;
+/// A leaf is good for 24 hours and renewed at half of that.
+const NODE_HOURS_LEFT_MIN: u64 = 10;
+const YEAR_HOURS: u64 = 365 * 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_renewed_in_time_is_late_and_then_ended() {
+        for (left_ms, state) in
+            [(0, "ended"), (1, "late"), (10 * HOUR_MS - 1, "late"), (10 * HOUR_MS, "ok")]
+        {
+            assert_eq!(lasting("n", 1000 + left_ms, 10, 1000).state, state, "{left_ms}");
+        }
+        assert_eq!(lasting("n", 5, 10, 1000).state, "ended");
+    }
+
+    #[test]
+    fn every_authority_of_a_file_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pem = crate::offline::ca_pem(folder.path()).expect("writable");
+        let ends = authorities(format!("{pem}{pem}").as_bytes());
+        assert_eq!(ends.len(), 2);
+        assert!(ends[0] > unix_ms(SystemTime::now()));
+        assert!(authorities(b"nothing").is_empty());
+    }
+}
