@@ -10,7 +10,7 @@ use tidegate_contract::{
 };
 use tokio::{
     sync::mpsc,
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,6 +37,8 @@ pub(super) struct ConfigFeed {
     pub(super) health_interval: Duration,
     /// How long the control plane may take to answer the call that opens the lane.
     pub(super) open_timeout: Duration,
+    /// A snapshot that is being checked and kept: that is never cut off.
+    pub(super) adopting: Option<Adopting>,
 }
 
 /// Number and hash of the snapshot in use; zeros when there is none.
@@ -54,6 +56,22 @@ impl InUse {
 
 impl Lane for ConfigFeed {
     const NAME: &'static str = "config";
+
+    fn resume(&mut self) {
+        if let Some(kept) = self.last_good.load()
+            && self.policy.generation() == Some(kept.snapshot.generation)
+        {
+            self.in_use = InUse::of(&kept);
+        }
+    }
+
+    async fn settle(&mut self) {
+        if self.adopting.is_some()
+            && let Err(error) = self.adopted().await
+        {
+            tracing::error!(%error, "a snapshot is refused");
+        }
+    }
 
     async fn converse(&mut self, channel: Channel, identity: &Identity) -> LaneError {
         match self.follow(channel, identity).await {
@@ -121,17 +139,26 @@ impl ConfigFeed {
         let (policy, last_good, in_use) =
             (self.policy.clone(), self.last_good.clone(), self.in_use);
         let work = move || adopt(&policy, &last_good, in_use, &sent, &pop);
-        let (in_use, kept) = spawn_blocking(work)
-            .await
-            .map_err(|error| RefusedError::Panic(error.to_string()))??;
+        self.adopting = Some(spawn_blocking(work));
+        self.adopted().await
+    }
+
+    async fn adopted(&mut self) -> Result<(), RefusedError> {
+        let Some(adopting) = &mut self.adopting else { return Ok(()) };
+        let adopted = adopting.await;
+        self.adopting = None;
+        let (in_use, kept) = adopted.map_err(|error| RefusedError::Panic(error.to_string()))??;
         self.in_use = in_use;
         kept
     }
 }
 
+/// The work on a snapshot: what is in use then, and whether it is kept.
+pub(super) type Adopting = JoinHandle<Result<(InUse, Result<(), RefusedError>), RefusedError>>;
+
 /// Why a snapshot is not (or not durably) in use.
 #[derive(Debug, thiserror::Error)]
-enum RefusedError {
+pub(super) enum RefusedError {
     #[error(transparent)]
     Snapshot(#[from] tidegate_contract::snapshot::SnapshotError),
     #[error("the message says generation {0}, the snapshot {1}")]

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
-use super::{backoff::Backoff, config::Config, identity::Identity};
+use super::{backoff::Backoff, config::Config, identity::Identity, turn::Turn};
 
 /// How to reach the control plane.
 #[derive(Clone)]
@@ -59,6 +59,14 @@ pub(super) trait Lane: Send {
         channel: Channel,
         identity: &Identity,
     ) -> impl Future<Output = LaneError> + Send;
+
+    /// This process talks from now on: another one may have talked meanwhile.
+    fn resume(&mut self) {}
+
+    /// Finishes what a conversation that was cut off has begun.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 impl Link {
@@ -104,8 +112,21 @@ impl Link {
         }
     }
 
-    /// Keeps a lane open for as long as the process lives.
-    pub(super) async fn keep<L: Lane>(&self, mut lane: L, mut identity: IdentityInUse) {
+    /// Keeps a lane open for as long as the process lives and it is its turn to talk.
+    pub(super) async fn keep<L: Lane>(&self, mut lane: L, identity: IdentityInUse, whose: Turn) {
+        loop {
+            let _talking = whose.begin().await;
+            lane.resume();
+            tokio::select! {
+                () = self.keep_open(&mut lane, identity.clone()) => return,
+                () = whose.ended() => {}
+            }
+            lane.settle().await;
+            tracing::info!(lane = L::NAME, "another process has the lane from now on");
+        }
+    }
+
+    async fn keep_open<L: Lane>(&self, lane: &mut L, mut identity: IdentityInUse) {
         let mut backoff = self.backoff();
         let mut turn = self.first_turn();
         loop {

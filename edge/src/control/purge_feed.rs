@@ -4,7 +4,10 @@
 //! meanwhile, so that many become durable together. Nothing on this path waits for anything but the network: an
 //! acknowledgement that finds no room is made up for at the next heartbeat.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use tidegate_chassis::Clock;
 use tidegate_contract::{
@@ -24,6 +27,7 @@ use super::{
     identity::Identity,
     link::{Lane, LaneError},
     position::{Head, Positions, Step},
+    relay::Predecessor,
     wire::{
         self, PurgeApplied, PurgeDown, PurgeHello, PurgeUp, pop_sync_client::PopSyncClient,
         purge_down, purge_up,
@@ -43,10 +47,16 @@ pub(super) struct PurgeFeed {
     /// After this long without a word the connection counts as dead; heartbeats come every second.
     pub(super) silence_max: Duration,
     pub(super) positions: Positions,
+    /// The process before this one, while it lives: it gets what is applied here.
+    pub(super) predecessor: Predecessor,
 }
 
 impl Lane for PurgeFeed {
     const NAME: &'static str = "purges";
+
+    fn resume(&mut self) {
+        self.positions = Positions::restored(&self.lease.seen());
+    }
 
     async fn converse(&mut self, channel: Channel, _identity: &Identity) -> LaneError {
         match self.follow(channel).await {
@@ -67,10 +77,17 @@ impl PurgeFeed {
         let opening = client.purges(ReceiverStream::new(said));
         let mut heard = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
         let mut durable = self.purges.durable();
+        let mut predecessor = self.predecessor.clone();
         loop {
             let next = tokio::select! {
                 next = timeout(silence_max, heard.message()) => next.map_err(silent)??,
                 () = changed(durable.as_mut()) => {
+                    self.acknowledge(&up);
+                    continue;
+                }
+                () = predecessor.changed() => {
+                    // Where the journal is had from it, more is durable from now on.
+                    durable = self.purges.durable();
                     self.acknowledge(&up);
                     continue;
                 }
@@ -108,10 +125,14 @@ impl PurgeFeed {
                 self.acknowledge(up);
             }
             Some(purge_down::Message::Heartbeat(heartbeat)) => {
+                let mut heads = BTreeMap::new();
                 for (stream, head) in heartbeat.head {
-                    self.note_head(&parse_stream(&stream)?, head)?;
+                    let stream = parse_stream(&stream)?;
+                    self.note_head(&stream, head)?;
+                    heads.insert(stream, head);
                 }
                 self.lease.heartbeat(heard_at);
+                self.predecessor.heard(heard_at, heads);
                 self.acknowledge(up);
             }
             Some(purge_down::Message::Trimmed(trimmed)) => {
@@ -147,6 +168,7 @@ impl PurgeFeed {
                 self.purges.apply(&order);
             }
         }
+        self.predecessor.purged(&stream, offset, &order);
         self.stand_at(&stream, offset)
     }
 
@@ -166,6 +188,7 @@ impl PurgeFeed {
     /// Goes on from an offset without having seen what led there: everything that may change is suspect.
     fn start_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), LaneError> {
         self.purges.suspect_mutable();
+        self.predecessor.began(stream, offset);
         self.stand_at(stream, offset)
     }
 
@@ -180,11 +203,13 @@ impl PurgeFeed {
     /// Tells where every stream stands. The offsets only grow, so one that finds no room is covered by the next.
     fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>) {
         let durable = self.purges.durable().map(|durable| durable.borrow().positions.clone());
+        // The journal is the predecessor's while it lives, and its last connections count.
+        let known = self.predecessor.applied().or(durable);
         for (stream, offset) in self.positions.iter() {
-            let offset = match &durable {
+            let offset = match &known {
                 None => offset,
-                Some(durable) => match durable.get(stream) {
-                    Some(durable) => offset.min(*durable),
+                Some(known) => match known.get(stream) {
+                    Some(known) => offset.min(*known),
                     None => continue,
                 },
             };

@@ -8,3 +8,4 @@ mod fake;
 mod node;
 mod purge;
 mod snapshot;
+mod upgrade;

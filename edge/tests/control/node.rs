@@ -1,6 +1,7 @@
 //! The agent of one node with the seams that the rest of the node would read.
 
 use std::{
+    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -21,7 +22,7 @@ use tidegate_edge::{
         lease::Lease,
         purge::{Limits, PurgeTable, Verdict},
     },
-    control::{self, Config, Health, Seams, StartError},
+    control::{self, Agent, Config, Health, Seams, StartError},
     policy::PolicyHandle,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct TestNode {
     pub(crate) replaced: Arc<Mutex<Vec<Replaced>>>,
     pub(crate) lease: Lease,
     pub(crate) clock: Clock,
+    pub(crate) agent: Agent,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
 }
@@ -65,16 +67,21 @@ impl TestNode {
         clock: Clock,
         purges: PurgeTable,
     ) -> Result<Self, StartError> {
+        Self::start_after(config, clock, purges, None)
+    }
+
+    /// A process of a node that follows another one.
+    pub(crate) fn start_after(
+        config: &Config,
+        clock: Clock,
+        purges: PurgeTable,
+        predecessor: Option<OwnedFd>,
+    ) -> Result<Self, StartError> {
         tidegate_chassis::init_crypto();
-        let node = Self {
-            policy: PolicyHandle::default(),
-            purges,
-            replaced: Arc::default(),
-            lease: Lease::new(config.lease),
-            clock: clock.clone(),
-            _process: Process::for_test(),
-        };
-        node.lease.attach(node.purges.clone());
+        let process = Process::for_test();
+        let (policy, lease) = (PolicyHandle::default(), Lease::new(config.lease));
+        let replaced = Arc::<Mutex<Vec<Replaced>>>::default();
+        lease.attach(purges.clone());
         let health = Health {
             ready: true,
             draining: false,
@@ -85,21 +92,22 @@ impl TestNode {
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         };
         let seams = Seams {
-            policy: node.policy.clone(),
-            purges: node.purges.clone(),
+            policy: policy.clone(),
+            purges: purges.clone(),
             replace: {
-                let (purges, replaced) = (node.purges.clone(), node.replaced.clone());
+                let (purges, replaced) = (purges.clone(), replaced.clone());
                 Arc::new(move |order: &PurgeOrder, new: &Replacement, made_at| {
                     purges.apply(order);
                     replaced.lock().unwrap().push((order.clone(), new.clone(), made_at));
                 })
             },
-            lease: node.lease.clone(),
+            lease: lease.clone(),
             vitals: Arc::new(move || health),
-            clock,
+            clock: clock.clone(),
+            predecessor,
         };
-        control::start(config, seams, &node._process)?;
-        Ok(node)
+        let agent = control::start(config, seams, &process)?;
+        Ok(Self { policy, purges, replaced, lease, clock, agent, _process: process })
     }
 
     pub(crate) fn generation(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! The store's stories: fills, purges, variants, memory and disk together.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use bytesize::ByteSize;
 use http::{HeaderName, header};
@@ -50,7 +50,7 @@ fn open_after(
     let limits = purge::Limits { names_max: 1000, keep_max: Duration::from_secs(1 << 40) };
     let purges = match (old, folder) {
         (Some(old), _) => {
-            let legacy = old.purges.legacy(old.store.last_fill());
+            let legacy = old.purges.legacy(old.store.last_fill(), BTreeMap::new());
             PurgeTable::awaiting(legacy, clock.clone(), limits)
         }
         (None, None) => PurgeTable::new(clock.clone(), limits),
