@@ -51,6 +51,7 @@ check:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo xtask tidy
 	cargo xtask docs --check
+	deploy/build/units.sh
 
 fix:
 	cargo fmt --all

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{
-    ConfigArgs, Process, ProcessConfig, Program, ProgramConfig, Secret, metrics,
+    ACCESS, ConfigArgs, Process, ProcessConfig, Program, ProgramConfig, Secret, metrics,
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
@@ -48,6 +48,7 @@ async fn serve(config: Arc<Config>, process: Process) -> anyhow::Result<()> {
             accepted = listener.accept() => {
                 accepted?.0.write_all(config.greeting.as_bytes()).await?;
                 greeted.inc();
+                tracing::info!(target: ACCESS, "greeted");
             }
             () = drain.started(), if failure != Failure::Hang => return Ok(()),
         }

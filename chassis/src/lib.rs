@@ -17,6 +17,7 @@ pub mod config; // what is asked of a program's config, the process section, the
 mod layers; // file < environment < flags, and whose fault a bad key is
 mod logging; // tracing set-up: text on a terminal, JSON otherwise
 pub mod metrics; // declaring metrics, the metrics of the process itself, the text format
+pub mod lines; // log lines that come often, written many at a time
 pub mod handover; // sockets for the process that follows
 mod readiness; // which parts are ready, which listeners have an address
 mod drain; // one signal everyone can await
@@ -30,7 +31,7 @@ pub use config::{ConfigArgs, ProcessConfig, Program, ProgramConfig};
 pub use crypto::init_crypto;
 pub use drain::Drain;
 pub use layers::ConfigError;
-pub use logging::LogFormat;
+pub use logging::{ACCESS, LogFormat};
 pub use process::{Process, TaskFailure};
 pub use readiness::ReadyPart;
 pub use run::run;

@@ -1,12 +1,20 @@
 //! Sets up the log: text for a person at a terminal, one JSON object a line for everything else, to stderr.
 //!
 //! Records of dependencies that write to the `log` crate arrive in the same place. A panic becomes one log line
-//! with its place, so that it does not break a stream of JSON.
+//! with its place, so that it does not break a stream of JSON. Records with the target [`ACCESS`] come often: they are
+//! written many at a time, at most [`lines::FLUSH_TIME`] later than others.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    os::unix::fs::FileTypeExt,
+    sync::OnceLock,
+};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt, fmt::writer::MakeWriterExt, util::SubscriberInitExt};
+
+use crate::lines::{self, Lines};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +34,8 @@ pub enum LogFormat {
 pub(crate) enum LoggingError {
     #[error("log level {level:?} is not understood: {reason}")]
     Level { level: String, reason: String },
+    #[error("no thread to write the log: {0}")]
+    Thread(#[from] io::Error),
 }
 
 /// Whether `level` reads as a filter: `info`, or `info,pingora=warn`.
@@ -40,7 +50,10 @@ pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), LoggingError> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines = fmt().with_env_filter(filter(level)?).with_writer(io::stderr);
+    let often = Lines::to(io::stderr(), chunk_bytes_max())?;
+    let _ = OFTEN.set(often.clone());
+    let writer = often.with_filter(|meta| meta.target() == ACCESS).or_else(io::stderr);
+    let lines = fmt().with_env_filter(filter(level)?).with_writer(writer);
     // An error says that a log is already set up.
     let _ = if text {
         lines.with_ansi(io::stderr().is_terminal()).finish().try_init()
@@ -49,6 +62,13 @@ pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), LoggingError> {
     };
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Writes the lines that wait.
+pub(crate) fn flush() {
+    if let Some(often) = OFTEN.get() {
+        often.flush();
+    }
 }
 
 /// Lets tests see warnings of what they run, or more with `RUST_LOG`.
@@ -68,6 +88,20 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("(no message)");
     tracing::error!(panic.place = place, panic.message = message, "panicked");
 }
+
+/// How much one call may write so that no other process, as in an upgrade, writes into the middle of a line: a pipe
+/// promises that for a page only.
+fn chunk_bytes_max() -> usize {
+    let is_pipe = fs::metadata("/proc/self/fd/2").is_ok_and(|found| found.file_type().is_fifo());
+    if is_pipe { PIPE_BYTES_MAX } else { lines::FLUSH_BYTES }
+}
+
+/// The target of records that come once a request.
+pub const ACCESS: &str = "access";
+/// `PIPE_BUF` of Linux.
+const PIPE_BYTES_MAX: usize = 4096;
+
+static OFTEN: OnceLock<Lines> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use crate::build_info;
+use crate::{build_info, lines};
 
 /// A number that only grows.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
@@ -79,6 +79,7 @@ struct ProcessMetrics {
     resident: Gauge,
     fds: Gauge,
     threads: Gauge,
+    lines_dropped: Counter,
 }
 
 /// What is read from /proc.
@@ -102,6 +103,11 @@ impl ProcessMetrics {
             resident: gauge("process_resident_memory_bytes", "Memory in RAM."),
             fds: gauge("process_open_fds", "Open file descriptors."),
             threads: gauge("process_threads", "Threads of the operating system."),
+            lines_dropped: Counter::new(
+                "process_log_lines_dropped_total",
+                "Lines of the access log that found no room, since the log is not read as fast.",
+            )
+            .expect(NAME_IS_VALID),
         };
         let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         metrics.start.set(since_1970.as_secs_f64());
@@ -112,6 +118,7 @@ impl ProcessMetrics {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let stat = parse_stat(&stat).unwrap_or_default();
         self.cpu.inc_by((stat.cpu_seconds - self.cpu.get()).max(0.0));
+        self.lines_dropped.inc_by((lines::dropped() as f64 - self.lines_dropped.get()).max(0.0));
         self.threads.set(stat.threads);
         self.resident.set(stat.resident_bytes);
         self.fds.set(std::fs::read_dir("/proc/self/fd").map_or(0.0, |dir| dir.count() as f64));
@@ -121,13 +128,17 @@ impl ProcessMetrics {
 impl Collector for ProcessMetrics {
     fn desc(&self) -> Vec<&Desc> {
         let gauges = [&self.start, &self.resident, &self.fds, &self.threads];
-        gauges.into_iter().flat_map(Collector::desc).chain(self.cpu.desc()).collect()
+        let counters = [&self.cpu, &self.lines_dropped];
+        let counters = counters.into_iter().flat_map(Collector::desc);
+        gauges.into_iter().flat_map(Collector::desc).chain(counters).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.read();
         let gauges = [&self.start, &self.resident, &self.fds, &self.threads];
-        gauges.into_iter().flat_map(Collector::collect).chain(self.cpu.collect()).collect()
+        let counters = [&self.cpu, &self.lines_dropped];
+        let counters = counters.into_iter().flat_map(Collector::collect);
+        gauges.into_iter().flat_map(Collector::collect).chain(counters).collect()
     }
 }
 

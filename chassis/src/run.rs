@@ -62,7 +62,9 @@ where
     if let Err(error) = logging::init(&process_config.log_level, process_config.log_format) {
         return refuse(program, &error);
     }
-    match live(program, config, main) {
+    let lived = live(program, config, main);
+    logging::flush();
+    match lived {
         Ok(()) => {
             tracing::info!("ended");
             ExitCode::SUCCESS

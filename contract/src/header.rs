@@ -14,3 +14,18 @@ pub const TIER: &str = "tidegate-tier";
 
 /// Names a request in the logs of every program that it passes.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// Headers about one connection or one host: neither stored nor passed on (RFC 9110 7.6.1, RFC 7838).
+pub const OF_ONE_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "alt-svc", // of the host that sends it
+];

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use crate::header::OF_ONE_HOP;
+
 /// The largest body, in bytes: a media playlist of ten hours with long names has less.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The most headers.
@@ -124,22 +126,7 @@ fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 
 /// Headers that cannot be part of it, and why.
 const REFUSED: &[(&[&str], &str)] = &[
-    (
-        &[
-            "connection",
-            "keep-alive",
-            "proxy-authenticate",
-            "proxy-authentication-info",
-            "proxy-authorization",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-            "alt-svc",
-        ],
-        "it is about one connection",
-    ),
+    (OF_ONE_HOP, "it is about one connection"),
     (&["date", "age", "content-length", "cache-status", "via"], "every node writes it itself"),
     (&["set-cookie", "www-authenticate"], "it is about one client"),
     (&["vary", "content-encoding"], "a body that replaces is the only variant"),

@@ -18,12 +18,20 @@ done
 # Not for build scripts and macros, which `--target` leaves out.
 export RUSTFLAGS="${flags[*]}"
 
+# The versions that the programs have; what only fuzzing needs is added to the copy.
+cp Cargo.lock fuzz/Cargo.lock
+# All at once, so that what they have in common is built once.
+chosen=()
+for fuzz in ${part:-*}/fuzz; do
+  chosen+=(-p "$(sed -n 's/^name = "\(.*\)"$/\1/p' "$fuzz/Cargo.toml" | head -n 1)")
+done
+cargo build --release --quiet --target "$host" --manifest-path fuzz/Cargo.toml "${chosen[@]}" ${target:+--bin "$target"}
+
 targets=()
 for fuzz in ${part:-*}/fuzz; do
-  # The versions that the programs have; what only fuzzing needs is added to the copy.
-  cp Cargo.lock "$fuzz/Cargo.lock"
-  cargo build --release --quiet --target "$host" --manifest-path "$fuzz/Cargo.toml" ${target:+--bin "$target"}
-  for file in "$fuzz"/fuzz_targets/${target:-*}.rs; do targets+=("$fuzz $(basename "$file" .rs)"); done
+  for file in "$fuzz"/fuzz_targets/${target:-*}.rs; do
+    [ ! -e "$file" ] || targets+=("$fuzz $(basename "$file" .rs)")
+  done
 done
 
 one() {

@@ -96,7 +96,7 @@ impl Handles {
     /// What a process that follows must know of purges and fills.
     #[must_use]
     pub fn legacy(&self) -> purge::Legacy {
-        self.purges.legacy(self.store.last_fill())
+        self.purges.legacy(self.store.last_fill(), self.lease.seen())
     }
 
     /// Takes the disk over from a process that has ended; waits for the disk. False when it is still in use.
@@ -188,7 +188,7 @@ fn purges(
     legacy: Option<purge::Legacy>,
 ) -> anyhow::Result<PurgeTable> {
     let Some(folder) = &config.cache.disk.path else {
-        return Ok(PurgeTable::new(clock.clone(), limits));
+        return Ok(PurgeTable::after(legacy.unwrap_or_default(), clock.clone(), limits));
     };
     if let Some(legacy) = legacy {
         return Ok(PurgeTable::awaiting(legacy, clock.clone(), limits));

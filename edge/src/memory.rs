@@ -6,6 +6,7 @@
 use std::{fmt, fs, path::Path};
 
 use bytesize::ByteSize;
+use tidegate_chassis::lines;
 
 use crate::{cache, fetch, listener, upstream};
 
@@ -55,6 +56,7 @@ impl WorstCase {
             ("fetch.successors_max", each(fetch.successors_max, HINT)),
             ("listen.limits.buffers", listen.limits.buffers.as_u64()),
             ("listen.workers", each(workers, WORKER)),
+            ("(lines of the access log)", each(workers + 1, lines::BUFFER_BYTES_MAX as u64)),
             ("upstream.idle_connections_max", each(upstream.idle_connections_max, IDLE_UPSTREAM)),
         ];
         if cache.disk.path.is_some() {

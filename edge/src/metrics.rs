@@ -107,7 +107,7 @@ impl Metrics {
             purges: counter_vec(
                 registry,
                 "edge_purges_total",
-                "Purges applied, by target (url, key, all) and kind (hard, soft).",
+                "Purges applied, by target (url, key, prefix, property, all) and kind (hard, soft).",
                 &["target", "kind"],
             ),
             purged_names: gauge(

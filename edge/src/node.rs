@@ -6,6 +6,7 @@
 
 use std::{
     net::SocketAddr,
+    os::fd::OwnedFd,
     pin::pin,
     sync::{
         Arc,
@@ -18,7 +19,7 @@ use std::{
 use crate::{
     admin, anycast,
     config::Config,
-    control,
+    control::{self, Agent},
     engine::{Engine, Handles},
     exchange::Edge,
     listener::Listener,
@@ -46,6 +47,8 @@ pub struct Node {
     /// Whether there is no process before this one any more.
     is_alone: Arc<AtomicBool>,
     lines: Held,
+    /// Absent: there is no control plane.
+    agent: Option<Agent>,
     config: Config,
 }
 
@@ -71,7 +74,9 @@ impl Node {
         let is_alone = Arc::new(AtomicBool::new(predecessor.is_none()));
         let (estate, outcomes) = (listener.take_estate(), handles.metrics.upgrades.clone());
         let upgrade = Upgrade::new(&config.upgrade, estate, process, outcomes, is_alone.clone())?;
-        let node = Self {
+        let line = predecessor.as_mut().and_then(|before| before.take(control::LINE).pop());
+        let line = line.map(|passed| passed.socket);
+        let mut node = Self {
             listener,
             edge,
             handles,
@@ -79,10 +84,11 @@ impl Node {
             predecessor,
             is_alone,
             lines: upgrade.lines(),
+            agent: None,
             config: config.clone(),
         };
+        node.follow(config, &clock, line)?;
         node.await_upgrade(upgrade);
-        node.follow(config, &clock)?;
         node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
         if let Some(traces) = node.listener.traces() {
@@ -150,6 +156,9 @@ impl Node {
                 () = drain.started() => return Ok(()),
             }
             predecessor.take_over().await.context("taking over")?;
+            if let Some(agent) = &self.agent {
+                agent.take_over();
+            }
         }
         is_listening.set(true);
         let mut serving = pin!(self.listener.serve(self.edge, drain.clone()));
@@ -166,8 +175,8 @@ impl Node {
             self.process.spawn("succession", following);
         }
         serving.await?;
-        // Now nobody has anything to hand back.
-        drop(self.lines);
+        // Now nobody has anything to hand back, or to be told of purges for.
+        drop((self.lines, self.agent));
         Ok(())
     }
 
@@ -175,14 +184,20 @@ impl Node {
     fn await_upgrade(&self, upgrade: Upgrade) {
         let handles = self.handles.clone();
         let legacy = Box::new(move || serde_json::to_value(handles.legacy()));
+        let agent = self.agent.clone();
         self.process.spawn("upgrade", async move {
-            upgrade.watch(legacy).await;
+            upgrade.watch(legacy, agent).await;
             Ok(())
         });
     }
 
     /// Takes the configuration from the control plane or from the file.
-    fn follow(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
+    fn follow(
+        &mut self,
+        config: &Config,
+        clock: &Clock,
+        line: Option<OwnedFd>,
+    ) -> anyhow::Result<()> {
         let Handles { policy, purges, lease, store, metrics, fetcher, .. } = self.handles.clone();
         let replace = {
             let policy = policy.clone();
@@ -230,8 +245,9 @@ impl Node {
             telemetry: Some(control::Telemetry { report: agent.report, orders: agent.orders }),
             clock: clock.clone(),
             is_successor: self.predecessor.is_some(),
+            predecessor: line,
         };
-        control::start(control, seams, &self.process)?;
+        self.agent = Some(control::start(control, seams, &self.process)?);
         Ok(())
     }
 

@@ -60,6 +60,12 @@ impl PolicyHandle {
         self.shared.current.load_full()
     }
 
+    /// The generation in use.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.current().map(|policy| policy.snapshot.generation)
+    }
+
     /// Checks a snapshot and puts it in use for every exchange that begins from now on.
     ///
     /// # Errors

@@ -34,7 +34,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::listener::{self, Estate, Lines};
+use crate::{
+    control::Agent,
+    listener::{self, Estate, Lines},
+};
 
 /// Section `[upgrade]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,8 @@ pub struct Upgrade {
     program: PathBuf,
     start_timeout: Duration,
     estate: Estate,
+    /// Absent: there is no control plane.
+    agent: Option<Agent>,
     lines: Held,
     process: Process,
     outcomes: IntCounterVec,
@@ -96,6 +101,7 @@ impl Upgrade {
             program,
             start_timeout: config.start_timeout,
             estate,
+            agent: None,
             lines: Held::default(),
             process: process.clone(),
             outcomes,
@@ -110,7 +116,8 @@ impl Upgrade {
     }
 
     /// Hands over when it is asked for, and then drains this process; ends with the drain.
-    pub async fn watch(mut self, legacy: Legacy) {
+    pub async fn watch(mut self, legacy: Legacy, agent: Option<Agent>) {
+        self.agent = agent;
         let drain = self.process.drain();
         loop {
             tokio::select! {
@@ -127,6 +134,9 @@ impl Upgrade {
                 Ok(pid) => return self.leave(pid),
                 Err(error) => {
                     self.estate.take_back();
+                    if let Some(agent) = &self.agent {
+                        agent.take_back();
+                    }
                     self.outcomes.with_label_values(&["failed"]).inc();
                     tracing::error!(%error, program = %self.program.display(), "no upgrade: this process goes on");
                 }
@@ -138,6 +148,9 @@ impl Upgrade {
         tracing::info!(program = %self.program.display(), "handing over to a new process");
         let (mut sockets, known) = self.estate.will()?;
         sockets.extend(self.process.admin_to_pass());
+        if let Some(agent) = &self.agent {
+            sockets.push(agent.line_to_pass()?);
+        }
         let mut state = serde_json::Map::new();
         state.insert(listener::STATE_KEY.to_owned(), known);
         state.insert(CACHE_KEY.to_owned(), legacy().map_err(io::Error::from)?);
@@ -147,6 +160,9 @@ impl Upgrade {
         let starting = timeout(limit, starting).await;
         let mut successor = starting.map_err(|_| HandoverError::Silent(limit))??;
         successor.ready(limit).await?;
+        if let Some(agent) = &self.agent {
+            agent.let_go().await?;
+        }
         self.estate.let_go().await;
         successor.go(GO_TIME).await?;
         Ok(successor.pid())

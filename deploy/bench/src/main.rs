@@ -65,6 +65,10 @@ struct Cli {
     /// Growth of the edge's memory that a soak allows, in bytes an hour.
     #[arg(long, default_value_t = 8 << 20)]
     growth_max: u64,
+    /// Nothing else runs on the machine while servers or client want to (needs chrt and the right to it): for times to the
+    /// first byte where other work cannot be ended.
+    #[arg(long)]
+    realtime: bool,
     /// Writes every figure of every round to this file as well.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -78,6 +82,9 @@ fn main() -> Result<()> {
         .context("another crypto provider was installed first")?;
     let cores = core::Cores::split();
     cores.pin_client()?;
+    if cli.realtime {
+        core::go_first()?;
+    }
     let programs = peer::Programs {
         bin_dir: cli.bin_dir,
         nginx: cli.nginx,

@@ -138,6 +138,7 @@ async fn first_bytes(
     for protocol in Protocol::ALL {
         for (size, rate) in [(material::SIZES[0], SMALL_RATE), (material::SIZES[1], LARGE_RATE)] {
             for peer in peers.iter().filter(|peer| peer.speaks(protocol)) {
+                let waited = waiting(peer)?;
                 let mut times = load::at_rate(protocol, &target(peer, size), material, rate, time)
                     .await
                     .with_context(|| format!("{} over {protocol:?}", peer.name))?;
@@ -146,6 +147,8 @@ async fn first_bytes(
                     let cell = Cell::first_byte(protocol, size, name);
                     figures.add(cell, peer.name, quantile(&times, share)?);
                 }
+                let waited = (waiting(peer)? - waited) / time.as_secs_f64();
+                figures.add(Cell::waited(protocol, size), peer.name, waited * 1e3);
             }
         }
     }
@@ -177,6 +180,11 @@ async fn idle(
         figures.add(Cell::RESIDENT, peer.name, after as f64 / f64::from(1 << 20));
     }
     Ok(())
+}
+
+/// How long server and client have waited for a CPU since they began.
+fn waiting(peer: &Peer) -> Result<f64> {
+    Ok(usage::waiting_seconds(peer.pid())? + usage::waiting_seconds(std::process::id())?)
 }
 
 fn target(peer: &Peer, size: usize) -> Target {

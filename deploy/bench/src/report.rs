@@ -24,6 +24,7 @@ enum What {
     Hits,
     Handshakes,
     FirstByte,
+    Waited,
     Idle,
     Resident,
 }
@@ -48,6 +49,11 @@ impl Cell {
         Self { protocol: Some(protocol), size, quantile, ..Self::of(What::FirstByte) }
     }
 
+    /// Beside the time to the first byte: what of it others on this machine may have caused.
+    pub(crate) fn waited(protocol: Protocol, size: usize) -> Self {
+        Self { protocol: Some(protocol), size, ..Self::of(What::Waited) }
+    }
+
     fn title(self) -> String {
         let protocol = self.protocol.map_or("", Protocol::name);
         let size = format!("{} KiB", self.size / 1024);
@@ -55,6 +61,7 @@ impl Cell {
             What::Hits => format!("{protocol} {size}, hits per CPU s"),
             What::Handshakes => format!("{protocol} new connections per CPU s"),
             What::FirstByte => format!("{protocol} {size}, first byte {} ms", self.quantile),
+            What::Waited => format!("{protocol} {size}, ms a second without a free CPU"),
             What::Idle => "KiB per idle TLS connection".to_owned(),
             What::Resident => "MiB in all with these".to_owned(),
         }
@@ -72,7 +79,7 @@ impl Cell {
             }
             What::Hits | What::Handshakes => format!("{value:.0}"),
             What::FirstByte => format!("{value:.2}"),
-            What::Idle | What::Resident => format!("{value:.1}"),
+            What::Waited | What::Idle | What::Resident => format!("{value:.1}"),
         }
     }
 }
@@ -109,7 +116,7 @@ pub(crate) fn json(figures: &Figures) -> String {
 }
 
 fn ratio(cell: Cell, medians: &BTreeMap<&str, f64>) -> Option<f64> {
-    let edge = medians.get("edge")?;
+    let edge = medians.get("edge").filter(|_| cell.what != What::Waited)?;
     let peers = medians.iter().filter(|(name, _)| **name != "edge").map(|(_, value)| *value);
     if cell.is_better_higher() {
         peers.reduce(f64::max).map(|best| edge / best)

@@ -7,13 +7,24 @@ use anyhow::{Context, Result};
 /// Seconds that a process and its living children have run on a CPU, in user and kernel together: the scheduler's
 /// own count of nanoseconds.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    scheduled(pid, 0)
+}
+
+/// Seconds in which they could have run and something else did.
+pub(crate) fn waiting_seconds(pid: u32) -> Result<f64> {
+    scheduled(pid, 1)
+}
+
+/// A sum over all threads of one of the scheduler's counts of nanoseconds.
+fn scheduled(pid: u32, field: usize) -> Result<f64> {
     let mut nanoseconds = 0;
     for process in family(pid)? {
         for thread in fs::read_dir(format!("/proc/{process}/task"))? {
             let path = thread?.path().join("schedstat");
             // a thread may end between listing and reading; its time is then lost, and it was idle
             let text = fs::read_to_string(path).unwrap_or_default();
-            nanoseconds += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+            nanoseconds +=
+                text.split(' ').nth(field).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
         }
     }
     #[allow(clippy::cast_precision_loss)]

@@ -26,6 +26,8 @@ pub struct System {
     dev: Child,
     /// Programs that a story started again after it killed them.
     again: BTreeMap<String, Child>,
+    /// Processes that took over from others: nobody's children.
+    followed: Vec<u32>,
 }
 
 /// What `tidegate dev up` tells scripts.
@@ -56,7 +58,7 @@ impl System {
         let folder = tempfile::tempdir().unwrap();
         let (dev, ready) = start_in(folder.path()).await;
         let ca_pem = fs::read_to_string(&ready.ca_cert).unwrap();
-        Self { ready, ca_pem, folder, dev, again: BTreeMap::new() }
+        Self { ready, ca_pem, folder, dev, again: BTreeMap::new(), followed: Vec::new() }
     }
 
     /// `kill -9` for `tidegate dev up` alone: it must take all its children with it. Then it starts again on the
@@ -195,6 +197,21 @@ impl System {
         signal(self.pid(name), "CONT");
     }
 
+    /// Asks a program to hand over to a new process of itself, and waits until that is ready; the old one's number.
+    pub async fn upgrade(&mut self, name: &str) -> u32 {
+        let old = self.pid(name);
+        let ready = self.data().join(format!("ready/{name}.json"));
+        signal(old, "USR2");
+        let new = until("a new process is ready", START_TIME_MAX, || async {
+            let ready: Value = serde_json::from_slice(&fs::read(&ready).ok()?).ok()?;
+            u32::try_from(ready["pid"].as_u64()?).ok().filter(|new| *new != old)
+        })
+        .await;
+        self.followed.push(new);
+        fs::write(ready.with_extension("pid"), new.to_string()).unwrap();
+        old
+    }
+
     /// Starts a program that was killed, with the settings it had, and waits until it is ready.
     pub async fn start_again(&mut self, name: &str) {
         let (binary, verb): (&str, &[&str]) = match name {
@@ -255,6 +272,9 @@ impl Drop for System {
         for child in self.again.values_mut() {
             let _ = child.kill();
         }
+        for pid in self.followed.iter().filter(|pid| is_running(**pid)) {
+            signal(*pid, "KILL");
+        }
         let _ = self.dev.kill();
         let _ = self.dev.wait();
     }
@@ -313,7 +333,8 @@ fn signal(pid: u32, name: &str) {
 
 /// A process that is dead but not waited for still has a number; it counts as gone when its last thread is: only
 /// then are its sockets closed.
-fn is_running(pid: u32) -> bool {
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let Ok(stat) = fs::read_to_string(process.join("stat")) else { return false };
     let is_dead = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));

@@ -3,7 +3,7 @@
 //! Pure. Invariant: what concerns one connection, one exchange or the operator alone never reaches another client.
 
 use http::{HeaderMap, HeaderName, header};
-use tidegate_contract::header::{CACHE_STATUS, SURROGATE_KEY, TIER};
+use tidegate_contract::header::{CACHE_STATUS, OF_ONE_HOP, SURROGATE_KEY, TIER};
 
 use super::{
     governing::{SURROGATE_CONTROL, withheld as withheld_names},
@@ -23,7 +23,7 @@ pub fn kept(response: &HeaderMap) -> HeaderMap {
 pub fn withheld(response: &HeaderMap) -> HeaderMap {
     let mut withheld = HeaderMap::new();
     withheld_names(response, |name| {
-        if is_hop_by_hop(&name) || withheld.contains_key(&name) {
+        if is_of_one_hop(&name) || withheld.contains_key(&name) {
             return;
         }
         for value in response.get_all(&name) {
@@ -61,7 +61,7 @@ fn nominated(response: &HeaderMap) -> Vec<HeaderName> {
 fn without(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut left = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
-        if !is_hop_by_hop(name) && !names.contains(name) {
+        if !is_of_one_hop(name) && !names.contains(name) {
             left.append(name.clone(), value.clone());
         }
     }
@@ -69,23 +69,10 @@ fn without(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 }
 
 /// Whether a header concerns one connection or is written anew by every node.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(&name.as_str()) || OURS.contains(&name.as_str())
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    OF_ONE_HOP.contains(&name.as_str()) || OURS.contains(&name.as_str())
 }
 
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "alt-svc", // of the upstream's authority, not of ours
-];
 const OURS: &[&str] = &[CACHE_STATUS, TIER];
 
 #[cfg(test)]

@@ -156,6 +156,12 @@ impl Lease {
         state.head.iter().map(behind).sum()
     }
 
+    /// To be told of every stream's applied offset.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<BTreeMap<StreamId, u64>> {
+        self.shared.applied.subscribe()
+    }
+
     /// The applied offset of every stream.
     #[must_use]
     pub fn seen(&self) -> BTreeMap<StreamId, u64> {

@@ -39,6 +39,10 @@ pub(super) struct ConfigFeed {
 impl Lane for ConfigFeed {
     const NAME: &'static str = "config";
 
+    async fn settle(&mut self) {
+        self.intake.settled().await;
+    }
+
     async fn converse(&mut self, channel: Channel, identity: &Identity) -> LaneError {
         match self.follow(channel, identity).await {
             Err(error) => error,

@@ -17,6 +17,7 @@ use super::{
     identity::{Identity, IdentityError, Request},
     link::{LaneError, Link},
     private_file,
+    turn::Turn,
     wire::{self, EnrolRequest, RenewRequest, enrolment_client::EnrolmentClient},
 };
 use crate::policy::PolicyHandle;
@@ -32,7 +33,9 @@ pub(super) struct Registrar {
     /// How long one call may take.
     pub(super) call_timeout: Duration,
     /// Where lanes look for the identity.
-    pub(super) in_use: watch::Sender<Option<Arc<Identity>>>,
+    pub(super) in_use: Arc<watch::Sender<Option<Arc<Identity>>>>,
+    /// Two processes must not renew one identity.
+    pub(super) whose: Turn,
 }
 
 /// Why there is no (fresh) identity yet.
@@ -65,7 +68,12 @@ impl Registrar {
         let mut backoff = self.link.backoff();
         let mut turn = self.link.first_turn();
         loop {
-            self.wait_until_due().await;
+            let _talking = self.whose.begin().await;
+            tokio::select! {
+                () = self.wait_until_due() => {}
+                () = self.whose.ended() => continue,
+            }
+            // Not cut off: an identity that was given must be kept.
             match self.refresh(turn).await {
                 Ok(identity) => {
                     tracing::info!(?identity, "the node has a fresh identity");
@@ -77,7 +85,10 @@ impl Registrar {
                 }
                 Err(error) => {
                     tracing::error!(%error, "no fresh identity; what is there serves on");
-                    sleep(backoff.next(rand::random())).await;
+                    tokio::select! {
+                        () = sleep(backoff.next(rand::random())) => {}
+                        () = self.whose.ended() => continue,
+                    }
                 }
             }
             turn = turn.wrapping_add(1);

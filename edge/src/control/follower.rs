@@ -5,7 +5,10 @@
 //! simulation drives the very code that runs. Invariant: no offset of a stream is stepped over unless everything that
 //! may change has become suspect first.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use tidegate_contract::{
     id::StreamId,
@@ -17,6 +20,7 @@ use super::{
     Replace,
     position::{Positions, Step},
     question::Questions,
+    relay::Predecessor,
     wire::{self, PurgeApplied, PurgeDown, PurgeHello, PurgeUp, purge_down, purge_up},
 };
 use crate::cache::{lease::Lease, purge::PurgeTable};
@@ -27,6 +31,8 @@ pub struct Follower {
     replace: Replace,
     lease: Lease,
     positions: Positions,
+    /// The process before this one, while it lives: it gets what is applied here.
+    predecessor: Predecessor,
 }
 
 /// What one lane must know of itself.
@@ -65,7 +71,18 @@ impl Follower {
         for (stream, offset) in positions.iter() {
             lease.set_applied(stream, offset);
         }
-        Self { purges, replace, lease, positions }
+        let predecessor = Predecessor::none();
+        Self { purges, replace, lease, positions, predecessor }
+    }
+
+    /// Tells a process before this one what is applied here.
+    pub(super) fn telling(self, predecessor: Predecessor) -> Self {
+        Self { predecessor, ..self }
+    }
+
+    /// Goes on where the process that talked until now has come to.
+    pub(super) fn catch_up(&mut self) {
+        self.positions = Positions::restored(&self.lease.seen());
     }
 
     /// The first word of a lane: where this node stands. `build` and `subscription` say who speaks.
@@ -98,10 +115,14 @@ impl Follower {
                 let asked_at = asked_at.ok_or_else(|| {
                     FollowError::Protocol(format!("an answer to {}", heartbeat.answers))
                 })?;
+                let mut heads = BTreeMap::new();
                 for (stream, head) in heartbeat.head {
-                    self.note_head(&parse_stream(&stream)?, head)?;
+                    let stream = parse_stream(&stream)?;
+                    self.note_head(&stream, head)?;
+                    heads.insert(stream, head);
                 }
                 self.lease.heartbeat_asked(asked_at, now);
+                self.predecessor.heard(asked_at, heads);
             }
             Some(purge_down::Message::Trimmed(trimmed)) => {
                 self.skip(&parse_stream(&trimmed.stream)?, trimmed.head, heard)?;
@@ -116,10 +137,12 @@ impl Follower {
     #[must_use]
     pub fn acknowledgements(&self) -> Vec<PurgeUp> {
         let durable = self.purges.durable().map(|durable| durable.borrow().positions.clone());
+        // The journal is the predecessor's while it lives, and its last connections count.
+        let known = self.predecessor.applied().or(durable);
         let of = |(stream, offset): (&StreamId, u64)| {
-            let offset = match &durable {
+            let offset = match &known {
                 None => offset,
-                Some(durable) => offset.min(*durable.get(stream)?),
+                Some(known) => offset.min(*known.get(stream)?),
             };
             let applied = PurgeApplied { stream: stream.to_string(), offset };
             Some(PurgeUp { message: Some(purge_up::Message::Applied(applied)) })
@@ -155,6 +178,7 @@ impl Follower {
                 self.purges.apply(&order);
             }
         }
+        self.predecessor.purged(&stream, offset, &order);
         self.stand_at(&stream, offset)
     }
 
@@ -181,6 +205,7 @@ impl Follower {
     /// Goes on from an offset without having seen what led there: everything that may change is suspect.
     fn start_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), FollowError> {
         self.purges.suspect_mutable();
+        self.predecessor.began(stream, offset);
         self.stand_at(stream, offset)
     }
 

@@ -16,7 +16,7 @@ use tidegate_contract::{
     release::{AdmitError, Build},
 };
 use tokio::{
-    sync::watch,
+    sync::{Mutex as AsyncMutex, watch},
     task::spawn_blocking,
     time::{Instant, sleep_until},
 };
@@ -52,6 +52,8 @@ pub(super) struct Intake {
     pub(super) trial: watch::Sender<Option<OnTrial>>,
     /// The release that was given up last.
     pub(super) refused: watch::Sender<Option<Refused>>,
+    /// Held while a release is put to use: that is never cut off.
+    pub(super) putting: Arc<AsyncMutex<()>>,
 }
 
 /// What is in use.
@@ -150,6 +152,33 @@ impl Intake {
         Ok(Arc::new(held))
     }
 
+    /// Waits until no release is being put to use.
+    pub(super) async fn settled(&self) {
+        drop(self.putting.lock().await);
+    }
+
+    /// Puts to use what another process of this node has kept since [`Intake::restore`], and remembers from here on.
+    pub(super) fn catch_up(&self) {
+        let mut journal = self.kept.journal();
+        journal.started(&self.process, true, self.now_unix_ms());
+        self.remember(&journal);
+        self.refused.send_replace(journal.refused.clone());
+        let known = self.lock().in_use.as_ref().map_or(0, |held| held.signed.header.version.0);
+        let newest = self.kept.load().next().filter(|bytes| {
+            let header = wire::Release::decode(bytes.as_slice()).ok().and_then(|new| new.header);
+            header.is_some_and(|header| header.version > known)
+        });
+        let newer = newest.zip(journal.pop.clone()).and_then(|(bytes, pop)| {
+            let revived = self.revive(&bytes, &pop, &journal);
+            revived.inspect_err(|error| tracing::error!(%error, "a kept release is unusable")).ok()
+        });
+        let mut state = self.lock();
+        state.journal = journal;
+        if newer.is_some() {
+            state.in_use = newer;
+        }
+    }
+
     /// Number and root of the release in use, and the highest that was ever in use.
     pub(super) fn position(&self) -> (u64, Vec<u8>, u64) {
         let state = self.lock();
@@ -181,9 +210,12 @@ impl Intake {
         let held = Held::assemble(signed, release, base.as_deref())?;
         self.checker.check(&held.to_wire(Some(&self.sealing_key))?, pop).await?;
         let (intake, pop) = (Arc::clone(self), pop.clone());
-        spawn_blocking(move || intake.put_to_use(held, base, pop))
-            .await
-            .map_err(|error| RefusedError::Panic(error.to_string()))?
+        let putting = Arc::clone(&self.putting).lock_owned().await;
+        let put = move || {
+            let _putting = putting;
+            intake.put_to_use(held, base, pop)
+        };
+        spawn_blocking(put).await.map_err(|error| RefusedError::Panic(error.to_string()))?
     }
 
     fn put_to_use(

@@ -13,6 +13,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::{
     backoff::Backoff, config::Config, follower::FollowError, identity::Identity, place::Places,
+    turn::Turn,
 };
 
 /// How to reach the control plane.
@@ -59,6 +60,11 @@ pub(super) trait Lane: Send {
         channel: Channel,
         identity: &Identity,
     ) -> impl Future<Output = LaneError> + Send;
+
+    /// Finishes what a conversation that was cut off has begun.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 impl Link {
@@ -104,12 +110,31 @@ impl Link {
         }
     }
 
-    /// Keeps a lane open for as long as the process lives, at the places of the lane with a number.
+    /// Keeps a lane open, at the places of the lane with a number, for as long as the process lives and it is its turn to
+    /// talk.
     pub(super) async fn keep<L: Lane>(
         &self,
         mut lane: L,
+        identity: IdentityInUse,
+        (places, number): (Places, usize),
+        whose: Turn,
+    ) {
+        loop {
+            let _talking = whose.begin().await;
+            tokio::select! {
+                () = self.keep_open(&mut lane, identity.clone(), &places, number) => return,
+                () = whose.ended() => {}
+            }
+            lane.settle().await;
+            tracing::info!(lane = L::NAME, "another process has the lane from now on");
+        }
+    }
+
+    async fn keep_open<L: Lane>(
+        &self,
+        lane: &mut L,
         mut identity: IdentityInUse,
-        places: Places,
+        places: &Places,
         number: usize,
     ) {
         let mut backoff = self.backoff();

@@ -20,7 +20,9 @@ mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
 mod telemetry; // reports up, orders down
 mod audit_witness; // what was heard of the control plane's audit log
+mod relay; // purges to the process before this one, while it serves its last connections
 mod link; // connect, keep a lane open, back off
+mod turn; // which of two processes talks
 mod place; // which endpoint each subscription uses
 pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
 mod backoff; // how long to wait before the next try
@@ -32,14 +34,16 @@ pub mod wire; // the messages
 
 use std::{
     fs, io,
-    path::PathBuf,
-    sync::{Arc, Mutex},
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use tidegate_chassis::{Clock, Process};
+use tidegate_chassis::{Clock, Process, handover::Passed};
 use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
-use tokio::sync::watch;
+use tokio::{net::UnixStream, sync::watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     checker::Checker,
@@ -51,9 +55,11 @@ use self::{
     kept::Kept,
     link::{LaneError, Link},
     purge_feed::PurgeFeed,
+    relay::{Predecessor, Successor},
     sealing_key::SealingKey,
     telemetry::TelemetryFeed,
     trust::Trust,
+    turn::Turn,
 };
 pub use self::{
     checker::{CHECK_BYTES_MAX, judge},
@@ -87,6 +93,9 @@ pub struct Seams {
     pub clock: Clock,
     /// Whether a process before this one still runs, so that nobody crashed.
     pub is_successor: bool,
+    /// The line to the process before this one ([`Agent::line_to_pass`]). With it nothing is said to the control plane
+    /// until [`Agent::take_over`].
+    pub predecessor: Option<OwnedFd>,
 }
 
 /// Why the agent cannot start. All of these are about this machine: that the control plane is away is no reason.
@@ -107,20 +116,39 @@ pub enum StartError {
     /// The key that secrets are sealed for can be neither read nor made.
     #[error("the sealing key in {0}: {1}")]
     SealingKey(PathBuf, io::Error),
+    /// The line to the process before this one cannot be used.
+    #[error("the line to the process before: {0}")]
+    Predecessor(io::Error),
+}
+
+/// The agent of this process; all clones are the same.
+#[derive(Clone)]
+pub struct Agent(Arc<Parts>);
+
+struct Parts {
+    state_dir: PathBuf,
+    intake: Arc<Intake>,
+    follower: Arc<Mutex<Follower>>,
+    identity: Arc<watch::Sender<Option<Arc<Identity>>>>,
+    turn: Turn,
+    successor: Successor,
+    /// Our end of the line to a process that is to follow.
+    line: Mutex<Option<StdUnixStream>>,
+    listening: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// Puts the last good release to use, then keeps the link to the control plane in supervised tasks.
 ///
 /// # Errors
 /// [`StartError`] when this machine lacks what the agent needs. An unreachable control plane is not an error.
-pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), StartError> {
+pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, StartError> {
     config.check()?;
     private_file::create_folder(&config.state_dir)
         .map_err(|error| StartError::StateDir(config.state_dir.clone(), error))?;
     let ca_pem = fs::read(&config.ca).map_err(|error| StartError::Ca(config.ca.clone(), error))?;
     let sealing_key = SealingKey::open(&config.state_dir)
         .map_err(|error| StartError::SealingKey(config.state_dir.clone(), error))?;
-    let known = known_identity(config);
+    let known = known_identity(&config.state_dir);
     let intake = Arc::new(Intake {
         policy: seams.policy.clone(),
         trust: Trust::new(&ca_pem),
@@ -134,11 +162,31 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         state: Mutex::default(),
         trial: watch::Sender::new(None),
         refused: watch::Sender::new(None),
+        putting: Arc::default(),
     });
     intake.restore(known.as_ref().map(|identity| identity.pop.clone()), seams.is_successor);
     let link = Link::new(config, &ca_pem)
         .map_err(|error: LaneError| StartError::Endpoint(error.to_string()))?;
-    let (identity, identity_in_use) = watch::channel(known);
+    let identity = Arc::new(watch::Sender::new(known));
+    let identity_in_use = identity.subscribe();
+    let turn = Turn::new(seams.predecessor.is_none());
+    let predecessor = match seams.predecessor {
+        Some(line) => follow(line, process).map_err(StartError::Predecessor)?,
+        None => Predecessor::none(),
+    };
+    let follower = Follower::new(seams.purges.clone(), seams.replace, seams.lease.clone())
+        .telling(predecessor.clone());
+    let follower = Arc::new(Mutex::new(follower));
+    let agent = Agent(Arc::new(Parts {
+        state_dir: config.state_dir.clone(),
+        intake: Arc::clone(&intake),
+        follower: Arc::clone(&follower),
+        identity: identity.clone(),
+        turn: turn.clone(),
+        successor: Successor { purges: seams.purges.clone(), lease: seams.lease.clone() },
+        line: Mutex::default(),
+        listening: Mutex::default(),
+    }));
 
     let registrar = Registrar {
         link: link.clone(),
@@ -149,9 +197,8 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         token_file: config.enrolment_token_file.clone(),
         call_timeout: config.connect_timeout,
         in_use: identity,
+        whose: turn.clone(),
     };
-    let follower = Follower::new(seams.purges, seams.replace, seams.lease);
-    let follower = Arc::new(Mutex::new(follower));
     let clock = seams.clock;
     let config_feed = ConfigFeed {
         refused: intake.refused.subscribe(),
@@ -183,14 +230,16 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         let feed = PurgeFeed {
             witness: audit_witness::AuditWitness::default(),
             follower: Arc::clone(&follower),
+            predecessor: predecessor.clone(),
             subscription,
             clock: clock.clone(),
             silence_max: config.lease,
         };
         let (link, identity) = (link.clone(), identity_in_use.clone());
         let places = places.clone();
+        let turn = turn.clone();
         process.spawn("control purges", async move {
-            link.keep(feed, identity, places, number).await;
+            link.keep(feed, identity, (places, number), turn).await;
             Ok(())
         });
     }
@@ -199,21 +248,81 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         let (link, identity) = (link.clone(), identity_in_use.clone());
         let feed = TelemetryFeed { seam, open_timeout: config.connect_timeout };
         let places = link.places(1);
+        let turn = turn.clone();
         process.spawn("control telemetry", async move {
-            link.keep(feed, identity, places, 0).await;
+            link.keep(feed, identity, (places, 0), turn).await;
             Ok(())
         });
     }
     process.spawn("control config", async move {
-        link.keep(config_feed, identity_in_use, config_places, 0).await;
+        link.keep(config_feed, identity_in_use, (config_places, 0), turn).await;
         Ok(())
     });
-    Ok(())
+    Ok(agent)
+}
+
+impl Agent {
+    /// An end of a line for a process that is to follow; over it that one tells of the purges that it applies.
+    ///
+    /// # Errors
+    /// When there is no room for more descriptors.
+    pub fn line_to_pass(&self) -> io::Result<Passed> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        *lock(&self.0.line) = Some(ours);
+        Ok(Passed { name: LINE.to_owned(), asked: String::new(), socket: theirs.into() })
+    }
+
+    /// Leaves the control plane to the process that follows, and applies what that one tells.
+    ///
+    /// # Errors
+    /// When the line to it cannot be used; nothing has changed then.
+    pub async fn let_go(&self) -> io::Result<()> {
+        let Some(line) = lock(&self.0.line).take() else { return Ok(()) };
+        line.set_nonblocking(true)?;
+        let line = UnixStream::from_std(line)?;
+        self.0.turn.let_go().await;
+        let listening = tokio::spawn(self.0.successor.clone().listen(line));
+        *lock(&self.0.listening) = Some(AbortOnDropHandle::new(listening));
+        Ok(())
+    }
+
+    /// The other process has failed: this one talks again.
+    pub fn take_back(&self) {
+        lock(&self.0.line).take();
+        lock(&self.0.listening).take();
+        self.take_over();
+    }
+
+    /// This process talks to the control plane from now on, as who the node is now and with the newest release that was
+    /// kept: the other one may have got both while this one was built.
+    pub fn take_over(&self) {
+        let Parts { state_dir, intake, follower, identity, turn, .. } = &*self.0;
+        intake.catch_up();
+        lock(follower).catch_up();
+        if let Some(known) = known_identity(state_dir) {
+            identity.send_replace(Some(known));
+        }
+        turn.take();
+    }
+}
+
+/// Takes the line to the process before this one, and keeps it going.
+fn follow(line: OwnedFd, process: &Process) -> io::Result<Predecessor> {
+    let line = StdUnixStream::from(line);
+    line.set_nonblocking(true)?;
+    let (predecessor, telling) = Predecessor::at(UnixStream::from_std(line)?);
+    let drain = process.drain();
+    process.spawn("control predecessor", async move {
+        telling.await;
+        drain.started().await;
+        Ok(())
+    });
+    Ok(predecessor)
 }
 
 /// The identity on disk. A damaged one is as good as none: the node enrols again if it has a token.
-fn known_identity(config: &Config) -> Option<Arc<Identity>> {
-    match Identity::load(&config.state_dir) {
+fn known_identity(state_dir: &Path) -> Option<Arc<Identity>> {
+    match Identity::load(state_dir) {
         Ok(identity) => identity.map(Arc::new),
         Err(error) => {
             tracing::error!(%error, "the kept identity is unusable");
@@ -222,6 +331,12 @@ fn known_identity(config: &Config) -> Option<Arc<Identity>> {
     }
 }
 
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of the line among what is handed over.
+pub const LINE: &str = "purges";
 /// What the control plane is told about this build.
 const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// A second subscription halves what a lost packet costs the last of many PoPs; a third one adds nothing.

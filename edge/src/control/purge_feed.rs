@@ -22,6 +22,7 @@ use super::{
     follower::{Follower, Heard},
     identity::Identity,
     link::{Lane, LaneError},
+    relay::Predecessor,
     wire::{
         PurgeDown, PurgeUp, pop_sync_client::PopSyncClient, purge_down::Message::Heartbeat,
         purge_up,
@@ -32,6 +33,8 @@ use crate::cache::purge::Durable;
 /// A lane of purges. It outlives its connections: what was applied is known to the next one.
 pub(super) struct PurgeFeed {
     pub(super) follower: Arc<Mutex<Follower>>,
+    /// The process before this one, while it lives: what it has applied limits what is acknowledged.
+    pub(super) predecessor: Predecessor,
     /// Which of the node's subscriptions this is.
     pub(super) subscription: u32,
     pub(super) clock: Clock,
@@ -63,10 +66,17 @@ impl PurgeFeed {
         let opening = client.purges(ReceiverStream::new(said));
         let mut down = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
         let mut durable = self.follower().purges().durable();
+        let mut predecessor = self.predecessor.clone();
         loop {
             let next = tokio::select! {
                 next = timeout(silence_max, down.message()) => next.map_err(silent)??,
                 () = changed(durable.as_mut()) => {
+                    self.acknowledge(&up);
+                    continue;
+                }
+                () = predecessor.changed() => {
+                    // Where the journal is had from it, more is durable from now on.
+                    durable = self.follower().purges().durable();
                     self.acknowledge(&up);
                     continue;
                 }

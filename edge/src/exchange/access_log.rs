@@ -1,8 +1,10 @@
-//! One line per exchange.
+//! One line per exchange, written together with others a moment later.
 //!
 //! Invariant: neither a query, nor a token, nor a full client address is written.
 
 use std::net::IpAddr;
+
+use tidegate_chassis::ACCESS;
 
 use super::context::Exchange;
 use crate::{error::Failure, listener::stream::Request};
@@ -44,7 +46,7 @@ pub(super) fn write(exchange: &Exchange, request: &Request, sent: u64, failure: 
     let cmcd = exchange.cmcd.as_deref();
     let hex = |name: u64| format!("{name:016x}");
     tracing::info!(
-        target: "access",
+        target: ACCESS,
         method = %request.method,
         host = route.map(|route| route.host.as_str()),
         path = request.target.path(),

@@ -105,6 +105,11 @@ impl Collapse {
         self.slots().contains_key(key)
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.slots().values().map(|slot| slot.outcome.receiver_count()).sum()
+    }
+
     /// Slots in use.
     #[cfg(test)]
     fn len(&self) -> usize {

@@ -161,8 +161,16 @@ impl Fetcher {
         explain::explain(&self.shared, route, headers, pass).await
     }
 
+    /// How many requests wait for the head of another's answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.collapse.waiting()
+    }
+
     /// Housekeeping, once in a while.
     pub fn settle(&self) {
+        let waiting = i64::try_from(self.waiting()).unwrap_or(i64::MAX);
+        self.shared.parts.metrics.collapsed_waiting.set(waiting);
         self.shared.prefetches.settle();
     }
 

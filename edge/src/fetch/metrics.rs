@@ -2,8 +2,8 @@
 //!
 //! Invariant: label values are words of enums; no URL, address or id.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, Registry};
-use tidegate_chassis::metrics::{counter, counter_vec, histogram};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use tidegate_chassis::metrics::{counter, counter_vec, gauge, histogram};
 
 /// Handles on every number of fetches; clones count into the same numbers.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Metrics {
     pub unstorable: IntCounterVec,
     /// Requests that waited for the head of another's answer, by what came of it.
     pub collapsed: IntCounterVec,
+    /// Requests that wait for the head of another's answer.
+    pub collapsed_waiting: IntGauge,
     /// Requests sent upstream that nobody waits for, by why.
     pub background: IntCounterVec,
     /// Resources whose slices do not fit together.
@@ -63,6 +65,11 @@ impl Metrics {
                 "Requests that waited for the head of another's answer, by what came of it: settled, own, failed, \
                  late (asked itself after a waiting period).",
                 &["outcome"],
+            ),
+            collapsed_waiting: gauge(
+                registry,
+                "edge_collapsed_waiting",
+                "Requests that wait for the head of another's answer now.",
             ),
             background: counter_vec(
                 registry,

@@ -257,6 +257,22 @@ impl PurgeLane {
         .await;
     }
 
+    /// Ends the lane; every offset that the node said to be applied.
+    pub(crate) async fn all_acknowledged(self) -> Vec<u64> {
+        let Self { mut up, down, .. } = self;
+        drop(down);
+        let mut offsets = Vec::new();
+        within(async {
+            while let Ok(Some(message)) = up.message().await {
+                if let Some(purge_up::Message::Applied(applied)) = message.message {
+                    offsets.push(applied.offset);
+                }
+            }
+        })
+        .await;
+        offsets
+    }
+
     /// Returns once the node has given the lane up.
     pub(crate) async fn given_up(&mut self) {
         within(async { while self.applied.recv().await.is_some() {} }).await;

@@ -10,3 +10,4 @@ mod publisher;
 mod purge;
 mod release;
 mod telemetry;
+mod upgrade;

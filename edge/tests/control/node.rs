@@ -1,6 +1,7 @@
 //! The agent of one node with the seams that the rest of the node would read.
 
 use std::{
+    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -18,7 +19,7 @@ use tidegate_edge::{
         lease::Lease,
         purge::{Limits, PurgeTable, Verdict},
     },
-    control::{self, Config, Health, Seams, StartError, Telemetry},
+    control::{self, Agent, Config, Health, Seams, StartError, Telemetry},
     policy::PolicyHandle,
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct TestNode {
     pub(crate) clock: Clock,
     /// What the node tells of itself.
     health: Arc<Mutex<Health>>,
+    pub(crate) agent: Agent,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
 }
@@ -68,50 +70,66 @@ impl TestNode {
         clock: Clock,
         purges: PurgeTable,
     ) -> Result<Self, StartError> {
+        Self::start_after(config, clock, purges, None)
+    }
+
+    /// A process of a node that follows another one.
+    pub(crate) fn start_after(
+        config: &Config,
+        clock: Clock,
+        purges: PurgeTable,
+        predecessor: Option<OwnedFd>,
+    ) -> Result<Self, StartError> {
         tidegate_chassis::init_crypto();
-        let node = Self {
-            policy: PolicyHandle::default(),
-            purges,
-            replaced: Arc::default(),
-            lease: Lease::new(config.lease),
-            orders: watch::Sender::default(),
-            clock: clock.clone(),
-            health: Arc::new(Mutex::new(Health {
-                ready: true,
-                draining: false,
-                requests_total: 7,
-                hits_total: 5,
-                errors_total: 1,
-                cache_bytes: 1000,
-                started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
-            })),
-            _process: Process::for_test(),
-        };
-        node.lease.attach(node.purges.clone());
+        let process = Process::for_test();
+        let (policy, lease) = (PolicyHandle::default(), Lease::new(config.lease));
+        let replaced = Arc::<Mutex<Vec<Replaced>>>::default();
+        lease.attach(purges.clone());
+        let orders = watch::Sender::default();
+        let health = Arc::new(Mutex::new(Health {
+            ready: true,
+            draining: false,
+            requests_total: 7,
+            hits_total: 5,
+            errors_total: 1,
+            cache_bytes: 1000,
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        }));
         let seams = Seams {
-            policy: node.policy.clone(),
-            purges: node.purges.clone(),
+            policy: policy.clone(),
+            purges: purges.clone(),
             replace: {
-                let (purges, replaced) = (node.purges.clone(), node.replaced.clone());
+                let (purges, replaced) = (purges.clone(), replaced.clone());
                 Arc::new(move |order: &PurgeOrder, new: &Replacement, made_at| {
                     purges.apply(order);
                     replaced.lock().unwrap().push((order.clone(), new.clone(), made_at));
                 })
             },
-            lease: node.lease.clone(),
+            lease: lease.clone(),
             vitals: {
-                let health = node.health.clone();
+                let health = health.clone();
                 Arc::new(move || *health.lock().unwrap())
             },
             telemetry: Some(Telemetry {
                 report: Arc::new(|| Report { is_leaving: true, ..Report::default() }),
-                orders: node.orders.clone(),
+                orders: orders.clone(),
             }),
-            clock,
-            is_successor: false,
+            clock: clock.clone(),
+            is_successor: predecessor.is_some(),
+            predecessor,
         };
-        control::start(config, seams, &node._process)?;
-        Ok(node)
+        let agent = control::start(config, seams, &process)?;
+        Ok(Self {
+            policy,
+            purges,
+            replaced,
+            lease,
+            orders,
+            clock,
+            health,
+            agent,
+            _process: process,
+        })
     }
 
     /// Exchanges end, some of them badly.

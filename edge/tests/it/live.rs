@@ -3,7 +3,8 @@
 use futures::future::join_all;
 
 use crate::harness::{
-    FakeOrigin, Gate, PROTOCOLS, Protocol, TestEdge, client::Ask, eventually, noise, reply,
+    FakeOrigin, Gate, PATIENCE, PROTOCOLS, Protocol, TestEdge, client::Ask, eventually, noise,
+    reply,
 };
 
 fn playlist(sequence: u64) -> String {
@@ -43,18 +44,26 @@ async fn a_held_playlist_is_asked_for_once_and_may_take_longer_than_other_answer
 #[tokio::test]
 async fn a_segment_that_is_asked_for_too_early_is_refused_to_all_at_once_and_not_remembered() {
     let origin = FakeOrigin::start().await;
-    let gate = Gate::closed();
-    origin.on("/live/9.m4s", reply(404).body("not yet").held(&gate));
-    let edge = TestEdge::before(&origin).start().await;
+    let (head, body) = (Gate::closed(), Gate::closed());
+    let refusal = reply(404).body("not yet").held(&head).paused_after(3, &body);
+    origin.on("/live/9.m4s", refusal);
+    // Nobody loses patience before all are there, however slow this machine is.
+    let edge = TestEdge::before(&origin)
+        .config(|config| config.cache.collapse_wait_max = PATIENCE)
+        .start()
+        .await;
     let all = join_all((0..20).map(|n| edge.get_by(PROTOCOLS[n % 3], "/live/9.m4s")));
     let open = async {
-        eventually("the origin is asked", || origin.count("/live/9.m4s") > 0).await;
-        gate.open();
+        eventually("one asks, the others wait", || edge.handles.fetcher.waiting() == 19).await;
+        head.open();
+        eventually("all have seen the answer", || edge.handles.fetcher.waiting() == 0).await;
+        body.open();
     };
     let (answers, ()) = tokio::join!(all, open);
     for answer in answers {
         answer.expect_status(404).expect_body("not yet");
     }
+    // One that is woken late may find that the answer has gone by, and asks once more.
     let refused = origin.count("/live/9.m4s");
     assert!(refused < 4, "{refused}");
 

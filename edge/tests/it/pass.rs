@@ -66,6 +66,26 @@ async fn other_methods_pass_with_their_bodies() {
     edge.post("/form?token=1", b"x").await.expect_status(201);
 }
 
+/// Trailers may be discarded on the way (RFC 9110 6.5.1), and here they are: whoever reads them upstream would trust
+/// what nobody at the door has looked at.
+#[tokio::test]
+async fn a_large_body_of_unknown_length_passes_whole_and_its_trailers_do_not() {
+    let origin = FakeOrigin::start().await;
+    origin.on("/upload", reply(201).body("done"));
+    let edge = TestEdge::before(&origin).start().await;
+    let body = noise(3_000_000);
+    for protocol in PROTOCOLS {
+        let ask = Ask::get("/upload").method(Method::POST).body(body.clone());
+        let ask = ask.trailer("x-sum", "1");
+        edge.ask(protocol, &ask).await.expect_status(201).expect_body("done");
+        let request = origin.last("/upload");
+        assert!(request.body == body, "{protocol:?}: {} bytes", request.body.len());
+        for name in ["x-sum", "trailer"] {
+            assert_eq!(request.header(name), None, "{protocol:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_authorized_answer_is_stored_only_when_it_may_be_shared() {
     let origin = FakeOrigin::start().await;

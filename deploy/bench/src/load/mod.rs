@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use self::connection::Connection;
 use crate::material::Material;
@@ -130,14 +130,12 @@ pub(crate) async fn at_rate(
     for _ in 0..protocol.connections() {
         connections.push(Connection::open(protocol, target.addr, material).await?);
     }
-    let start = Instant::now();
     let mut tasks = JoinSet::new();
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let requests = (per_second * time.as_secs_f64()) as usize;
-    for n in 0..requests {
-        #[allow(clippy::cast_precision_loss)]
-        let due = start + Duration::from_secs_f64(n as f64 / per_second);
-        tokio::time::sleep_until(due.into()).await;
+    let (mut dues, mut n) = (dues(requests, per_second), 0);
+    while let Some(due) = dues.recv().await {
+        n += 1;
         let (mut connection, target) = (connections[n % connections.len()].clone(), target.clone());
         tasks.spawn(async move {
             let first = connection.get(&target).await?;
@@ -149,6 +147,24 @@ pub(crate) async fn at_rate(
         all.push(done??);
     }
     Ok(all)
+}
+
+/// Tells when each request is due. By a thread of its own: the runtime's timer counts milliseconds, which would send
+/// requests in bunches and add up to a millisecond to each time.
+fn dues(requests: usize, per_second: f64) -> mpsc::Receiver<Instant> {
+    let (tell, dues) = mpsc::channel(requests.max(1));
+    let start = Instant::now();
+    std::thread::spawn(move || {
+        for n in 0..requests {
+            #[allow(clippy::cast_precision_loss)]
+            let due = start + Duration::from_secs_f64(n as f64 / per_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if tell.blocking_send(due).is_err() {
+                return;
+            }
+        }
+    });
+    dues
 }
 
 /// Opens connections, asks each once, and leaves them open.

@@ -12,6 +12,7 @@ mod loss;
 mod playback;
 mod purge;
 mod stage;
+mod upgrade;
 mod upload;
 mod viewers;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         purge::a_fill_that_began_before_the_purge_does_not_bring_the_old_back,
         purge::a_pop_that_was_cut_off_during_a_purge_serves_the_new,
         purge::a_body_that_comes_with_the_purge_is_served_everywhere_without_a_fetch,
+        upgrade::a_node_is_upgraded_and_no_purge_is_missed_meanwhile,
         bad_input::wrong_requests_get_the_documented_error,
         bad_input::inputs_that_are_no_video_fail_with_a_reason,
         bad_input::a_video_that_was_cut_off_plays_as_far_as_it_goes,

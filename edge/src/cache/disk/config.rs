@@ -17,7 +17,7 @@ pub struct Config {
     pub bytes: ByteSize,
     /// What is written. Default `second_hit`.
     pub admission: Admission,
-    /// Objects on disk, at about 50 bytes of memory each. Default 4000000.
+    /// Objects on disk, at about 84 bytes of memory each. Default 4000000.
     pub objects_max: usize,
     /// Bytes of objects that wait to be written; what finds no room is not written. Default 64MiB.
     pub write_queue: ByteSize,

@@ -16,12 +16,16 @@ mod pool; // the threads that wait for reads
 mod reader; // reading records, and checking them
 mod index; // what stands where
 mod segment; // one file
+mod device; // where the disk is waited for
 pub mod head_block; // heads as bytes
 pub mod record; // the header of a record
 mod config; // where and how much
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(in crate::cache) use self::device::hold::Held;
 
 pub use self::{
     awaited::AwaitedTier,

@@ -3,16 +3,12 @@
 //! What the kernel has in memory is read at once; only what is not goes to a thread that may wait. Invariant: bytes
 //! whose checksum is wrong are reported as damage, never handed out.
 
-use std::{
-    fs::File,
-    io::{self, IoSliceMut},
-    os::unix::fs::FileExt,
-};
+use std::io;
 
 use bytes::Bytes;
-use rustix::io::ReadWriteFlags;
 
 use super::{
+    device::Device,
     index::Place,
     record::{HEADER_BYTES, Header, piece_crcs},
 };
@@ -62,7 +58,7 @@ impl From<io::Error> for Damage {
 }
 
 /// Reads a whole record.
-pub(super) fn read_whole(file: &File, key: &Key, place: Place) -> Result<Whole, Damage> {
+pub(super) fn read_whole(file: &Device, key: &Key, place: Place) -> Result<Whole, Damage> {
     let mut bytes = vec![0; place.bytes() as usize];
     file.read_exact_at(&mut bytes, place.offset())?;
     check_whole(bytes.into(), key, place)
@@ -78,7 +74,7 @@ pub(super) fn check_whole(bytes: Bytes, key: &Key, place: Place) -> Result<Whole
 }
 
 /// Reads what stands before the body.
-pub(super) fn read_lead(file: &File, key: &Key, place: Place) -> Result<Lead, Damage> {
+pub(super) fn read_lead(file: &Device, key: &Key, place: Place) -> Result<Lead, Damage> {
     let mut start = vec![0; place.bytes().min(LEAD_BYTES) as usize];
     file.read_exact_at(&mut start, place.offset())?;
     let needed = check_header(&start, key, place)?.body_at() as usize;
@@ -91,7 +87,7 @@ pub(super) fn read_lead(file: &File, key: &Key, place: Place) -> Result<Lead, Da
 
 /// Reads whole pieces, beginning with a number.
 pub(super) fn read_pieces(
-    file: &File,
+    file: &Device,
     body_at: u64,
     lead: &Lead,
     first: usize,
@@ -105,23 +101,15 @@ pub(super) fn read_pieces(
 
 /// As [`read_pieces`], but only if nobody has to wait; `None` otherwise.
 pub(super) fn read_pieces_now(
-    file: &File,
+    file: &Device,
     body_at: u64,
     lead: &Lead,
     first: usize,
     count: usize,
 ) -> Option<Result<Vec<Bytes>, Damage>> {
     let (at, length) = extent(lead, first, count);
-    let bytes = read_now(file, body_at + at, length)?;
+    let bytes = file.read_now(body_at + at, length)?;
     Some(check_pieces(lead, first, bytes))
-}
-
-/// Reads bytes if the kernel has all of them in memory.
-pub(super) fn read_now(file: &File, at: u64, length: usize) -> Option<Bytes> {
-    let mut bytes = vec![0; length];
-    let mut into = [IoSliceMut::new(&mut bytes)];
-    let read = rustix::io::preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT).ok()?;
-    (read == length).then(|| bytes.into())
 }
 
 /// Where pieces stand in the body, and how long they are together.

@@ -12,7 +12,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::record::{HEADER_BYTES, Header, Kind, UNIT_BYTES, u32_at, u64_at};
+use super::{
+    device::Device,
+    record::{HEADER_BYTES, Header, Kind, UNIT_BYTES, u32_at, u64_at},
+};
 use crate::cache::{key::Key, private_folder};
 
 /// Where the first record stands.
@@ -22,7 +25,7 @@ pub(super) const FIRST_AT: u64 = 32;
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) id: u32,
-    pub(super) file: File,
+    pub(super) file: Device,
     path: PathBuf,
     bytes: AtomicU64,
     /// Records that count: those that the index points to, and those that say that something is gone.
@@ -81,14 +84,14 @@ impl Segment {
 
     /// Its records by its table; `None` when it has none.
     pub(super) fn entries(&self) -> io::Result<Option<Vec<Entry>>> {
-        read_table(&self.file, self.file.metadata()?.len())
+        read_table(self.file.file(), self.file.file().metadata()?.len())
     }
 
     /// Writes the table and forces everything to disk. `end` is where the last record ends.
     pub(super) fn close(&self, end: u64, entries: &[Entry]) -> io::Result<()> {
-        let end = close(&self.file, end, entries)?;
+        let end = close(self.file.file(), end, entries)?;
         self.set_bytes(end);
-        self.file.sync_data()
+        self.file.file().sync_data()
     }
 
     pub(super) fn delete(&self) -> io::Result<()> {
@@ -116,6 +119,7 @@ impl Segment {
     }
 
     fn of(id: u32, file: File, path: PathBuf, bytes: u64) -> Self {
+        let file = Device::new(file, &path);
         Self { id, file, path, bytes: AtomicU64::new(bytes), live: AtomicU64::new(0) }
     }
 }

@@ -246,7 +246,7 @@ impl Shared {
 
     async fn read_whole(&self, segment: Arc<Segment>, key: Key, place: Place) -> Option<Whole> {
         let now = (place.bytes() <= NOW_BYTES_MAX)
-            .then(|| reader::read_now(&segment.file, place.offset(), place.bytes() as usize))
+            .then(|| segment.file.read_now(place.offset(), place.bytes() as usize))
             .flatten();
         let read = match now {
             Some(bytes) => reader::check_whole(bytes, &key, place),

@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    os::unix::fs::FileExt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    device::Device,
     head_block,
     index::{Index, Place},
     queue::{Job, Next, Queue},
@@ -227,7 +227,7 @@ impl Writer {
         let at = open.at;
         if let Err(error) = record.write_to(&open.segment.file, at) {
             // What was half written is written over by the next record, or cut off at the next start.
-            let _ = open.segment.file.set_len(at);
+            let _ = open.segment.file.file().set_len(at);
             return Err(error);
         }
         let units = |bytes: u64| u32::try_from(bytes / UNIT_BYTES).map_err(io::Error::other);
@@ -426,7 +426,7 @@ impl Record<'_> {
         self.header().total_bytes()
     }
 
-    fn write_to(&self, file: &std::fs::File, at: u64) -> io::Result<()> {
+    fn write_to(&self, file: &Device, at: u64) -> io::Result<()> {
         let mut header = self.header();
         let mut lead = Vec::with_capacity(header.lead_bytes());
         lead.extend_from_slice(self.head);

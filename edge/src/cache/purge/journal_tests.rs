@@ -151,7 +151,7 @@ async fn a_process_that_follows_knows_the_purges_of_both_and_loses_none() {
     let born = old.seq();
     old.apply(&order(1, false));
     old.note_position(&stream, 3);
-    let legacy = serde_json::to_string(&old.legacy(77)).unwrap();
+    let legacy = serde_json::to_string(&old.legacy(77, BTreeMap::new())).unwrap();
     let legacy: Legacy = serde_json::from_str(&legacy).unwrap();
 
     let new = PurgeTable::awaiting(legacy, Clock::system(), Limits::default());
@@ -196,7 +196,7 @@ async fn a_process_that_follows_knows_the_purges_of_both_and_loses_none() {
 async fn a_journal_that_was_used_in_between_or_cannot_be_had_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let old = open(folder.path());
-    let (identity, legacy) = (old.identity(), old.legacy(0));
+    let (identity, legacy) = (old.identity(), old.legacy(0, BTreeMap::new()));
     drop(old);
     drop(open(folder.path()));
     let new = PurgeTable::awaiting(legacy.clone(), Clock::system(), Limits::default());

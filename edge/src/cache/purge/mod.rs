@@ -134,6 +134,12 @@ impl PurgeTable {
     /// An empty table, which forgets everything with the process.
     #[must_use]
     pub fn new(clock: Clock, limits: Limits) -> Self {
+        Self::after(Legacy::default(), clock, limits)
+    }
+
+    /// The same in a process that follows another one: everything is fetched after what was purged there.
+    #[must_use]
+    pub fn after(legacy: Legacy, clock: Clock, limits: Limits) -> Self {
         let shared = Shared {
             clock,
             limits,
@@ -141,7 +147,7 @@ impl PurgeTable {
             marks: RwLock::new(Marks::default()),
             journal: OnceLock::new(),
             awaited: None,
-            positions: BTreeMap::new(),
+            positions: legacy.positions,
         };
         Self { shared: Arc::new(shared), applied: None }
     }
@@ -219,12 +225,12 @@ impl PurgeTable {
         awaited.durable.send_replace(Durable { seq: u64::MAX, positions });
     }
 
-    /// What the process that follows must know; `last_fill` is the number of the last fill here.
+    /// What the process that follows must know; `last_fill` is the number of the last fill here, `applied` are the
+    /// offsets of the streams.
     #[must_use]
-    pub fn legacy(&self, last_fill: u64) -> Legacy {
+    pub fn legacy(&self, last_fill: u64, applied: BTreeMap<StreamId, u64>) -> Legacy {
         let positions = self.shared.journal.get().map(|journal| journal.latest().positions);
-        let positions = positions.unwrap_or_else(|| self.shared.positions.clone());
-        Legacy { seq: self.seq(), positions, last_fill }
+        Legacy { seq: self.seq(), positions: positions.unwrap_or(applied), last_fill }
     }
 
     /// The number of the last fill of the process before, while its journal is awaited.

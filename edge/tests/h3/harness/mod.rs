@@ -5,6 +5,8 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod raw;
+#[path = "../../trust/mod.rs"]
+mod trust;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

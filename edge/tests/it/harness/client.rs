@@ -2,13 +2,16 @@
 //! nobody else.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
 use bytes::{Buf, Bytes};
+use futures::TryStreamExt;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate_edge::listener::Protocol;
 use tokio::net::{TcpSocket, TcpStream};
@@ -56,6 +59,8 @@ pub(crate) struct Ask {
     pub host: String,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// With these the length of the body is not said.
+    pub trailers: HeaderMap,
 }
 
 impl Ask {
@@ -66,6 +71,7 @@ impl Ask {
             host: "localhost".to_owned(),
             headers: Vec::new(),
             body: Bytes::new(),
+            trailers: HeaderMap::new(),
         }
     }
 
@@ -89,6 +95,23 @@ impl Ask {
         self
     }
 
+    pub(crate) fn trailer(mut self, name: &'static str, value: &'static str) -> Self {
+        self.trailers.append(name, value.parse().unwrap());
+        self.header("trailer", name)
+    }
+
+    /// The body as hyper sends it.
+    fn framed(&self) -> BoxBody<Bytes, Infallible> {
+        let body = Full::new(self.body.clone());
+        if self.trailers.is_empty() {
+            return body.boxed();
+        }
+        let trailers = self.trailers.clone();
+        // A stream, so that its length is not known.
+        let body = StreamBody::new(body.into_data_stream().map_ok(Frame::data));
+        body.with_trailers(async { Some(Ok(trailers)) }).boxed()
+    }
+
     fn request(&self, scheme: &str, is_origin_form: bool) -> Request<()> {
         let uri: Uri = if is_origin_form {
             self.path.parse().unwrap()
@@ -102,7 +125,7 @@ impl Ask {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        if !self.body.is_empty() {
+        if !self.body.is_empty() && self.trailers.is_empty() {
             request = request.header("content-length", self.body.len());
         }
         request.body(()).unwrap()
@@ -160,7 +183,7 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
         tokio::spawn(connection);
-        let request = ask.request("http", true).map(|()| Full::new(ask.body.clone()));
+        let request = ask.request("http", true).map(|()| ask.framed());
         Ok(Open::hyper(sender.send_request(request).await.map_err(text)?))
     }
 
@@ -176,7 +199,7 @@ impl Client {
                 .await
                 .map_err(text)?;
         tokio::spawn(connection);
-        let request = ask.request("https", false).map(|()| Full::new(ask.body.clone()));
+        let request = ask.request("https", false).map(|()| ask.framed());
         Ok(Open::hyper(sender.send_request(request).await.map_err(text)?))
     }
 
@@ -193,6 +216,9 @@ impl Client {
         let mut stream = sender.send_request(ask.request("https", false)).await.map_err(text)?;
         if !ask.body.is_empty() {
             stream.send_data(ask.body.clone()).await.map_err(text)?;
+        }
+        if !ask.trailers.is_empty() {
+            stream.send_trailers(ask.trailers.clone()).await.map_err(text)?;
         }
         stream.finish().await.map_err(text)?;
         let (parts, ()) = stream.recv_response().await.map_err(text)?.into_parts();

@@ -6,6 +6,8 @@ mod app;
 mod client;
 pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;
+#[path = "../../trust/mod.rs"]
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use tidegate_edge::listener::{Config, Listener, tls::Certificates};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::app::SmallApp;
-pub(crate) use self::client::{Client, TrustAll};
+pub(crate) use self::client::Client;
+pub(crate) use self::trust::TrustAll;
 
 /// The protocols that every story about exchanges is told for.
 pub(crate) const ALL: [Wire; 2] = [Wire::H1, Wire::H2];
