@@ -16,7 +16,7 @@ pids+=($!)
 until origin=$(grep -oE 'port [0-9]+' "$dir/origin.log" | cut -d' ' -f2) && [ -n "$origin" ]; do
   kill -0 "${pids[0]}"
 done
-"$edge" serve --origin "http://127.0.0.1:$origin" --https 127.0.0.1:0 --self-signed \
+"$edge" serve --origin "http://127.0.0.1:$origin" --http 127.0.0.1:0 --https 127.0.0.1:0 --self-signed \
   --set "process.ready_file=\"$dir/ready.json\"" --set 'process.log_level="warn"' --set access_log=false \
   --set listen.limits.malformed_requests_max=1000 &
 pids+=($!)

@@ -39,7 +39,6 @@ pub(super) struct State {
     receive: ReceiveWindow,
     /// A header section was written.
     has_answered: bool,
-    is_over: bool,
     is_in_turn: bool,
     /// The connection's task.
     task: Option<Waker>,
@@ -58,7 +57,6 @@ impl State {
             window_of_streams: WINDOW_INITIAL,
             receive: ReceiveWindow::new(CONNECTION_WINDOW),
             has_answered: false,
-            is_over: false,
             is_in_turn: false,
             task: None,
         }
@@ -351,7 +349,6 @@ impl State {
 
     /// The connection has ended: everybody who waits learns it, and the transport is given back.
     pub(super) fn close(&mut self) -> Option<Transport> {
-        self.is_over = true;
         self.order.close();
         for entry in self.streams.all() {
             entry.lost.get_or_insert(Lost::Connection);
