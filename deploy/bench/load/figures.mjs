@@ -24,7 +24,9 @@ const SEGMENT_SECONDS = 4;
 const SEGMENTS = 150;
 // Sessions that play at once: enough to keep the client's core busy for the most part, not all of the time.
 const PLAYERS = { h1: 500, h2: 500, h3: 200 };
-const MANIFEST_PLAYERS = 20000;
+// Each has a socket, at the server too; where the system does not let a process have so many, there are fewer.
+const RAISED = "ulimit -n 65536 2>/dev/null || ulimit -n $(ulimit -Hn);";
+const MANIFEST_PLAYERS = Math.min(20000, Number(text("bash", ["-c", `${RAISED} ulimit -n`], 1)) - 500);
 // Players begin this many a second, and the window in which they are measured opens when all of them have begun.
 const BEGIN_RATE = { media: 100, manifest: 800 };
 const SETTLE_SECONDS = 5;
@@ -94,7 +96,7 @@ async function startNginx(port, speaksH3) {
     http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=1000; open_file_cache_valid 1s; ${temporary}
       types { application/vnd.apple.mpegurl m3u8; video/mp4 mp4 m4s; }
       server { ${listen} ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3; root ${media}; } }`);
-  const running = spawn("taskset", ["-c", "0", nginx, "-c", path.join(folder, "nginx.conf"), "-e", "stderr"], { stdio: "inherit" });
+  const running = spawn("bash", ["-c", `${RAISED} exec "$@"`, "server", "taskset", "-c", "0", nginx, "-c", path.join(folder, "nginx.conf"), "-e", "stderr"], { stdio: "inherit" });
   await connected(port);
   return running;
 }
@@ -183,7 +185,7 @@ system_roots = false
 [rig]
 workers = 1
 `);
-  attempt(() => execFileSync("taskset", ["-c", "1", rig, "run", scenario, "--quiet", "--json", results, ...times], { stdio: ["ignore", "ignore", "inherit"] }));
+  attempt(() => execFileSync("bash", ["-c", `${RAISED} exec "$@"`, "client", "taskset", "-c", "1", rig, "run", scenario, "--quiet", "--json", results, ...times], { stdio: ["ignore", "ignore", "inherit"] }));
   return JSON.parse(readFileSync(results, "utf8"));
 }
 

@@ -25,8 +25,8 @@ pub(super) struct Tls {
     /// What was read and not decrypted yet, from a place on.
     pub(super) ahead: Vec<u8>,
     pub(super) ahead_at: usize,
-    /// rustls may hold a buffer for a long record.
-    is_large: bool,
+    /// Something was decrypted since rustls was last let give its buffer back.
+    has_read: bool,
     /// The server has said that it sends no more.
     pub(super) is_over: bool,
 }
@@ -45,7 +45,7 @@ impl Tls {
             early,
             ahead: Vec::new(),
             ahead_at: 0,
-            is_large: false,
+            has_read: false,
             is_over: false,
         }
     }
@@ -92,7 +92,7 @@ impl Tls {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<(usize, usize)> {
         let (mut rest, mut total) = (input, 0);
-        self.is_large |= input.len() > SMALL;
+        self.has_read |= !input.is_empty();
         while !rest.is_empty() && !self.is_over {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(io::Error::other)?;
@@ -121,7 +121,7 @@ impl Tls {
     /// Nothing more is there for now: a buffer that a long record needed is given back, unless a part of one lies in it.
     /// rustls makes it small when it is about to read, so it is let read nothing.
     pub(super) fn rest(&mut self) {
-        if std::mem::take(&mut self.is_large) {
+        if std::mem::take(&mut self.has_read) {
             let _ = self.connection.read_tls(&mut Nothing);
         }
     }
@@ -201,6 +201,3 @@ impl Read for Nothing {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
-
-/// What rustls reads at once, and keeps room for.
-const SMALL: usize = 4096;
