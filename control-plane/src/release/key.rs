@@ -41,14 +41,25 @@ pub enum KeyError {
     /// The file holds something else.
     #[error("{} does not hold a key", .0.display())]
     Syntax(PathBuf),
+    /// The file holds a key that the fleet does not go by: it was replaced elsewhere.
+    #[error(
+        "{} is not release key {number} that the nodes go by: copy it from the replica that has it, or move it away \
+         to make the next one", .path.display()
+    )]
+    Another {
+        /// The file.
+        path: PathBuf,
+        /// The number of the key that nodes go by.
+        number: u64,
+    },
     /// The authority cannot sign.
     #[error(transparent)]
     Authority(#[from] CaError),
 }
 
 impl ReleaseKey {
-    /// The key of a data folder, made at the first start. `known` is the one that the fleet was told of last: another
-    /// one in the folder is a rotation.
+    /// The key of a data folder, made when there is none. `known` is the one that the fleet was told of last: one that
+    /// is made beside it is a rotation, and one that lay there and is another was replaced elsewhere.
     ///
     /// # Errors
     /// [`KeyError`]
@@ -58,7 +69,9 @@ impl ReleaseKey {
         known: Option<&PublicKey>,
     ) -> Result<Self, KeyError> {
         let path = data_dir.join(KEY_FILE);
-        let text = if let Some(text) = files::read(&path)? {
+        let kept = files::read(&path)?;
+        let is_new = kept.is_none();
+        let text = if let Some(text) = kept {
             text
         } else {
             let text = hex::encode(rand::random::<[u8; 32]>());
@@ -73,6 +86,9 @@ impl ReleaseKey {
         let hex_key = hex::encode(public_key);
         if let Some(known) = known.filter(|known| known.public_key == hex_key) {
             return Ok(Self { pair, public: known.clone() });
+        }
+        if let Some(known) = known.filter(|_| !is_new) {
+            return Err(KeyError::Another { path, number: known.number });
         }
         let number = known.map_or(1, |known| known.number + 1);
         let statement = KeyStatement { number, public_key };
@@ -117,10 +133,18 @@ mod tests {
         assert_eq!(open(Some(first.public())).public(), first.public());
         let mode = folder.path().join(KEY_FILE).metadata().expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        std::fs::remove_file(folder.path().join(KEY_FILE)).expect("there");
+        let file = folder.path().join(KEY_FILE);
+        let old = std::fs::read(&file).expect("there");
+        std::fs::remove_file(&file).expect("there");
         let second = open(Some(first.public()));
         assert_eq!((first.public().number, second.public().number), (1, 2));
         assert_ne!(first.public().public_key, second.public().public_key);
+
+        let newer = std::fs::read(&file).expect("there");
+        std::fs::write(&file, old).expect("writable");
+        let replaced = ReleaseKey::open(folder.path(), &authority, Some(second.public()));
+        assert!(matches!(replaced.err(), Some(KeyError::Another { number: 2, .. })));
+        std::fs::write(&file, newer).expect("writable");
 
         let header = Header {
             version: Generation(1),
