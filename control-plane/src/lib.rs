@@ -11,6 +11,7 @@ pub mod server; // builds the parts, binds the sockets, drains
 pub mod keys; // the key files, which all replicas have alike
 pub mod config; // the settings, part by part
 pub mod api; // HTTP API v1, one file per resource
+pub mod page; // the status page: three files and the rules for browsers
 pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
 pub mod release; // changes → signed releases, and how they go out
 pub mod rollout; // which PoP runs which release, and when it turns back

@@ -4,6 +4,7 @@
 //! (`cache`) knows nothing of sockets, so that another front could use it.
 
 pub mod one_line; // a whole configuration in a few flags
+pub mod check_release; // judges a release in a process of its own
 pub mod node; // builds the parts, binds first, serves, drains
 mod admin; // what operators ask at the admin port
 pub mod engine; // the parts that answer, without sockets

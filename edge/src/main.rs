@@ -6,7 +6,8 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tidegate_chassis::{ConfigArgs, Program, run};
-use tidegate_edge::{node, one_line::OneLine};
+use tidegate_contract::id::PopId;
+use tidegate_edge::{check_release, node, one_line::OneLine};
 
 /// Bodies of all sizes come and go on several threads for weeks; the system's allocator keeps what it once had.
 #[global_allocator]
@@ -24,6 +25,16 @@ struct Cli {
 enum Command {
     /// Runs the node until it is told to stop.
     Serve(Serve),
+    /// Judges a release on standard input, for a node that wants to put it to use.
+    #[command(hide = true)]
+    CheckRelease(CheckRelease),
+}
+
+#[derive(Args)]
+struct CheckRelease {
+    /// The PoP that would run it.
+    #[arg(long)]
+    pop: PopId,
 }
 
 #[derive(Args)]
@@ -45,7 +56,10 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(serve) = Cli::parse().command;
+    let serve = match Cli::parse().command {
+        Command::Serve(serve) => serve,
+        Command::CheckRelease(CheckRelease { pop }) => return check_release::run(&pop),
+    };
     let flags = OneLine {
         origin: serve.origin,
         http: serve.http,

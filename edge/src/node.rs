@@ -227,6 +227,7 @@ impl Node {
             lease,
             vitals: Arc::new(vitals),
             clock: clock.clone(),
+            is_successor: self.predecessor.is_some(),
         };
         control::start(control, seams, &self.process)?;
         Ok(())

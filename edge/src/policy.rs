@@ -1,7 +1,7 @@
 //! What the control plane last told us: one whole snapshot, swapped at once.
 //!
 //! Readers take an `Arc` and never wait; a reader that began under one snapshot ends under it.
-//! Invariant: the generation in use only grows.
+//! Invariant: the generation in use only grows, but where the node itself takes a release back that did harm.
 
 use std::{
     collections::HashMap,
@@ -77,6 +77,20 @@ impl PolicyHandle {
         }
         self.shared.current.store(Some(Arc::new(policy)));
         self.shared.generation.send_replace(Some(offered));
+        Ok(())
+    }
+
+    /// Goes back to what was in use before: what is in use did harm. The one way in which the generation falls.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the policy in use stays.
+    pub fn go_back(&self, snapshot: Snapshot) -> Result<(), PolicyError> {
+        snapshot.check()?;
+        let policy = Policy::new(snapshot);
+        let generation = policy.snapshot.generation;
+        let _one_at_a_time = self.shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.current.store(Some(Arc::new(policy)));
+        self.shared.generation.send_replace(Some(generation));
         Ok(())
     }
 

@@ -10,19 +10,20 @@ use super::{
     scope::{Grant, Scopes},
 };
 use crate::{
-    store::{Commit, Expect, Key, Records, StoreError},
+    store::{Commit, Expect, Key, Record, Records, StoreError},
     token::{Kind, NewToken, Presented},
 };
 
 /// An API token as stored under `token/<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
-    /// Its public id.
+    /// Its public id; stands in the key as well, and there alone in what an older program wrote.
+    #[serde(default)]
     pub id: String,
     /// Whose it is, in the words of who made it; tokens of one label are one person's.
     pub label: String,
-    /// What it may do.
-    #[serde(default)]
+    /// What it may do; an older program wrote one text with spaces.
+    #[serde(default, deserialize_with = "words")]
     pub scopes: Vec<String>,
     /// By which roles it may do more.
     #[serde(default)]
@@ -125,7 +126,7 @@ impl Access {
     ) -> Result<Option<(TokenRecord, Scopes)>, AccessError> {
         let Ok(key) = key(&presented.id) else { return Ok(None) };
         let Some(record) = self.records.get(&key).await? else { return Ok(None) };
-        let token: TokenRecord = decode("token", &record.value)?;
+        let token = read(&record)?;
         if !token.matches(presented) || token.has_ended(self.now()) {
             return Ok(None);
         }
@@ -212,7 +213,7 @@ pub(super) fn may_hand_on(held: &Scopes, given: Vec<Grant>) -> Result<(), Access
 /// [`StoreError`]
 pub async fn list_tokens(records: &dyn Records) -> Result<Vec<TokenRecord>, StoreError> {
     let listing = records.list(PREFIX).await?;
-    listing.records.iter().map(|record| decode("token", &record.value)).collect()
+    listing.records.iter().map(read).collect()
 }
 
 /// Makes a token worthless.
@@ -227,6 +228,26 @@ pub async fn revoke_token(records: &dyn Records, id: &str) -> Result<(), AccessE
     Ok(())
 }
 
+fn read(record: &Record) -> Result<TokenRecord, StoreError> {
+    let mut token: TokenRecord = decode("token", &record.value)?;
+    token.id = record.key.as_str().strip_prefix(PREFIX).unwrap_or_default().to_owned();
+    Ok(token)
+}
+
+/// A list, or words in one text.
+fn words<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::List(list) => list,
+        Either::Text(text) => text.split_ascii_whitespace().map(str::to_owned).collect(),
+    })
+}
+
 fn key(id: &str) -> Result<Key, AccessError> {
     Key::parse(&format!("{PREFIX}{id}")).map_err(|error| AccessError::Invalid(error.to_string()))
 }
@@ -234,3 +255,21 @@ fn key(id: &str) -> Result<Key, AccessError> {
 const PREFIX: &str = "token/";
 const SCOPES_MAX: usize = 64;
 const LABEL_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_program_wrote_is_read() {
+        let old = r#"{"label":"ci","scopes":"purge read","hash":"00","created_unix_ms":7}"#;
+        let value = bytes::Bytes::from_static(old.as_bytes());
+        let record = Record { key: key("abc").expect("good"), value, revision: 1 };
+        let token = read(&record).expect("readable");
+        assert_eq!((token.id.as_str(), token.scopes), ("abc", vec!["purge".into(), "read".into()]));
+        assert!(
+            !TokenRecord { expires_unix_ms: None, ..read(&record).expect("good") }
+                .has_ended(u64::MAX)
+        );
+    }
+}

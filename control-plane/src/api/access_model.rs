@@ -1,17 +1,11 @@
-//! The JSON of tokens, roles, approvals and the audit log.
+//! The JSON of tokens, roles, approvals, the audit log and the status page.
 //!
 //! Fields are only ever added. A token's text stands in one answer alone, the one that makes it.
 
 use serde::{Deserialize, Serialize};
 
+use super::model::Items;
 use crate::access::{Approval, ChainBreak, Entry, Head, Role, Row};
-
-/// A list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Items<T> {
-    /// Its items.
-    pub items: Vec<T>,
-}
 
 /// `POST /v1/tokens`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -130,4 +124,66 @@ pub struct AuditVerdict {
     /// The first row that is not as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<ChainBreak>,
+}
+
+/// `GET /v1/status`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusPageView {
+    /// When it was so.
+    pub at_unix_ms: u64,
+    /// The newest purge.
+    pub purge_head: u64,
+    /// Every PoP.
+    pub pops: Vec<PopStatus>,
+    /// What is released.
+    pub release: ReleaseStatus,
+    /// How much waits for a second person.
+    pub approvals_pending: usize,
+    /// Where the audit log ends.
+    pub audit: Head,
+}
+
+/// One PoP on the status page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PopStatus {
+    /// Its id.
+    pub pop: String,
+    /// `edge` or `shield`.
+    pub role: String,
+    /// `up`, `draining`, `not_ready`, `uncertain`, `down` or `empty`.
+    pub state: String,
+    /// Its nodes.
+    pub nodes: usize,
+    /// Those that are up.
+    pub nodes_up: usize,
+    /// The release that its nodes shall run.
+    pub release: u64,
+    /// The oldest that one of them runs.
+    pub release_oldest: Option<u64>,
+    /// How many purges its last node is behind.
+    pub purge_lag: Option<u64>,
+    /// Hits of all requests since its nodes started, from 0 to 1.
+    pub hit_ratio: Option<f64>,
+    /// Where it is, when its spec says so.
+    pub place: Option<PlaceView>,
+}
+
+/// A place on the globe, in degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PlaceView {
+    /// North is positive.
+    pub latitude: f64,
+    /// East is positive.
+    pub longitude: f64,
+}
+
+/// What is released.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseStatus {
+    /// The newest version.
+    pub version: u64,
+    /// How far a roll-out is; absent when none is under way.
+    pub stage: Option<String>,
+    /// What it waits for.
+    pub next: Option<String>,
 }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::{
     Api,
-    access_model::{ApprovalList, AuditList, AuditVerdict, AuditView, Items},
+    access_model::{ApprovalList, AuditList, AuditVerdict, AuditView},
     auth::Caller,
     error::ApiError,
+    model::Items,
 };
 use crate::access::{Approval, Verb, verify};
 

@@ -7,24 +7,25 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use tidegate_contract::id::Generation;
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
     error::ApiError,
     model::{ChangeRequest, ChangeSetView, Items, PublishRequest, ReleaseAnswer, StepView},
     request::Json,
     resources,
 };
 use crate::{
+    access::{Danger, Verb},
     change::{ChangeSet, Wish, plan},
     release::{Draft, Publish, ReleaseError, reports},
     resource::{State as Resources, shown},
-    rollout::turns,
+    rollout::{Pace, turns},
     token::Scope,
 };
 
@@ -49,7 +50,7 @@ pub(super) async fn draft(
     caller: Caller,
     Json(body): Json<ChangeRequest>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    wish_allowed(&caller, &body)?;
     let (title, reason) = (text("title", &body.title)?, text("reason", &body.reason)?);
     let base = body.base.map(Generation);
     let author = caller.person().to_owned();
@@ -87,7 +88,7 @@ pub(super) async fn approve(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ChangeSetView>, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ReleaseWrite, "")?;
     let who = caller.person().to_owned();
     let set = api.parts.releases.move_set(&id, |set| set.approve(&who)).await?;
     caller.audit("approve change-set", &id);
@@ -100,7 +101,7 @@ pub(super) async fn abandon(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<ChangeSetView>, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ConfigWrite, "")?;
     let set = api.parts.releases.move_set(&id, ChangeSet::abandon).await?;
     caller.audit("abandon change-set", &id);
     Ok(axum::Json(plain(&set)))
@@ -110,12 +111,19 @@ pub(super) async fn abandon(
 pub(super) async fn publish(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     Path(id): Path<String>,
     Json(body): Json<PublishRequest>,
 ) -> Result<axum::Json<ReleaseAnswer>, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ReleaseWrite, "")?;
     let (set, revision) = api.parts.releases.change_set(&id).await?;
     set.check_alive().map_err(ReleaseError::from)?;
+    caller.reason(&body.reason);
+    if body.stage == Pace::Fast {
+        let digest = digest_of(&set.wish);
+        api.danger(&caller, Danger::PublishFast, &format!("change/{id}"), &digest, &headers)
+            .await?;
+    }
     let reason = if body.reason.is_empty() { set.reason.clone() } else { body.reason };
     let reason = text("reason", &reason)?;
     let reports = reports(&api.parts.fleet);
@@ -163,6 +171,16 @@ pub(super) fn text(what: &str, text: &str) -> Result<String, ApiError> {
         )));
     }
     Ok(text.to_owned())
+}
+
+/// Whoever drafts must be allowed to write each of the resources.
+fn wish_allowed(caller: &Caller, body: &ChangeRequest) -> Result<(), ApiError> {
+    let puts = body.puts.iter().map(|put| format!("{}/{}", put.kind, put.name));
+    let keys = puts.chain(body.deletes.iter().map(ToString::to_string));
+    for key in keys {
+        caller.require_verb(Verb::ConfigWrite, &key)?;
+    }
+    Ok(())
 }
 
 fn wish(body: ChangeRequest) -> Wish {

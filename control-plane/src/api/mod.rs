@@ -11,6 +11,8 @@ mod replicas;
 mod backup;
 mod pops;
 mod properties;
+mod openapi;
+mod status;
 mod approvals;
 mod tokens;
 mod auth;
@@ -44,6 +46,7 @@ use crate::{
     fleet::{self, Fleet},
     listener::Connection,
     metrics::Metrics,
+    page,
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
@@ -174,6 +177,11 @@ fn router(config: Config, parts: Parts) -> Router {
             "/v1/properties/{id}",
             get(properties::show).put(properties::put).delete(properties::remove),
         )
+        .route("/", get(page::index))
+        .route("/status.css", get(page::style))
+        .route("/status.js", get(page::script))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/status", get(status::status))
         .route("/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/roles", get(tokens::roles))

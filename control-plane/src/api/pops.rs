@@ -26,7 +26,7 @@ use super::{
     resources,
 };
 use crate::{
-    access::Danger,
+    access::{Danger, Verb},
     change::Wish,
     fleet::{NodeSight, node_state, pop_state},
     store::{Change, EnrolmentTokenRow, NodeName, Pop},
@@ -62,7 +62,7 @@ pub(super) async fn put(
     Path(pop): Path<String>,
     Json(body): Json<PopRequest>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let id = PopId::parse(pop).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let pop = Pop { id: id.clone(), role: body.role, shield_upstream: body.shield_upstream };
     let key = resources::key("pop", id.as_str())?;
@@ -81,7 +81,7 @@ pub(super) async fn remove(
     headers: HeaderMap,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let id = request::id("pop", pop, PopId::parse)?;
     api.danger(&caller, Danger::RemovePop, &format!("pop/{id}"), "remove", &headers).await?;
     let wish = Wish::delete(resources::key("pop", id.as_str())?);
@@ -96,7 +96,7 @@ pub(super) async fn remove_node(
     caller: Caller,
     Path((pop, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let name = NodeName { pop, node: request::id("node", node, NodeId::parse)? };
     if !api.parts.store.delete_node(&name).await? {
@@ -113,7 +113,7 @@ pub(super) async fn enrol(
     caller: Caller,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let now_unix_ms = unix_ms(api.parts.clock.now());
     let token = NewToken::make(Kind::Enrolment);

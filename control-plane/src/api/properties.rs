@@ -23,7 +23,7 @@ use super::{
     request::{self, Json},
     resources,
 };
-use crate::{change::Wish, token::Scope};
+use crate::{access::Verb, change::Wish, token::Scope};
 
 /// `GET /v1/properties`
 pub(super) async fn list(
@@ -64,7 +64,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     Json(property): Json<Property>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
     let Query(PutQuery { dry_run }) =
         query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
     if property.id.as_str() != id {
@@ -89,7 +89,7 @@ pub(super) async fn remove(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
     let id = request::id("property", id, PropertyId::parse)?;
     let wish = Wish::delete(resources::key("property", id.as_str())?);
     let change = resources::publish(&api, &caller, wish, None, false).await?;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::{
+    extract::{Path, Query, State},
+    http::HeaderMap,
+};
 use serde::Deserialize;
 use tidegate_contract::id::Generation;
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
     changes::{step_views, text},
     error::ApiError,
     model::{
@@ -18,6 +21,7 @@ use super::{
     request::Json,
 };
 use crate::{
+    access::{Danger, Verb},
     release::{Made, ReleaseError, ReleaseRecord, reports},
     rollout::{Decision, Pace, Rollout, Stage, Waiting},
     token::Scope,
@@ -143,11 +147,15 @@ pub(super) async fn resume(
 pub(super) async fn roll_back(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     Json(body): Json<RollbackRequest>,
 ) -> Result<axum::Json<ReleaseAnswer>, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ReleaseWrite, "")?;
     let reason = text("reason", &body.reason)?;
+    caller.reason(&reason);
     let to = Generation(body.to);
+    let digest = digest_of(&body.to);
+    api.danger(&caller, Danger::Rollback, &format!("release/{to}"), &digest, &headers).await?;
     let version = api.parts.releases.roll_back(to, caller.person(), &reason).await?;
     caller.audit("roll back release", &format!("{to} as {version}"));
     Ok(axum::Json(ReleaseAnswer { version: version.0, changed: true }))
@@ -159,7 +167,7 @@ async fn move_rollout(
     action: &'static str,
     next: impl Fn(&Rollout) -> Option<Rollout>,
 ) -> Result<axum::Json<ReleaseAnswer>, ApiError> {
-    caller.require(Scope::Admin)?;
+    caller.require_verb(Verb::ReleaseWrite, "")?;
     let releases = &api.parts.releases;
     for _ in 0..ATTEMPTS_MAX {
         releases.refresh().await?;

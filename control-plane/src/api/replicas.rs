@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::{Api, access_model::Items, auth::Caller, error::ApiError, model::ReplicaView};
+use super::{
+    Api,
+    auth::Caller,
+    error::ApiError,
+    model::{Items, ReplicaView},
+};
 use crate::{
     access::Verb,
     replica::{leading, living},

@@ -27,6 +27,7 @@ use super::{
     request::{self, Json},
 };
 use crate::{
+    access::Verb,
     change::Wish,
     release::{Publish, reports},
     resource::{Entry, shown},
@@ -86,10 +87,10 @@ pub(super) async fn put(
     headers: HeaderMap,
     Json(body): Json<PutRequest>,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
     let kind = self::kind(&kind)?;
     let name = ResourceName::parse(name).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let subject = ResourceKey::new(kind, name.clone());
+    caller.require_verb(Verb::ConfigWrite, &subject.to_string())?;
     let wish = Wish::put(kind, name, body.spec);
     let expected = request::if_match(&headers)?;
     let change = publish(&api, &caller, wish, expected, dry_run).await?;
@@ -107,8 +108,8 @@ pub(super) async fn remove(
     Query(ChangeQuery { dry_run }): Query<ChangeQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    caller.require(Scope::Admin)?;
     let key = key(&kind, &name)?;
+    caller.require_verb(Verb::ConfigWrite, &key.to_string())?;
     let expected = request::if_match(&headers)?;
     let change = publish(&api, &caller, Wish::delete(key.clone()), expected, dry_run).await?;
     if !dry_run {

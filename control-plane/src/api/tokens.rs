@@ -13,9 +13,10 @@ use axum::{
 
 use super::{
     Api,
-    access_model::{CanIRequest, CanIView, Items, RoleList, TokenRequest, TokenView, WhoamiView},
+    access_model::{CanIRequest, CanIView, RoleList, TokenRequest, TokenView, WhoamiView},
     auth::{Caller, digest_of},
     error::ApiError,
+    model::Items,
     request::Json,
 };
 use crate::{

@@ -14,7 +14,7 @@ use tidegate_contract::{
     id::Generation,
     release_compile::{self, CompileError, TIER_KEY_SECRET},
     resource::{Kind, ResourceKey, ResourceName},
-    resource_spec::{Spec, SpecError},
+    resource_spec::{PropertySpec, Spec, SpecError},
 };
 
 use crate::resource::{Entry, State};
@@ -220,12 +220,15 @@ fn read(key: &ResourceKey, spec: &Value, before: Option<&Entry>) -> Result<Spec,
         };
         fields.insert("salt".to_owned(), salt.into());
     }
-    let bytes = serde_json::to_vec(&spec).expect("JSON is JSON");
-    let mut spec = Spec::parse(key.kind, &key.name, &bytes)?;
-    if let (Spec::Property(new), Some(Spec::Property(old))) = (&mut spec, before) {
+    // Whoever read it got fingerprints in the place of secrets, and sends those back.
+    if let Some(Spec::Property(old)) = before
+        && let Ok(mut new) = serde_json::from_value::<PropertySpec>(spec.clone())
+    {
         new.guard.restore_secrets(&old.guard);
+        spec = serde_json::to_value(new).expect("a property is plain data");
     }
-    Ok(spec)
+    let bytes = serde_json::to_vec(&spec).expect("JSON is JSON");
+    Ok(Spec::parse(key.kind, &key.name, &bytes)?)
 }
 
 mod seen_by_key {

@@ -20,6 +20,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<Secret>,
+    reason: Option<String>,
+    approval: Option<String>,
 }
 
 impl Client {
@@ -47,7 +49,18 @@ impl Client {
             None => None,
         };
         let http = http.build().map_err(|error| usage(error.to_string()))?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, token, reason: None, approval: None })
+    }
+
+    /// The same client, that says why with every change, and shows an approval.
+    pub(super) fn saying(mut self, reason: Option<String>, approval: Option<String>) -> Self {
+        (self.reason, self.approval) = (reason, approval);
+        self
+    }
+
+    /// Where the API is.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
     }
 
     /// `GET`
@@ -91,10 +104,41 @@ impl Client {
         self.send(self.request(Method::DELETE, path)?).await.map(|_| ())
     }
 
+    /// `DELETE` of something of which there is an answer, only of this state when there is an entity tag.
+    pub(super) async fn remove<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        tag: Option<String>,
+    ) -> Result<T, Failure> {
+        let mut request = self.request(Method::DELETE, path)?;
+        if let Some(tag) = tag {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        self.read(request).await
+    }
+
+    /// `POST` whose answer is a stream of bytes.
+    pub(super) async fn download(&self, path: &str) -> Result<Response, Failure> {
+        self.send(self.request(Method::POST, path)?).await
+    }
+
+    /// `GET` whose answer's head matters too.
+    pub(super) async fn head_of(&self, path: &str) -> Result<header::HeaderMap, Failure> {
+        Ok(self.send(self.request(Method::GET, path)?).await?.headers().clone())
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.base.join(path);
         let url = url.map_err(|error| Failure::new(Exit::Usage, format!("{path}: {error}")))?;
-        let request = self.http.request(method, url);
+        let is_asking = method == Method::GET;
+        let mut request = self.http.request(method, url);
+        for (name, value) in [(REASON_HEADER, &self.reason), (APPROVAL_HEADER, &self.approval)] {
+            if let Some(value) = value.as_ref().filter(|_| !is_asking) {
+                let value = header::HeaderValue::from_bytes(value.as_bytes());
+                let bad = |_| Failure::new(Exit::Usage, format!("{name}: one line of text"));
+                request = request.header(name, value.map_err(bad)?);
+            }
+        }
         Ok(match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
@@ -114,7 +158,24 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        Err(Failure::of_problem(status, problem(status, response).await))
+        Err(refused(status, response).await)
+    }
+}
+
+/// The failure that a response reports, with what to do when a second person is needed.
+async fn refused(status: StatusCode, response: Response) -> Failure {
+    let Ok(body) = response.json::<serde_json::Value>().await else {
+        return Failure::of_problem(status, None);
+    };
+    let approval = body["approval"].as_str().map(str::to_owned);
+    let problem = serde_json::from_value::<Problem>(body).ok();
+    let problem = problem.filter(|problem| problem.status == status.as_u16());
+    let failure = Failure::of_problem(status, problem);
+    match approval {
+        Some(id) => failure.with_hint(format!(
+            "let somebody else run `tidegate approval approve {id}`, then repeat the command with --approval {id}"
+        )),
+        None => failure,
     }
 }
 
@@ -162,4 +223,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+const REASON_HEADER: &str = "tidegate-reason";
+const APPROVAL_HEADER: &str = "tidegate-approval";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

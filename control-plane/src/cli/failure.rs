@@ -32,6 +32,8 @@ pub(super) enum Exit {
     Refused = 8,
     /// The server cannot be reached or cannot answer.
     Unavailable = 9,
+    /// `apply --detailed-exitcode` changed something.
+    Changed = 10,
     /// Interrupted from the keyboard.
     Interrupted = 130,
 }
@@ -46,6 +48,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// The kind of problem, as the server names it.
     kind: Option<String>,
+    /// What to do about it, when that is known better than by the exit code.
+    hint: Option<String>,
 }
 
 impl Exit {
@@ -58,7 +62,13 @@ impl Exit {
 impl Failure {
     /// A failure of this program's own finding.
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), kind: None }
+        Self { exit, message: message.into(), kind: None, hint: None }
+    }
+
+    /// The same failure with what to do about it.
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
     }
 
     /// A failure that the server reports.
@@ -76,15 +86,40 @@ impl Failure {
         match problem {
             Some(Problem { kind, title, detail, .. }) => {
                 let message = if detail.is_empty() { title } else { detail };
-                Self { exit, message, kind: Some(kind) }
+                // Another person is needed, or somebody said no: nothing was changed in between.
+                let is_refused =
+                    kind.ends_with("/approval-needed") || kind.ends_with("/approval-refused");
+                let exit = if is_refused { Exit::Refused } else { exit };
+                Self { exit, message, kind: Some(kind), hint: None }
             }
             None => Self::new(exit, format!("the server answered {status}")),
         }
     }
 
+    /// What to do about it, when there is something.
+    pub(super) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref().or(match self.exit {
+            Exit::NotFound => Some("tidegate get KIND lists what there is"),
+            Exit::Forbidden => {
+                Some("tidegate whoami says who you are, tidegate can-i VERB what you may")
+            }
+            Exit::Conflict => Some("read it again, and repeat the change on what is there now"),
+            Exit::Timeout => Some("it goes on; ask again for its status"),
+            Exit::Unavailable => Some("tidegate doctor says what is wrong"),
+            _ => None,
+        })
+    }
+
     /// The failure for programs.
     pub(super) fn to_json(&self) -> String {
-        json!({ "code": self.exit as u8, "message": self.message, "type": self.kind }).to_string()
+        json!({
+            "code": self.exit as u8,
+            "message": self.message,
+            "type": self.kind,
+            "hint": self.hint(),
+            "docs": format!("docs/operate/errors.md#exit-{}", self.exit as u8),
+        })
+        .to_string()
     }
 }
 

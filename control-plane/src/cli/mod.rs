@@ -5,12 +5,21 @@
 
 pub mod dev;
 mod purge;
+mod release;
+mod change;
 mod pop;
 mod property;
 mod edge;
 mod token;
+mod resource;
+mod access;
+mod backup;
+mod doctor;
+mod top;
+mod manual;
 mod context;
 mod client;
+mod consent;
 mod output;
 mod failure;
 
@@ -19,18 +28,25 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use self::{
+    access::{ApprovalCommand, AuditCommand, RoleCommand},
+    backup::BackupCommand,
+    change::ChangeCommand,
     client::Client,
+    consent::Consent,
     context::{ContextCommand, Place},
     dev::DevArgs,
     edge::EdgeCommand,
     failure::{Exit, Failure},
-    output::Output,
+    output::{Color, Format, Output},
     pop::PopCommand,
     property::PropertyCommand,
     purge::PurgeCommand,
+    release::ReleaseCommand,
+    resource::ResourceCommand,
     token::TokenCommand,
 };
 
@@ -38,7 +54,7 @@ use self::{
 ///
 /// Exit codes: 0 ok, 1 condition not met, 2 usage, 3 not found, 4 not allowed, 5 changed in between,
 /// 6 invalid or refused by a node, 7 deadline over (the operation goes on), 8 refused, 9 server not available,
-/// 130 interrupted.
+/// 10 changed (apply --detailed-exitcode), 130 interrupted.
 #[derive(Parser)]
 #[command(name = "tidegate", version, max_term_width = 100)]
 struct Cli {
@@ -59,31 +75,94 @@ struct Global {
     /// The longest that one call of the API may take
     #[arg(long, global = true, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
     timeout: std::time::Duration,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+    /// Tables without their first line
+    #[arg(long, global = true)]
+    no_headers: bool,
+    /// When states are coloured; NO_COLOR is heeded
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    /// Data alone, no messages
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say what would be done, change nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Why; stands in the audit log, and must be said for what is dangerous
+    #[arg(long, global = true, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The approval of a second person
+    #[arg(long, global = true, value_name = "ID")]
+    approval: Option<String>,
+    /// Do not ask
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Resource(ResourceCommand),
     /// PoPs and their nodes
     #[command(subcommand)]
     Pop(PopCommand),
     /// Remove or mark stale what is cached, in every PoP
     #[command(subcommand)]
     Purge(PurgeCommand),
+    /// Change-sets: drafts that become releases
+    #[command(subcommand)]
+    Change(ChangeCommand),
+    /// Releases: how far they are, and the way back
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Properties: hosts, origins, cache policy
     #[command(subcommand)]
     Property(PropertyCommand),
     /// What one node of the edge knows
     #[command(subcommand)]
     Edge(EdgeCommand),
-    /// Playback tokens and keys for them; no server is asked
+    /// API tokens; playback tokens and keys for them
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Say who you are and what you may do
+    Whoami,
+    /// Ask whether you may; exit code 0 for yes, 1 for no
+    CanI {
+        /// The verb, as it stands in a scope: purge, config:write, pop:drain, …
+        verb: String,
+        /// What it is done to, as kind/name; without, to everything
+        #[arg(default_value = "")]
+        target: String,
+    },
+    /// Roles: named sets of scopes
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// What waits for a second person
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
+    /// What was done, by whom, and whether the log is whole
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// A consistent copy of what the control plane keeps
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Look at everything, and say what to do about what is wrong
+    Doctor {
+        /// Send one purge of a key that nothing carries through every node and back
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show the PoPs live
+    Top,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
     /// Which control plane to talk to
     #[command(subcommand)]
     Context(ContextCommand),
@@ -125,14 +204,34 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
 }
 
 async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
-    let out = Output::new(global.output);
-    let client = || Client::new(&global.place.target()?, global.timeout);
+    let out = Output::new(global.output, !global.no_headers, global.color, global.quiet);
+    let consent =
+        Consent { is_dry_run: global.dry_run, is_given: global.yes, reason: global.reason.clone() };
+    let client = || {
+        let client = Client::new(&global.place.target()?, global.timeout)?;
+        Ok::<_, Failure>(client.saying(global.reason.clone(), global.approval.clone()))
+    };
     match command {
+        Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
+        Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,
         Command::Edge(command) => edge::run(command, global.timeout, &out).await,
-        Command::Token(command) => token::run(command, &out),
+        Command::Token(command) => token::run(command, client, &consent, &out).await,
+        Command::Resource(command) => resource::run(command, client, &consent, &out).await,
+        Command::Whoami => access::whoami(&client()?, &out).await,
+        Command::CanI { verb, target } => access::can_i(verb, target, &client()?, &out).await,
+        Command::Role(command) => access::role(command, &client()?, &consent, &out).await,
+        Command::Approval(command) => access::approval(command, &client()?, &out).await,
+        Command::Audit(command) => access::audit(command, &client()?, &out).await,
+        Command::Backup(command) => backup::run(command, &client()?, &out).await,
+        Command::Doctor { purge } => {
+            doctor::run(&global.place.target()?, global.timeout, purge, &out).await
+        }
+        Command::Top => top::run(&client()?).await,
+        Command::Completions { shell } => Ok(manual::completions(shell, Cli::command())),
+        Command::Man { folder } => manual::manual(&folder, Cli::command()),
         Command::Context(command) => context::run(command, &global.place, &out),
         Command::Dev(_) => Err(Failure::new(Exit::Usage, "dev has no server")),
     }
@@ -140,8 +239,11 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
 
 fn report(failure: &Failure, format: Format) -> ExitCode {
     let text = match format {
-        Format::Table => format!("tidegate: {failure}"),
         Format::Json => failure.to_json(),
+        _ => match failure.hint() {
+            Some(hint) => format!("tidegate: {failure}\nhint: {hint}"),
+            None => format!("tidegate: {failure}"),
+        },
     };
     // Nobody may be reading; the exit code says it too.
     let _ = writeln!(io::stderr(), "{text}");
@@ -150,8 +252,6 @@ fn report(failure: &Failure, format: Format) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

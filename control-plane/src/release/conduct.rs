@@ -4,10 +4,7 @@
 //! where this one stopped.
 
 use tidegate_chassis::Drain;
-use tokio::{
-    sync::watch,
-    time::{Duration, MissedTickBehavior, interval},
-};
+use tokio::time::{Duration, MissedTickBehavior, interval};
 
 use super::{ReleaseError, Releases};
 use crate::{
@@ -20,7 +17,7 @@ use crate::{
 pub async fn conduct(
     releases: Releases,
     fleet: Fleet,
-    is_leader: watch::Receiver<bool>,
+    is_leader: impl Fn() -> bool + Send,
     drain: Drain,
 ) {
     let config = releases.rollout_config().clone();
@@ -41,7 +38,7 @@ pub async fn conduct(
         }
         let looked = async {
             releases.refresh().await?;
-            if !*is_leader.borrow() {
+            if !is_leader() {
                 return Ok(());
             }
             look(&releases, &fleet, &config).await?;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Signs releases.
-pub struct ReleaseKey {
+pub(super) struct ReleaseKey {
     pair: Ed25519KeyPair,
     public: PublicKey,
 }
@@ -52,7 +52,7 @@ impl ReleaseKey {
     ///
     /// # Errors
     /// [`KeyError`]
-    pub fn open(
+    pub(super) fn open(
         data_dir: &Path,
         authority: &Authority,
         known: Option<&PublicKey>,
@@ -82,19 +82,19 @@ impl ReleaseKey {
 
     /// The public half.
     #[must_use]
-    pub fn public(&self) -> &PublicKey {
+    pub(super) fn public(&self) -> &PublicKey {
         &self.public
     }
 
     /// Signs a release.
     #[must_use]
-    pub fn sign(&self, header: &Header) -> Vec<u8> {
+    pub(super) fn sign(&self, header: &Header) -> Vec<u8> {
         self.pair.sign(&header.to_sign()).as_ref().to_vec()
     }
 }
 
 /// The file of the key; to rotate, move it away and restart.
-pub const KEY_FILE: &str = "release.key";
+const KEY_FILE: &str = "release.key";
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,7 @@ use self::{
 pub use conduct::{conduct, reports};
 pub use course::Course;
 pub use drafts::Draft;
-pub use key::{KEY_FILE, KeyError as ReleaseKeyError, PublicKey};
+pub use key::{KeyError as ReleaseKeyError, PublicKey};
 pub use publish::{Publish, Published};
 pub use record::{Made, ReleaseRecord};
 pub use seal::SealError;
@@ -310,7 +310,8 @@ impl Releases {
 
     /// The first release, of what a control plane without releases had.
     async fn begin(&self, first: &Desired) -> Result<(), ReleaseError> {
-        let version = Generation(first.generation.0.max(1));
+        // No node ever sees version 0: it holds no PoP.
+        let version = first.generation;
         let mut state = State::default();
         let mut add = |kind, name: &str, generation, spec| {
             let name = ResourceName::parse(name);

@@ -19,7 +19,7 @@ pub struct SealError;
 ///
 /// # Errors
 /// [`SealError`]
-pub fn seal_for(
+pub(super) fn seal_for(
     node: &[u8],
     secret: &ResourceKey,
     hash: &Hash,

@@ -68,9 +68,8 @@ async fn an_operator_brings_up_a_pop() {
     let node = TestNode::enrol(&control, token.stdout.trim(), "n1").await.expect("a good token");
     let _purges = node.purge_lane(None).await.expect("enrolled");
     let mut config = node.config_lane(0, b"").await.expect("enrolled");
-    let (snapshot, config_now) = config.snapshot().await;
-    assert!(config_now.shields[0].upstream.tls.is_some());
-    config.ack(snapshot.generation, None).await;
+    let release = config.applied().await;
+    assert!(release.config.shields[0].upstream.tls.is_some());
     config.health(true, false).await;
     until(async || (operator.run(&["pop", "status", "fra"]).await.code == 0).then_some(())).await;
 
@@ -84,7 +83,7 @@ async fn an_operator_brings_up_a_pop() {
     let status = operator.run(&["pop", "status", "fra"]).await.expect(0);
     assert!(status.stdout.contains("95.0 %"), "{status:?}");
 
-    config.ack(snapshot.generation, Some("no such host")).await;
+    config.ack(release.generation, Some("no such host")).await;
     let refused = until(async || {
         let ran = operator.run(&["pop", "status", "fra"]).await;
         (ran.code == 6).then_some(ran)
@@ -272,7 +271,7 @@ async fn an_operator_waits_until_a_property_runs_and_learns_who_refused_it() {
     let node = control.node("fra", "n1").await;
     let _purges = node.purge_lane(None).await.expect("enrolled");
     let mut lane = node.config_lane(0, b"").await.expect("enrolled");
-    lane.snapshot().await;
+    lane.applied().await;
     let operator = Operator::new(&control).await;
     let apply = async |host: &str, deadline: &str| {
         let toml =
@@ -281,17 +280,17 @@ async fn an_operator_waits_until_a_property_runs_and_learns_who_refused_it() {
         operator.run(&["property", "apply", "-f", &file, "--wait", "--deadline", deadline]).await
     };
     let node = async {
-        let (snapshot, _) = lane.snapshot().await;
-        lane.ack(snapshot.generation, None).await;
+        lane.applied().await;
     };
     let (ran, ()) = tokio::join!(apply("a.org", "30s"), node);
     ran.expect(0);
     let late = apply("b.org", "20ms").await.expect(7);
     assert!(late.stderr.contains("fra/n1"), "{late:?}");
     let node = async {
-        lane.snapshot().await;
-        let (snapshot, _) = lane.snapshot().await;
-        lane.ack(snapshot.generation, Some("no room")).await;
+        // The one that nobody waited for any more.
+        lane.applied().await;
+        let release = lane.release().await;
+        lane.ack(release.generation, Some("no room")).await;
     };
     let (ran, ()) = tokio::join!(apply("c.org", "30s"), node);
     assert!(ran.expect(6).stderr.contains("no room"));

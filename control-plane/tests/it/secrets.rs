@@ -47,8 +47,8 @@ async fn whoever_reads_a_property_sees_fingerprints_and_nodes_get_the_secrets() 
     assert_ne!(keys[0]["secret"], keys[1]["secret"], "fingerprints tell keys apart");
 
     let mut lane = control.node("fra", "n1").await.config_lane(0, b"").await.expect("enrolled");
-    let (sent, _) = lane.snapshot().await;
-    let sent: Value = serde_json::from_slice(&sent.body).expect("json");
+    let sent = lane.release().await.config;
+    let sent: Value = serde_json::from_slice(&sent.to_bytes()).expect("json");
     assert_eq!(keys_of(&sent["properties"][0])[0]["secret"], secret('A'));
 }
 
@@ -69,8 +69,8 @@ async fn what_was_read_can_be_sent_back_and_keeps_the_secrets() {
     control.call("PUT", PATH, more).await.expect(200);
 
     let mut lane = control.node("fra", "n1").await.config_lane(0, b"").await.expect("enrolled");
-    let (sent, _) = lane.snapshot().await;
-    let sent: Value = serde_json::from_slice(&sent.body).expect("json");
+    let sent = lane.release().await.config;
+    let sent: Value = serde_json::from_slice(&sent.to_bytes()).expect("json");
     let property = &sent["properties"][0];
     assert_eq!(property["hosts"], json!(["a.org", "b.org"]));
     assert_eq!(keys_of(property)[0]["secret"], secret('A'));

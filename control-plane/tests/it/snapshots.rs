@@ -1,4 +1,4 @@
-//! Snapshots: every PoP gets its own, generations only grow, refusals are seen.
+//! What PoPs are sent: each makes its own of it, generations only grow, refusals are seen.
 
 use serde_json::{Value, json};
 
@@ -13,14 +13,14 @@ async fn an_edge_gets_properties_and_shields_and_a_shield_no_shields() {
     control.property("demo", "*").await.expect(201);
 
     let mut edge = control.node("fra", "n1").await.config_lane(0, b"").await.expect("enrolled");
-    let (_, snapshot) = edge.snapshot().await;
+    let snapshot = edge.release().await.config;
     assert_eq!(snapshot.pop.as_str(), "fra");
     assert_eq!(snapshot.properties[0].id.as_str(), "demo");
     assert_eq!(snapshot.shields[0].upstream.authority, "10.0.0.1:443");
 
     let mut shield =
         control.node("shield-1", "n1").await.config_lane(0, b"").await.expect("enrolled");
-    let (_, other) = shield.snapshot().await;
+    let other = shield.release().await.config;
     assert!(other.shields.is_empty());
     assert_eq!(other.tier_key, snapshot.tier_key, "they know each other's requests");
 }
@@ -31,18 +31,20 @@ async fn a_change_is_pushed_and_the_generation_grows_across_a_restart() {
     control.edge("fra").await;
     let node = control.node("fra", "n1").await;
     let mut lane = node.config_lane(0, b"").await.expect("enrolled");
-    let (first, _) = lane.snapshot().await;
+    let first = lane.applied().await;
     control.property("demo", "*").await.expect(201);
-    let (second, config) = lane.snapshot().await;
+    let second = lane.applied().await;
     assert!(second.generation > first.generation);
-    assert_eq!(config.properties.len(), 1);
+    assert_eq!(second.config.properties.len(), 1);
 
     let control = control.restart().await;
     let node = node.at(&control);
     let mut same = node.config_lane(second.generation, &second.digest).await.expect("enrolled");
     control.property("demo", "a.org").await.expect(200);
-    let (third, config) = same.snapshot().await;
-    assert_eq!(config.properties[0].hosts, ["a.org"], "the old one was not sent again");
+    same.holds(&lane);
+    let third = same.release().await;
+    assert_eq!(third.config.properties[0].hosts, ["a.org"], "the old one was not sent again");
+    assert_eq!(third.message.put.len(), 1, "only what is different");
     assert!(third.generation > second.generation);
 }
 
@@ -61,7 +63,7 @@ async fn a_refusal_is_shown_with_its_reason_until_a_later_snapshot_is_accepted()
     let control = TestControl::start().await;
     control.edge("fra").await;
     let mut lane = control.node("fra", "n1").await.config_lane(0, b"").await.expect("enrolled");
-    let (first, _) = lane.snapshot().await;
+    let first = lane.release().await;
     lane.ack(first.generation, Some("cache too small")).await;
     let node = until(async || {
         let node = control.node_view("fra").await;
@@ -72,7 +74,7 @@ async fn a_refusal_is_shown_with_its_reason_until_a_later_snapshot_is_accepted()
     assert_eq!((&node["nack"], &node["generation"]), (&expected, &json!(0)));
 
     control.property("demo", "*").await.expect(201);
-    let (second, _) = lane.snapshot().await;
+    let second = lane.release().await;
     lane.ack(second.generation, None).await;
     until(async || {
         let node = control.node_view("fra").await;
@@ -87,7 +89,7 @@ async fn a_node_from_before_a_restore_gets_a_generation_above_its_own() {
     control.edge("fra").await;
     let node = control.node("fra", "n1").await;
     let mut lane = node.config_lane(40, b"of another state").await.expect("enrolled");
-    assert_eq!(lane.snapshot().await.0.generation, 41);
+    assert_eq!(lane.release().await.generation, 41);
     let mut greedy = node.config_lane(u64::MAX, b"").await.expect("enrolled");
     assert_eq!(greedy.end().await.code(), tonic::Code::FailedPrecondition);
     let view = control.call("GET", "/v1/pops/fra", Value::Null).await.expect(200);

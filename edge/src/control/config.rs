@@ -49,6 +49,11 @@ pub struct Config {
     /// How often the node reports its health.
     #[serde(with = "humantime_serde")]
     pub health_interval: Duration,
+    /// How long a release is watched after it was put to use; one that does harm within that time is taken back.
+    #[serde(with = "humantime_serde")]
+    pub probation: Duration,
+    /// The program that judges releases in a process of its own; absent: this one.
+    pub checker: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -67,6 +72,8 @@ impl Default for Config {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
             health_interval: Duration::from_secs(1),
+            probation: Duration::from_secs(30),
+            checker: None,
         }
     }
 }

@@ -1,16 +1,22 @@
-//! What the control plane tells us and what we tell it: snapshots and purges in, acknowledgements and health out.
+//! What the control plane tells us and what we tell it: releases and purges in, acknowledgements and health out.
 //!
 //! The node dials out. It keeps a lane for configuration and one or two for purges open for as long as the process
 //! lives, each with a connection of its own: with two endpoints or more every purge comes twice, by two ways, and the
-//! first copy counts. Before the network is touched, the last good snapshot is put to use.
+//! first copy counts. Before the network is touched, the last good release is put to use.
 //!
 //! **Invariant.** No client exchange ever waits for anything in this folder: it only writes what others read.
 
 mod config;
-mod config_feed; // snapshots in, verified, swapped, kept on disk as last good
+mod config_feed; // releases in, acknowledgements and health out
+mod intake; // verified, bounded, judged, put to use, kept, watched
+mod checker; // what another process thinks of a release
+mod probation; // the first seconds of a release
 mod enrolment; // how a node gets its identity and keeps it fresh
 mod health_report; // what a node tells of itself
-mod last_good; // the snapshots on disk
+mod kept; // the releases on disk
+mod held; // a release as this node holds it
+mod trust; // whom a node believes
+mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
 mod link; // connect, keep a lane open, back off
 mod place; // which endpoint each subscription uses
@@ -33,22 +39,27 @@ use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
 use tokio::sync::watch;
 
-pub use self::{
-    config::{Config, ConfigError},
-    health_report::{Health, Vitals},
-};
 use self::{
-    config_feed::{ConfigFeed, InUse},
+    checker::Checker,
+    config_feed::ConfigFeed,
     enrolment::Registrar,
     follower::Follower,
     identity::Identity,
-    last_good::LastGood,
+    intake::Intake,
+    kept::Kept,
     link::{LaneError, Link},
     purge_feed::PurgeFeed,
+    sealing_key::SealingKey,
+    trust::Trust,
+};
+pub use self::{
+    checker::{CHECK_BYTES_MAX, judge},
+    config::{Config, ConfigError},
+    health_report::{Health, Vitals},
 };
 use crate::{
     cache::{lease::Lease, purge::PurgeTable},
-    policy::{PolicyError, PolicyHandle},
+    policy::PolicyHandle,
 };
 
 /// Applies a purge and stores in the same step what arrived with it, made at some time.
@@ -68,6 +79,8 @@ pub struct Seams {
     pub vitals: Vitals,
     /// The time of day.
     pub clock: Clock,
+    /// Whether a process before this one still runs, so that nobody crashed.
+    pub is_successor: bool,
 }
 
 /// Why the agent cannot start. All of these are about this machine: that the control plane is away is no reason.
@@ -85,12 +98,12 @@ pub enum StartError {
     /// An endpoint cannot be used.
     #[error("control.endpoints: {0}")]
     Endpoint(String),
-    /// The kept snapshot does not fit the policy in use.
-    #[error("the last good snapshot: {0}")]
-    Policy(#[from] PolicyError),
+    /// The key that secrets are sealed for can be neither read nor made.
+    #[error("the sealing key in {0}: {1}")]
+    SealingKey(PathBuf, io::Error),
 }
 
-/// Puts the last good snapshot to use, then keeps the link to the control plane in supervised tasks.
+/// Puts the last good release to use, then keeps the link to the control plane in supervised tasks.
 ///
 /// # Errors
 /// [`StartError`] when this machine lacks what the agent needs. An unreachable control plane is not an error.
@@ -98,13 +111,28 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
     config.check()?;
     private_file::create_folder(&config.state_dir)
         .map_err(|error| StartError::StateDir(config.state_dir.clone(), error))?;
-    let last_good = LastGood::new(&config.state_dir);
-    let in_use = restore(&last_good, &seams.policy)?;
-
     let ca_pem = fs::read(&config.ca).map_err(|error| StartError::Ca(config.ca.clone(), error))?;
+    let sealing_key = SealingKey::open(&config.state_dir)
+        .map_err(|error| StartError::SealingKey(config.state_dir.clone(), error))?;
+    let known = known_identity(config);
+    let intake = Arc::new(Intake {
+        policy: seams.policy.clone(),
+        trust: Trust::new(&ca_pem),
+        sealing_key,
+        checker: Checker::new(config.checker.clone()),
+        kept: Kept::new(&config.state_dir),
+        vitals: seams.vitals.clone(),
+        clock: seams.clock.clone(),
+        probation: config.probation,
+        process: hex::encode(rand::random::<[u8; 8]>()),
+        state: Mutex::default(),
+        trial: watch::Sender::new(None),
+        refused: watch::Sender::new(None),
+    });
+    intake.restore(known.as_ref().map(|identity| identity.pop.clone()), seams.is_successor);
     let link = Link::new(config, &ca_pem)
         .map_err(|error: LaneError| StartError::Endpoint(error.to_string()))?;
-    let (identity, identity_in_use) = watch::channel(known_identity(config));
+    let (identity, identity_in_use) = watch::channel(known);
 
     let registrar = Registrar {
         link: link.clone(),
@@ -120,13 +148,29 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
     let follower = Arc::new(Mutex::new(follower));
     let clock = seams.clock;
     let config_feed = ConfigFeed {
-        policy: seams.policy,
-        last_good,
-        in_use,
+        refused: intake.refused.subscribe(),
+        intake: Arc::clone(&intake),
         vitals: seams.vitals,
         health_interval: config.health_interval,
         open_timeout: config.connect_timeout,
     };
+    let drain = process.drain();
+    process.spawn("release journal", {
+        let intake = Arc::clone(&intake);
+        async move {
+            drain.started().await;
+            tokio::task::spawn_blocking(move || intake.ended()).await?;
+            Ok(())
+        }
+    });
+    let drain = process.drain();
+    process.spawn("release probation", async move {
+        tokio::select! {
+            () = intake.watch() => {}
+            () = drain.started() => {}
+        }
+        Ok(())
+    });
     process.spawn("control identity", registrar.run());
     let places = link.places(SUBSCRIPTIONS_MAX);
     for (number, subscription) in (0..places.lanes()).zip(0_u32..) {
@@ -149,15 +193,6 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<(), Sta
         Ok(())
     });
     Ok(())
-}
-
-/// Puts the newest readable snapshot to use.
-fn restore(last_good: &LastGood, policy: &PolicyHandle) -> Result<InUse, PolicyError> {
-    let Some(kept) = last_good.load() else { return Ok(InUse::default()) };
-    let in_use = InUse::of(&kept);
-    policy.install(kept.snapshot)?;
-    tracing::info!(generation = %in_use.generation, "the last good snapshot is in use");
-    Ok(in_use)
 }
 
 /// The identity on disk. A damaged one is as good as none: the node enrols again if it has a token.

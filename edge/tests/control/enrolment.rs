@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use super::{
     fake::{FakeControl, within},
-    node::{TestNode, settings, snapshot},
+    node::{TestNode, settings},
 };
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn a_node_enrols_once_and_comes_back_with_its_identity() {
     config.enrolment_token_file = None;
     let _restarted = TestNode::try_start(&config).unwrap();
     let mut lane = control.config_lane().await;
-    lane.send(snapshot(1, "a.org")).await;
+    lane.send(control.release(1, "a.org")).await;
     assert_eq!(lane.answer().await, (1, Ok(())), "without any token");
 }
 

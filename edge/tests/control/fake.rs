@@ -36,6 +36,7 @@ use self::wire::{
     pop_sync_server::{PopSync, PopSyncServer},
     purge_down, purge_up,
 };
+use super::publisher::{Content, Publisher};
 
 pub(crate) mod wire {
     //! The protocol, as the other side sees it.
@@ -51,6 +52,9 @@ pub(crate) const TOKEN: &str = "one-time";
 pub(crate) struct FakeControl {
     pub(crate) address: SocketAddr,
     pub(crate) ca_pem: String,
+    /// Signs releases that nodes believe.
+    pub(crate) publisher: Publisher,
+    service: Arc<Service>,
     purge_lanes: Mutex<mpsc::Receiver<PurgeLane>>,
     config_lanes: Mutex<mpsc::Receiver<ConfigLane>>,
     identities: Mutex<mpsc::Receiver<&'static str>>,
@@ -97,6 +101,7 @@ impl FakeControl {
         let (identities, identities_seen) = mpsc::channel(8);
         let service =
             std::sync::Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
+        let publisher = Publisher::new(service.ca.key(), 1);
         let tls = ServerTlsConfig::new()
             .identity(server)
             .client_ca_root(Certificate::from_pem(&ca_pem))
@@ -105,16 +110,28 @@ impl FakeControl {
             .tls_config(tls)
             .unwrap()
             .add_service(PopSyncServer::from_arc(service.clone()))
-            .add_service(EnrolmentServer::from_arc(service))
+            .add_service(EnrolmentServer::from_arc(service.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         Self {
             address,
             ca_pem,
+            publisher,
+            service,
             purge_lanes: Mutex::new(purge_lanes_seen),
             config_lanes: Mutex::new(config_lanes_seen),
             identities: Mutex::new(identities_seen),
             serving: tokio::spawn(async move { serving.await.unwrap() }),
         }
+    }
+
+    /// A release with one property in PoP `fra`.
+    pub(crate) fn release(&self, version: u64, host: &str) -> wire::Release {
+        self.publisher.whole(&Content::new(version, host))
+    }
+
+    /// Another release key of the same authority.
+    pub(crate) fn rotated(&self, number: u64) -> Publisher {
+        Publisher::new(self.service.ca.key(), number)
     }
 
     pub(crate) fn write_ca(&self, folder: &Path) -> std::path::PathBuf {
@@ -224,19 +241,28 @@ impl PurgeLane {
 }
 
 impl ConfigLane {
-    pub(crate) async fn send(&self, snapshot: wire::Snapshot) {
-        let message = wire::config_down::Message::Snapshot(snapshot);
+    pub(crate) async fn send(&self, release: wire::Release) {
+        let message = wire::config_down::Message::Release(release);
         self.down.send(Ok(ConfigDown { message: Some(message) })).await.unwrap();
     }
 
-    /// The node's answer to a snapshot: the generation, and what is wrong with it.
+    /// Whether the node answers that it wants the whole.
+    pub(crate) async fn wants_whole(&mut self) -> bool {
+        self.ack().await.wants_whole
+    }
+
+    /// The node's answer to a release: the version, and what is wrong with it.
     pub(crate) async fn answer(&mut self) -> (u64, Result<(), String>) {
+        let ack = self.ack().await;
+        (ack.generation, if ack.applied { Ok(()) } else { Err(ack.error) })
+    }
+
+    async fn ack(&mut self) -> wire::ConfigAck {
         within(async {
             loop {
                 let message = self.up.message().await.unwrap().expect("the lane is open");
                 if let Some(config_up::Message::Ack(ack)) = message.message {
-                    let result = if ack.applied { Ok(()) } else { Err(ack.error) };
-                    return (ack.generation, result);
+                    return ack;
                 }
             }
         })

@@ -6,5 +6,6 @@
 mod enrolment;
 mod fake;
 mod node;
+mod publisher;
 mod purge;
-mod snapshot;
+mod release;

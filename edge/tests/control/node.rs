@@ -7,15 +7,7 @@ use std::{
 };
 
 use tidegate_chassis::{Clock, Process};
-use tidegate_contract::{
-    id::{Generation, PopId, PropertyId},
-    property::{Property, Upstream},
-    purge::PurgeOrder,
-    replacement::Replacement,
-    snapshot::{PopRole, Snapshot, digest_of},
-    surrogate_key::SurrogateKey,
-    tier::TierKey,
-};
+use tidegate_contract::{purge::PurgeOrder, replacement::Replacement, surrogate_key::SurrogateKey};
 use tidegate_edge::{
     cache::{
         lease::Lease,
@@ -25,7 +17,7 @@ use tidegate_edge::{
     policy::PolicyHandle,
 };
 
-use super::fake::{FakeControl, TOKEN, wire};
+use super::fake::{FakeControl, TOKEN};
 
 pub(crate) struct TestNode {
     pub(crate) policy: PolicyHandle,
@@ -34,6 +26,8 @@ pub(crate) struct TestNode {
     pub(crate) replaced: Arc<Mutex<Vec<Replaced>>>,
     pub(crate) lease: Lease,
     pub(crate) clock: Clock,
+    /// What the node tells of itself.
+    health: Arc<Mutex<Health>>,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
 }
@@ -72,18 +66,18 @@ impl TestNode {
             replaced: Arc::default(),
             lease: Lease::new(config.lease),
             clock: clock.clone(),
+            health: Arc::new(Mutex::new(Health {
+                ready: true,
+                draining: false,
+                requests_total: 7,
+                hits_total: 5,
+                errors_total: 1,
+                cache_bytes: 1000,
+                started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+            })),
             _process: Process::for_test(),
         };
         node.lease.attach(node.purges.clone());
-        let health = Health {
-            ready: true,
-            draining: false,
-            requests_total: 7,
-            hits_total: 5,
-            errors_total: 1,
-            cache_bytes: 1000,
-            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
-        };
         let seams = Seams {
             policy: node.policy.clone(),
             purges: node.purges.clone(),
@@ -95,11 +89,22 @@ impl TestNode {
                 })
             },
             lease: node.lease.clone(),
-            vitals: Arc::new(move || health),
+            vitals: {
+                let health = node.health.clone();
+                Arc::new(move || *health.lock().unwrap())
+            },
             clock,
+            is_successor: false,
         };
         control::start(config, seams, &node._process)?;
         Ok(node)
+    }
+
+    /// Exchanges end, some of them badly.
+    pub(crate) fn exchanged(&self, requests: u64, errors: u64) {
+        let mut health = self.health.lock().unwrap();
+        health.requests_total += requests;
+        health.errors_total += errors;
     }
 
     pub(crate) fn generation(&self) -> Option<u64> {
@@ -128,25 +133,7 @@ pub(crate) fn settings(control: &FakeControl, folder: &Path) -> Config {
         backoff_min: Duration::from_millis(10),
         backoff_max: Duration::from_millis(100),
         health_interval: Duration::from_millis(50),
+        checker: Some(env!("CARGO_BIN_EXE_tidegate-edge").into()),
         ..Config::default()
     }
-}
-
-/// A snapshot for PoP `fra` as it travels.
-pub(crate) fn snapshot(generation: u64, host: &str) -> wire::Snapshot {
-    let snapshot = Snapshot {
-        generation: Generation(generation),
-        pop: PopId::parse("fra").unwrap(),
-        role: PopRole::Edge,
-        properties: vec![Property::new(
-            PropertyId::parse("demo").unwrap(),
-            vec![host.to_owned()],
-            vec![Upstream { authority: "127.0.0.1:1".into(), tls: None, host: None }],
-        )],
-        tier_key: TierKey::new([7; 32]),
-        shields: vec![],
-        certificates: vec![],
-    };
-    let body = snapshot.to_bytes();
-    wire::Snapshot { generation, digest: digest_of(&body).to_vec(), body }
 }

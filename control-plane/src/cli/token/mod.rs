@@ -1,8 +1,9 @@
-//! `tidegate token`: playback tokens and keys for them, made on this machine alone.
+//! `tidegate token`: API tokens, over the API; playback tokens and keys for them, made on this machine alone.
 //!
-//! A shop makes its tokens itself; these are for tests and for operators. No server is asked. Invariant: keys are read
+//! A shop makes its playback tokens itself; these are for tests and for operators. Invariant: keys are read
 //! from files, so that they stand in no list of processes and in no history.
 
+mod api;
 mod encode;
 mod sign;
 
@@ -19,6 +20,8 @@ use serde::Serialize;
 
 use self::{encode::Claims, sign::Signer};
 use super::{
+    client::Client,
+    consent::Consent,
     failure::{Exit, Failure},
     output::Output,
 };
@@ -26,9 +29,18 @@ use super::{
 /// What is done with tokens.
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a playback token
+    /// Make an API token and print it; it is shown this once
+    Create(api::CreateArgs),
+    /// List API tokens: whose, what for, until when
+    List,
+    /// Make an API token worthless
+    Revoke {
+        /// Its id, the part between the underscores
+        id: String,
+    },
+    /// Make a playback token; no server is asked
     Sign(SignArgs),
-    /// Make a key: the private part into a file, what a property needs on standard output
+    /// Make a key for playback tokens: the private part into a file, what a property needs on standard output
     Key {
         /// The file to make; must not exist
         #[arg(short, long, value_name = "FILE")]
@@ -102,8 +114,16 @@ struct Made {
 }
 
 /// Runs a command on tokens.
-pub(super) fn run(command: TokenCommand, out: &Output) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    command: TokenCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
     match command {
+        TokenCommand::Create(args) => return api::create(args, &client()?, consent, out).await,
+        TokenCommand::List => return api::list(&client()?, out).await,
+        TokenCommand::Revoke { id } => return api::revoke(&id, &client()?, consent, out).await,
         TokenCommand::Sign(args) => {
             let made = make(&args, now())?;
             out.print_line(&made, |made| made.token.clone())?;

@@ -102,6 +102,11 @@ impl TestControl {
         path
     }
 
+    /// Where it keeps everything.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// A token with some scopes.
     pub(crate) async fn token(&self, scopes: &[Scope]) -> String {
         let data_dir = self.folder.path().join("data");

@@ -9,7 +9,7 @@ mod program;
 use std::time::Duration;
 
 pub(crate) use control::{Answer, TestControl, property};
-pub(crate) use node::TestNode;
+pub(crate) use node::{ConfigLane, TestNode};
 pub(crate) use program::{Program, Ran, tidegate};
 
 /// The longest that anything may take, on a busy machine.

@@ -1,12 +1,29 @@
 //! A node as the control plane sees it: an identity, a purge lane, a configuration lane.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    agreement::{PrivateKey, UnparsedPublicKey, X25519, agree},
+};
 
 use rcgen::{CertificateParams, KeyPair};
-use tidegate_contract::{purge::PurgeOrder, snapshot::Snapshot as Config};
+use tidegate_contract::{
+    id::{Generation, PopId},
+    purge::PurgeOrder,
+    release::{hash_of, root_of},
+    release_compile::{Specs, compile},
+    resource::{Kind, ResourceKey},
+    resource_spec::Spec,
+    sealing,
+    snapshot::Snapshot as Config,
+};
 use tidegate_control::wire::{
     ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued, Purge,
-    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, RenewRequest, Snapshot, config_down,
+    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, Release, RenewRequest, config_down,
     config_up, enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down,
     purge_up,
 };
@@ -24,6 +41,7 @@ use super::{TestControl, within};
 pub(crate) struct TestNode {
     sync: SocketAddr,
     ca_pem: String,
+    pop: String,
     identity: Option<Identity>,
 }
 
@@ -39,12 +57,29 @@ pub(crate) struct PurgeLane {
 pub(crate) struct ConfigLane {
     up: mpsc::Sender<ConfigUp>,
     down: Streaming<ConfigDown>,
+    pop: String,
+    /// Hash and opened body of every resource.
+    held: BTreeMap<ResourceKey, (Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// A release as it reads.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) generation: u64,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) config: Config,
+    pub(crate) message: Release,
 }
 
 impl TestNode {
     /// A node that was never enrolled.
     pub(crate) fn stranger(control: &TestControl) -> Self {
-        Self { sync: control.sync, ca_pem: control.ca_pem.clone(), identity: None }
+        Self {
+            sync: control.sync,
+            ca_pem: control.ca_pem.clone(),
+            pop: String::new(),
+            identity: None,
+        }
     }
 
     /// A node with an identity that it made itself.
@@ -55,7 +90,7 @@ impl TestNode {
         params.subject_alt_names = vec![rcgen::SanType::URI(uri)];
         let certificate = params.self_signed(&key).expect("a good key").pem();
         let identity = Identity::from_pem(certificate, key.serialize_pem());
-        Self { identity: Some(identity), ..Self::stranger(control) }
+        Self { identity: Some(identity), pop: pop.to_owned(), ..Self::stranger(control) }
     }
 
     /// Exchanges a one-time token for an identity.
@@ -120,13 +155,16 @@ impl TestNode {
     ) -> Result<ConfigLane, Status> {
         let (up, ups) = mpsc::channel(16);
         let digest = digest.to_vec().into();
-        let hello = ConfigHello { generation, digest, build: "test".to_owned() };
+        let private = PrivateKey::from_private_key(&X25519, &SEALING_KEY).expect("a key");
+        let sealing_key = private.compute_public_key().expect("a key").as_ref().to_vec().into();
+        let build = "test".to_owned();
+        let hello = ConfigHello { generation, digest, build, sealing_key, floor: 0 };
         let hello = ConfigUp { message: Some(config_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client =
             PopSyncClient::new(self.connect().await?).max_decoding_message_size(32 << 20);
         let down = within(client.config(ReceiverStream::new(ups))).await?.into_inner();
-        Ok(ConfigLane { up, down })
+        Ok(ConfigLane { up, down, pop: self.pop.clone(), held: BTreeMap::new() })
     }
 
     async fn connect(&self) -> Result<Channel, Status> {
@@ -144,7 +182,7 @@ impl TestNode {
 
     fn with(&self, key: &KeyPair, issued: &Issued) -> Self {
         let identity = Identity::from_pem(&issued.certificate_pem, key.serialize_pem());
-        Self { identity: Some(identity), ..self.clone() }
+        Self { identity: Some(identity), pop: issued.pop.clone(), ..self.clone() }
     }
 }
 
@@ -228,15 +266,76 @@ impl PurgeLane {
 }
 
 impl ConfigLane {
-    /// The next snapshot, as it travels and as it reads.
-    pub(crate) async fn snapshot(&mut self) -> (Snapshot, Config) {
-        let message = within(self.down.message()).await.expect("an open lane");
-        let message = message.expect("an open lane").message.expect("a message");
-        let config_down::Message::Snapshot(snapshot) = message;
-        let config = Config::from_bytes_with_digest(&snapshot.body, &snapshot.digest);
-        let config = config.expect("a snapshot that a node accepts");
-        assert_eq!(config.generation.0, snapshot.generation);
-        (snapshot, config)
+    /// The next release, as a node takes it: on top of what it holds, with the root checked.
+    pub(crate) async fn release(&mut self) -> Taken {
+        loop {
+            let message = within(self.down.message()).await.expect("an open lane");
+            let message = message.expect("an open lane").message.expect("a message");
+            let config_down::Message::Release(message) = message;
+            if message.from_root.is_empty() || message.from_root == self.root() {
+                return self.take(message);
+            }
+            // It was made before an acknowledgement arrived.
+            let generation = message.header.as_ref().expect("a header").version;
+            self.wants_whole(generation, message.nonce).await;
+        }
+    }
+
+    /// The node holds what it held on another lane.
+    pub(crate) fn holds(&mut self, before: &Self) {
+        self.held.clone_from(&before.held);
+    }
+
+    /// As [`Self::release`], acknowledged.
+    pub(crate) async fn applied(&mut self) -> Taken {
+        let taken = self.release().await;
+        self.ack(taken.generation, None).await;
+        taken
+    }
+
+    fn take(&mut self, message: Release) -> Taken {
+        if message.from_root.is_empty() {
+            self.held.clear();
+        } else {
+            assert_eq!(message.from_root, self.root(), "a difference from what this node holds");
+        }
+        for key in &message.del {
+            self.held.remove(&ResourceKey::parse(key).expect("a key")).expect("there");
+        }
+        for item in &message.put {
+            let key = ResourceKey::parse(&item.key).expect("a key");
+            let opened = item.sealed.as_ref().map(|sealed| open(&key, &item.hash, sealed));
+            let body = item.body.as_ref().map(|body| body.to_vec()).or(opened);
+            if let Some(body) = &body {
+                assert_eq!(hash_of(body)[..], item.hash[..], "{key}");
+            }
+            if key.kind == Kind::Secret {
+                assert_eq!(item.body, None, "no secret travels in clear");
+            }
+            self.held.insert(key, (item.hash.to_vec(), body));
+        }
+        let header = message.header.clone().expect("a header");
+        assert_eq!(header.root, self.root(), "the root that was signed");
+        let specs: Specs = self
+            .held
+            .iter()
+            .filter_map(|(key, (_, body))| Some((key, body.as_ref()?)))
+            .map(|(key, body)| {
+                (key.clone(), Spec::parse(key.kind, &key.name, body).expect("a good spec"))
+            })
+            .collect();
+        let pop = PopId::parse(self.pop.as_str()).expect("good");
+        let config = compile(&specs, &pop, Generation(header.version)).expect("it compiles");
+        let digest = header.root.to_vec();
+        Taken { generation: header.version, digest, config, message }
+    }
+
+    fn root(&self) -> Vec<u8> {
+        let leaf = |(key, (hash, _)): (&ResourceKey, &(Vec<u8>, _))| {
+            (key.clone(), hash.as_slice().try_into().expect("32 bytes"))
+        };
+        let leaves: Vec<_> = self.held.iter().map(leaf).collect();
+        root_of(leaves.iter().map(|(key, hash)| (key, hash))).to_vec()
     }
 
     /// The error that the lane ends with.
@@ -256,7 +355,14 @@ impl ConfigLane {
             generation,
             applied: error.is_none(),
             error: error.unwrap_or_default().to_owned(),
+            ..ConfigAck::default()
         };
+        self.send(config_up::Message::Ack(ack)).await;
+    }
+
+    /// Says that a difference did not fit.
+    pub(crate) async fn wants_whole(&self, generation: u64, nonce: u64) {
+        let ack = ConfigAck { generation, nonce, wants_whole: true, ..ConfigAck::default() };
         self.send(config_up::Message::Ack(ack)).await;
     }
 
@@ -271,6 +377,26 @@ impl ConfigLane {
         self.up.send(ConfigUp { message: Some(message) }).await.expect("an open lane");
     }
 }
+
+/// Opens a secret as a node does.
+fn open(key: &ResourceKey, hash: &[u8], sealed: &[u8]) -> Vec<u8> {
+    let own = PrivateKey::from_private_key(&X25519, &SEALING_KEY).expect("a key");
+    let public = own.compute_public_key().expect("a key");
+    let (ephemeral, rest) = sealed.split_at(sealing::PUBLIC_KEY_BYTES);
+    let theirs = UnparsedPublicKey::new(&X25519, ephemeral);
+    let secret = agree(&own, theirs, "no agreement", |agreed| {
+        Ok(sealing::key_of(agreed, ephemeral, public.as_ref()))
+    });
+    let secret = UnboundKey::new(&AES_256_GCM, &secret.expect("a key")).expect("a key");
+    let bound = sealing::bound_to(key, hash.try_into().expect("32 bytes"));
+    let mut rest = rest.to_vec();
+    let nonce = Nonce::assume_unique_for_key([0; 12]);
+    let opened = LessSafeKey::new(secret).open_in_place(nonce, Aad::from(bound), &mut rest);
+    opened.expect("sealed for this node").to_vec()
+}
+
+/// The private key of every node here.
+const SEALING_KEY: [u8; 32] = [7; 32];
 
 fn csr() -> (KeyPair, bytes::Bytes) {
     let key = KeyPair::generate().expect("random");

@@ -11,6 +11,6 @@ pub(super) use self::certificates::reload_on_hangup;
 pub use self::{
     certificates::Certificates,
     config::{Config, ConfigError, NamedCertificate},
-    table::CertificateError,
+    table::{CertificateError, check},
     tickets::Tickets,
 };

@@ -61,6 +61,14 @@ pub enum CertificateError {
     Tls(rustls::Error),
 }
 
+/// Whether certificates of a snapshot can be used, each with its key.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check(certificates: &[Certificate]) -> Result<(), CertificateError> {
+    Table::default().with(certificates).map(|_| ())
+}
+
 impl Table {
     /// The certificates of the node's files.
     pub(super) fn of_files(config: &Config) -> Result<Self, CertificateError> {

@@ -1,0 +1,127 @@
+//! The bodies of the API, field by field: name and type; a field that may be absent or null has a `?` behind its name.
+//!
+//! A test compares them with the types that are really sent, so that a new field is not forgotten here.
+
+/// One field of a body.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    /// `string`, `integer`, `number`, `boolean`, `object`, another body, or one of these in brackets for a list.
+    pub(super) kind: &'static str,
+}
+
+const fn is(name: &'static str, kind: &'static str) -> Field {
+    Field { name, kind }
+}
+
+/// The bodies, by their names in the document.
+#[rustfmt::skip]
+pub(super) const BODIES: &[(&str, &[Field])] = &[
+    ("Problem", &[is("type", "string"), is("title", "string"), is("status", "integer"), is("detail?", "string"), is("approval?", "string")]),
+    ("PurgeRequest", &[is("kind", "string"), is("host?", "string"), is("path?", "string"), is("path_prefix?", "string"), is("key?", "string"), is("id?", "string"), is("soft?", "boolean"), is("replace?", "object"), is("wait?", "any"), is("deadline?", "string")]),
+    ("AuditEntry", &[is("number", "integer"), is("prev", "string"), is("hash", "string"), is("canonical", "string"), is("row?", "AuditRow")]),
+    ("Approval", &[is("id", "string"), is("danger", "string"), is("target", "string"), is("digest", "string"), is("token", "string"), is("person", "string"), is("reason", "string"), is("state", "string"), is("asked_unix_ms", "integer"), is("expires_unix_ms", "integer"), is("decided_by?", "string")]),
+    ("Purge", &[is("id", "string"), is("stream", "string"), is("offset", "integer"), is("accepted_unix_ms", "integer"), is("order?", "object"), is("replacement?", "Replacement"), is("pops?", "[PurgeNode]"), is("complete?", "boolean"), is("reached?", "boolean")]),
+    ("PurgeNode", &[is("pop", "string"), is("node", "string"), is("state", "string"), is("ms?", "integer")]),
+    ("PurgeList", &[is("stream", "string"), is("head", "integer"), is("purges", "[Purge]")]),
+    ("Replacement", &[is("digest", "string"), is("bytes?", "integer"), is("headers?", "object")]),
+    ("PopList", &[is("pops", "[Pop]")]),
+    ("Pop", &[is("pop", "string"), is("role", "string"), is("shield_upstream?", "object"), is("state", "string"), is("generation", "integer"), is("purge_head", "integer"), is("nodes", "[Node]")]),
+    ("Node", &[is("node", "string"), is("state", "string"), is("connected", "boolean"), is("build", "string"), is("generation", "integer"), is("nack?", "Nack"), is("purge_applied?", "integer"), is("purge_lag?", "integer"), is("heard_unix_ms?", "integer"), is("certificate_expires_unix_ms", "integer"), is("health?", "Health")]),
+    ("Nack", &[is("generation", "integer"), is("error", "string")]),
+    ("Health", &[is("ready", "boolean"), is("draining", "boolean"), is("requests_total", "integer"), is("hits_total", "integer"), is("errors_total", "integer"), is("cache_bytes", "integer"), is("started_unix_ms", "integer")]),
+    ("PopRequest", &[is("role", "string"), is("shield_upstream?", "object")]),
+    ("EnrolmentToken", &[is("token", "string"), is("pop", "string"), is("expires_unix_ms", "integer")]),
+    ("PropertyList", &[is("properties", "[Property]")]),
+    ("Property", &[is("property", "object"), is("generation", "integer")]),
+    ("Change", &[is("id", "string"), is("changed", "boolean"), is("created", "boolean"), is("dry_run", "boolean"), is("generation", "integer")]),
+    ("Resource", &[is("kind", "string"), is("name", "string"), is("generation?", "integer"), is("spec", "object")]),
+    ("ChangeRequest", &[is("title?", "string"), is("reason?", "string"), is("base?", "integer"), is("puts?", "[object]"), is("deletes?", "[object]")]),
+    ("ChangeSet", &[is("id", "string"), is("title", "string"), is("reason", "string"), is("author", "string"), is("created_unix_ms", "integer"), is("base", "integer"), is("state", "string"), is("approved_by?", "string"), is("version?", "integer"), is("resources", "[string]"), is("turns?", "[string]"), is("steps?", "[Step]"), is("conflict?", "string")]),
+    ("Step", &[is("kind", "string"), is("name", "string"), is("act", "string"), is("before?", "object"), is("after?", "object")]),
+    ("PublishRequest", &[is("stage", "string"), is("reason?", "string")]),
+    ("RollbackRequest", &[is("to", "integer"), is("reason", "string")]),
+    ("ReleaseAnswer", &[is("version", "integer"), is("changed", "boolean")]),
+    ("Release", &[is("version", "integer"), is("root", "string"), is("created_unix_ms", "integer"), is("expires_unix_ms", "integer"), is("build_min", "string"), is("key_number", "integer"), is("author", "string"), is("reason", "string"), is("change?", "string"), is("repeats?", "integer"), is("pace", "string"), is("resources?", "[string]")]),
+    ("TokenRequest", &[is("label", "string"), is("scopes?", "[string]"), is("roles?", "[string]"), is("lifetime?", "string"), is("reason?", "string")]),
+    ("Token", &[is("id", "string"), is("label", "string"), is("scopes", "[string]"), is("roles", "[string]"), is("created_unix_ms", "integer"), is("created_by?", "string"), is("expires_unix_ms?", "integer"), is("token?", "string")]),
+    ("Whoami", &[is("id", "string"), is("label", "string"), is("scopes", "[string]")]),
+    ("CanIRequest", &[is("verb", "string"), is("target?", "string")]),
+    ("CanI", &[is("allowed", "boolean"), is("by", "[string]")]),
+    ("AuditList", &[is("items", "[AuditEntry]"), is("head", "Head")]),
+    ("AuditVerdict", &[is("ok", "boolean"), is("from", "integer"), is("to", "integer"), is("hash", "string"), is("head", "Head"), is("broken?", "object")]),
+    ("Status", &[is("at_unix_ms", "integer"), is("purge_head", "integer"), is("pops", "[PopStatus]"), is("release", "ReleaseStatus"), is("approvals_pending", "integer"), is("audit", "Head")]),
+    ("PopStatus", &[is("pop", "string"), is("role", "string"), is("state", "string"), is("nodes", "integer"), is("nodes_up", "integer"), is("release", "integer"), is("release_oldest?", "integer"), is("purge_lag?", "integer"), is("hit_ratio?", "number"), is("place?", "Place")]),
+    ("Place", &[is("latitude", "number"), is("longitude", "number")]),
+    ("ReleaseStatus", &[is("version", "integer"), is("stage?", "string"), is("next?", "string")]),
+    ("Head", &[is("number", "integer"), is("hash", "string"), is("first", "integer")]),
+    ("AuditRow", &[is("at_unix_ms", "integer"), is("token", "string"), is("label?", "string"), is("action", "string"), is("status", "integer"), is("reason?", "string"), is("notes?", "[string]")]),
+    ("Replica", &[is("id", "string"), is("leads", "boolean"), is("listens", "string"), is("epoch", "integer")]),
+    ("Role", &[is("name", "string"), is("scopes", "[string]"), is("description?", "string")]),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The fields of a struct, as its source says.
+    fn fields(source: &str, name: &str) -> BTreeSet<String> {
+        let (_, after) = source.split_once(&format!("pub struct {name} {{")).expect(name);
+        let (inside, _) = after.split_once("\n}").expect("it ends");
+        let lines = inside.lines().filter_map(|line| line.strip_prefix("    pub "));
+        lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+    }
+
+    #[test]
+    fn every_body_has_the_fields_of_its_type() {
+        let model = include_str!("../model.rs");
+        let access = include_str!("../access_model.rs");
+        let (chain, roles) =
+            (include_str!("../../access/chain.rs"), include_str!("../../access/roles.rs"));
+        for (body, name, source) in [
+            ("Purge", "PurgeView", model),
+            ("PurgeNode", "PurgeNodeView", model),
+            ("PurgeList", "PurgeList", model),
+            ("Replacement", "ReplacementView", model),
+            ("PopList", "PopList", model),
+            ("Pop", "PopView", model),
+            ("Node", "NodeView", model),
+            ("Nack", "NackView", model),
+            ("Health", "HealthView", model),
+            ("PopRequest", "PopRequest", model),
+            ("EnrolmentToken", "EnrolmentTokenView", model),
+            ("PropertyList", "PropertyList", model),
+            ("Property", "PropertyView", model),
+            ("Change", "ChangeView", model),
+            ("Resource", "ResourceView", model),
+            ("ChangeRequest", "ChangeRequest", model),
+            ("ChangeSet", "ChangeSetView", model),
+            ("Step", "StepView", model),
+            ("Replica", "ReplicaView", model),
+            ("PublishRequest", "PublishRequest", model),
+            ("RollbackRequest", "RollbackRequest", model),
+            ("ReleaseAnswer", "ReleaseAnswer", model),
+            ("Release", "ReleaseView", model),
+            ("TokenRequest", "TokenRequest", access),
+            ("Token", "TokenView", access),
+            ("Whoami", "WhoamiView", access),
+            ("CanIRequest", "CanIRequest", access),
+            ("CanI", "CanIView", access),
+            ("AuditList", "AuditList", access),
+            ("AuditVerdict", "AuditVerdict", access),
+            ("Status", "StatusPageView", access),
+            ("PopStatus", "PopStatus", access),
+            ("Place", "PlaceView", access),
+            ("ReleaseStatus", "ReleaseStatus", access),
+            ("Head", "Head", chain),
+            ("AuditRow", "Row", chain),
+            ("Role", "Role", roles),
+        ] {
+            let (_, listed) = BODIES.iter().find(|(known, _)| *known == body).expect(body);
+            let listed: BTreeSet<_> =
+                listed.iter().map(|field| field.name.trim_end_matches('?').to_owned()).collect();
+            assert_eq!(listed, fields(source, name), "{body}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Every call of the API: method, path, what it does, which scope it needs, what goes in and what comes out.
+//!
+//! One line a call, in the order of paths; a test finds the one that is missing.
+
+/// One call.
+pub(super) struct Call {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// A scope; `any` for every token, `none` for no token at all.
+    pub(super) scope: &'static str,
+    /// Names and types of the query.
+    pub(super) query: &'static [(&'static str, &'static str)],
+    /// The body that is sent; empty for none.
+    pub(super) body: &'static str,
+    /// The status of the answer that is hoped for.
+    pub(super) status: u16,
+    /// The body of the answer; empty for none, or a media type.
+    pub(super) answer: &'static str,
+}
+
+const fn get(path: &'static str, summary: &'static str, answer: &'static str) -> Call {
+    let (method, scope) = ("get", "read");
+    Call { method, path, summary, scope, query: &[], body: "", status: 200, answer }
+}
+
+const fn change(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    scope: &'static str,
+    body: &'static str,
+    answer: &'static str,
+) -> Call {
+    Call { method, path, summary, scope, query: &[], body, status: 200, answer }
+}
+
+impl Call {
+    const fn asks(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn answers(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    const fn for_scope(self, scope: &'static str) -> Self {
+        Self { scope, ..self }
+    }
+}
+
+const PAGE: &[(&str, &str)] = &[("after", "integer"), ("limit", "integer")];
+const DRY: &[(&str, &str)] = &[("dry_run", "boolean")];
+
+/// The calls.
+#[rustfmt::skip]
+pub(super) const CALLS: &[Call] = &[
+    get("/", "The status page", "text/html").for_scope("none"),
+    get("/status.css", "Its style", "text/css").for_scope("none"),
+    get("/status.js", "Its script", "text/javascript").for_scope("none"),
+    get("/v1/openapi.json", "This document", "any").for_scope("none"),
+    get("/v1/status", "What the status page shows; without a token where the configuration says so", "Status"),
+    get("/v1/whoami", "Who the token is, and what it may do", "Whoami").for_scope("any"),
+    change("post", "/v1/can-i", "Whether the token may", "any", "CanIRequest", "CanI"),
+    get("/v1/tokens", "Every API token, without its secret", "Items of Token"),
+    change("post", "/v1/tokens", "Make an API token; its text stands in this answer alone", "token:write", "TokenRequest", "Token").answers(201),
+    change("delete", "/v1/tokens/{id}", "Make a token worthless; one's own needs no scope", "token:write", "", "").answers(204),
+    get("/v1/roles", "Every role", "Items of Role"),
+    change("put", "/v1/roles/{name}", "Make or replace a role", "token:write", "Role", "Role"),
+    change("delete", "/v1/roles/{name}", "Delete a role", "token:write", "", "").answers(204),
+    get("/v1/approvals", "What waits for a second person, newest first", "Items of Approval"),
+    change("post", "/v1/approvals/{id}/approve", "Let somebody else do what they asked for, once", "approve", "", "Approval"),
+    change("post", "/v1/approvals/{id}/reject", "Say no", "approve", "", "Approval"),
+    get("/v1/audit", "The audit log, in order", "AuditList").asks(PAGE),
+    get("/v1/audit/verify", "Check the audit log's chain", "AuditVerdict").asks(PAGE),
+    get("/v1/replicas", "Which replicas live, and which leads", "Items of Replica"),
+    change("post", "/v1/backup", "The state as one SQLite file, without the key files", "backup", "", "application/vnd.sqlite3"),
+    get("/v1/purges", "The purge log, in order", "PurgeList").asks(PAGE),
+    change("post", "/v1/purges", "Order a purge; durable when it is answered", "purge", "PurgeRequest", "Purge").answers(202),
+    get("/v1/purges/lag", "How far each PoP and node is behind the purge log", "any"),
+    get("/v1/purges/{id}", "How far a purge is", "Purge"),
+    get("/v1/pops", "Every PoP and its nodes", "PopList"),
+    get("/v1/pops/{pop}", "One PoP and its nodes", "Pop"),
+    change("put", "/v1/pops/{pop}", "Make or change a PoP", "pop:write", "PopRequest", "Change"),
+    change("delete", "/v1/pops/{pop}", "Remove a PoP with its nodes", "pop:write", "", "Change"),
+    change("post", "/v1/pops/{pop}/enrolment-tokens", "Make a token that enrols one node, once", "pop:write", "", "EnrolmentToken").answers(201),
+    change("delete", "/v1/pops/{pop}/nodes/{node}", "Remove a node; its identity is worthless", "pop:write", "", "").answers(204),
+    get("/v1/properties", "Every property", "PropertyList"),
+    get("/v1/properties/{id}", "One property", "Property"),
+    change("put", "/v1/properties/{id}", "Make or replace a property", "config:write", "any", "Change").asks(DRY),
+    change("delete", "/v1/properties/{id}", "Delete a property", "config:write", "", "Change"),
+    get("/v1/resources/{kind}", "Every resource of a kind", "Items of Resource"),
+    get("/v1/resources/{kind}/{name}", "One resource", "Resource"),
+    change("put", "/v1/resources/{kind}/{name}", "Make or replace a resource, at once", "config:write", "Resource", "Change").asks(DRY),
+    change("delete", "/v1/resources/{kind}/{name}", "Delete a resource, at once", "config:write", "", "Change").asks(DRY),
+    change("post", "/v1/validate", "What a change-set would do; nothing is kept", "read", "ChangeRequest", "Items of Step"),
+    get("/v1/changes", "Every change-set", "Items of ChangeSet"),
+    change("post", "/v1/changes", "Draft a change-set", "config:write", "ChangeRequest", "ChangeSet").answers(201),
+    get("/v1/changes/{id}", "One change-set and what it would do now", "ChangeSet"),
+    change("post", "/v1/changes/{id}/approve", "Approve a change-set", "config:write", "", "ChangeSet"),
+    change("post", "/v1/changes/{id}/abandon", "Abandon a change-set", "config:write", "", "ChangeSet"),
+    change("post", "/v1/changes/{id}/publish", "Release a change-set", "release:write", "PublishRequest", "ReleaseAnswer"),
+    get("/v1/releases", "Every release that is kept", "Items of Release"),
+    get("/v1/releases/status", "How far each node is with the newest release", "any"),
+    get("/v1/releases/{version}", "One release", "Release"),
+    get("/v1/releases/{version}/diff", "What a release changed", "Items of Step").asks(&[("against", "integer")]),
+    change("post", "/v1/releases/promote", "Begin the next stage now", "release:write", "", "ReleaseAnswer"),
+    change("post", "/v1/releases/pause", "Hold the roll-out", "release:write", "", "ReleaseAnswer"),
+    change("post", "/v1/releases/resume", "Go on with the roll-out", "release:write", "", "ReleaseAnswer"),
+    change("post", "/v1/releases/rollback", "Release an older state again", "release:write", "RollbackRequest", "ReleaseAnswer"),
+];
