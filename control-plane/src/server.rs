@@ -342,8 +342,8 @@ fn supervise(
 
 /// Leads when it may, and then conducts roll-outs; lives among other replicas where there may be some.
 fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: Option<Replica>) {
-    let (releases, fleet, leads) =
-        (parts.releases.clone(), parts.fleet.clone(), parts.leader.leads());
+    let (releases, fleet, leader) =
+        (parts.releases.clone(), parts.fleet.clone(), parts.leader.clone());
     let drain = process.drain();
     process.spawn("leader", {
         let drain = drain.clone();
@@ -360,7 +360,7 @@ fn lead(process: &Process, parts: &sync::Parts, candidate: Candidate, replica: O
         });
     }
     process.spawn("roll-outs", async move {
-        release::conduct(releases, fleet, move || *leads.borrow(), drain).await;
+        release::conduct(releases, fleet, move || leader.is_leader(), drain).await;
         Ok(())
     });
 }

@@ -56,6 +56,7 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("ReleaseStatus", &[is("version", "integer"), is("stage?", "string"), is("next?", "string")]),
     ("Head", &[is("number", "integer"), is("hash", "string"), is("first", "integer")]),
     ("AuditRow", &[is("at_unix_ms", "integer"), is("token", "string"), is("label?", "string"), is("action", "string"), is("status", "integer"), is("reason?", "string"), is("notes?", "[string]")]),
+    ("Replica", &[is("id", "string"), is("leads", "boolean"), is("listens", "string"), is("epoch", "integer")]),
     ("Role", &[is("name", "string"), is("scopes", "[string]"), is("description?", "string")]),
 ];
 
@@ -99,6 +100,7 @@ mod tests {
             ("ChangeRequest", "ChangeRequest", model),
             ("ChangeSet", "ChangeSetView", model),
             ("Step", "StepView", model),
+            ("Replica", "ReplicaView", model),
             ("PublishRequest", "PublishRequest", model),
             ("RollbackRequest", "RollbackRequest", model),
             ("ReleaseAnswer", "ReleaseAnswer", model),
