@@ -21,14 +21,15 @@ export RUSTFLAGS="${flags[*]}"
 # The versions that the programs have; what only fuzzing needs is added to the copy.
 cp Cargo.lock fuzz/Cargo.lock
 # All at once, so that what they have in common is built once.
-chosen=()
-for fuzz in ${part:-*}/fuzz; do
-  chosen+=(-p "$(sed -n 's/^name = "\(.*\)"$/\1/p' "$fuzz/Cargo.toml" | head -n 1)")
+chosen=() crates=()
+for manifest in ${part:-*}/fuzz/Cargo.toml; do
+  crates+=("${manifest%/Cargo.toml}")
+  chosen+=(-p "$(sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1)")
 done
 cargo build --release --quiet --target "$host" --manifest-path fuzz/Cargo.toml "${chosen[@]}" ${target:+--bin "$target"}
 
 targets=()
-for fuzz in ${part:-*}/fuzz; do
+for fuzz in "${crates[@]}"; do
   for file in "$fuzz"/fuzz_targets/${target:-*}.rs; do
     [ ! -e "$file" ] || targets+=("$fuzz $(basename "$file" .rs)")
   done
