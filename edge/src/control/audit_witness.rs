@@ -31,14 +31,15 @@ impl AuditWitness {
         let before = self.heard.take();
         // A smaller number is another replica's, which has not heard of the newest row yet.
         let is_newer = before.as_ref().is_none_or(|(known, _)| number > *known);
-        let is_rewritten = before.as_ref().is_some_and(|(known, old)| *known == number && old != hash);
+        let is_rewritten =
+            before.as_ref().is_some_and(|(known, old)| *known == number && old != hash);
         self.heard = if is_newer { Some((number, hash.to_vec())) } else { before };
         if is_rewritten {
             return Some(Testimony::Rewritten);
         }
-        let is_due = self.said_at.is_none_or(|said| {
-            now.duration_since(said).unwrap_or(SAY_EVERY) >= SAY_EVERY
-        });
+        let is_due = self
+            .said_at
+            .is_none_or(|said| now.duration_since(said).unwrap_or(SAY_EVERY) >= SAY_EVERY);
         (is_newer && is_due).then(|| {
             self.said_at = Some(now);
             Testimony::Row
@@ -66,7 +67,11 @@ mod tests {
         assert_eq!(witness.hear(6, &one, at(2)), None, "not every row has a line");
         assert_eq!(witness.hear(4, &two, at(3)), None, "another replica is behind");
         assert_eq!(witness.hear(6, &two, at(4)), Some(Testimony::Rewritten));
-        assert_eq!(witness.hear(6, &two, at(5)), Some(Testimony::Rewritten), "the first word counts");
+        assert_eq!(
+            witness.hear(6, &two, at(5)),
+            Some(Testimony::Rewritten),
+            "the first word counts"
+        );
         assert_eq!(witness.hear(7, &two, at(90)), Some(Testimony::Row));
     }
 }

@@ -191,7 +191,12 @@ impl PurgeLane {
     pub(crate) async fn heartbeat(&self, head: u64) {
         let head = [("main".to_owned(), head)].into();
         let answers = self.asked.load(Relaxed);
-        self.say(purge_down::Message::Heartbeat(Heartbeat { head, answers, ..Heartbeat::default() })).await;
+        self.say(purge_down::Message::Heartbeat(Heartbeat {
+            head,
+            answers,
+            ..Heartbeat::default()
+        }))
+        .await;
     }
 
     pub(crate) async fn purge(&self, offset: u64, order: &str) {
