@@ -42,8 +42,6 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn the_page_asks_nobody_else() {
         for text in
