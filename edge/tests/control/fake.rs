@@ -95,8 +95,7 @@ impl FakeControl {
         let (purge_lanes, purge_lanes_seen) = mpsc::channel(8);
         let (config_lanes, config_lanes_seen) = mpsc::channel(8);
         let (identities, identities_seen) = mpsc::channel(8);
-        let service =
-            std::sync::Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
+        let service = Arc::new(Service { ca, life, purge_lanes, config_lanes, identities });
         let tls = ServerTlsConfig::new()
             .identity(server)
             .client_ca_root(Certificate::from_pem(&ca_pem))
