@@ -105,7 +105,7 @@ impl FakeControl {
         let (config_lanes, config_lanes_seen) = mpsc::channel(8);
         let (telemetry_lanes, telemetry_lanes_seen) = mpsc::channel(8);
         let (identities, identities_seen) = mpsc::channel(8);
-        let service = std::sync::Arc::new(Service {
+        let service = Arc::new(Service {
             ca,
             life,
             purge_lanes,

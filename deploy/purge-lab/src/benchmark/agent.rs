@@ -62,6 +62,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         server_name: Some("localhost".to_owned()),
         state_dir: args.state.clone(),
         node: NodeId::parse("n")?,
+        // On a machine with two cores and 150 agents a handshake takes its time.
+        connect_timeout: Duration::from_secs(15),
         enrolment_token_file: Some(args.state.join("token")),
         ..Config::default()
     };

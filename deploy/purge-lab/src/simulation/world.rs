@@ -278,7 +278,7 @@ impl World {
         let longest = (LEASE + UNCERTAIN_AGE_MAX + KNOWLEDGE_MAX).as_millis() as u64;
         let took_ms = self.pops[pop].objects.get(&object).map_or(0, |stored| stored.took_ms);
         for purged in self.purges.iter().rev() {
-            if !purged.versions.get(&object).is_some_and(|since| *since > version) {
+            if purged.versions.get(&object).is_none_or(|since| *since <= version) {
                 continue;
             }
             let why = if applied >= purged.entry.offset {
