@@ -18,7 +18,7 @@ use tidegate_contract::{
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -128,13 +128,19 @@ impl Intake {
             })
         });
         if let Some(held) = &in_use {
-            let header = &held.signed.header;
-            tracing::info!(version = %header.version, "the last good release is in use");
-            if header.is_expired(self.now_unix_ms()) {
-                tracing::error!(version = %header.version, "the release in use has expired; it serves on");
-            }
+            let version = held.signed.header.version;
+            tracing::info!(%version, "the last good release is in use");
         }
         *self.lock() = State { in_use, journal };
+        self.alarm_when_expired();
+    }
+
+    /// A release that expires in use is an alarm and nothing else: the control plane has been away for long.
+    fn alarm_when_expired(&self) {
+        let header = self.lock().in_use.as_ref().map(|held| held.signed.header);
+        if let Some(header) = header.filter(|header| header.is_expired(self.now_unix_ms())) {
+            tracing::error!(version = %header.version, "the release in use has expired; it serves on");
+        }
     }
 
     fn revive(
@@ -258,8 +264,9 @@ impl Intake {
         loop {
             let on_trial = trials.borrow_and_update().clone();
             let Some(on_trial) = on_trial else {
-                if trials.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = trials.changed() => if changed.is_err() { return },
+                    () = sleep(ALARM_EVERY) => self.alarm_when_expired(),
                 }
                 continue;
             };
@@ -356,5 +363,7 @@ impl Intake {
     }
 }
 
+/// How often it is said that the release in use has expired.
+const ALARM_EVERY: Duration = Duration::from_secs(3600);
 /// Between two looks at a release on probation.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
