@@ -15,6 +15,8 @@ mod flow; // the packets of a client
 mod network; // namespaces, BIRD, processes
 #[path = "../control/node.rs"]
 mod node;
+#[path = "../control/publisher.rs"]
+mod publisher;
 mod ten; // PoPs that lose their control plane
 
 use std::{process::ExitCode, time::Duration};

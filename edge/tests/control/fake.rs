@@ -105,14 +105,8 @@ impl FakeControl {
         let (config_lanes, config_lanes_seen) = mpsc::channel(8);
         let (telemetry_lanes, telemetry_lanes_seen) = mpsc::channel(8);
         let (identities, identities_seen) = mpsc::channel(8);
-        let service = Arc::new(Service {
-            ca,
-            life,
-            purge_lanes,
-            config_lanes,
-            telemetry_lanes,
-            identities,
-        });
+        let service =
+            Arc::new(Service { ca, life, purge_lanes, config_lanes, telemetry_lanes, identities });
         let publisher = Publisher::new(service.ca.key(), 1);
         let tls = ServerTlsConfig::new()
             .identity(server)
@@ -259,14 +253,12 @@ impl PurgeLane {
 
     /// Ends the lane; every offset that the node said to be applied.
     pub(crate) async fn all_acknowledged(self) -> Vec<u64> {
-        let Self { mut up, down, .. } = self;
+        let Self { mut applied, down, .. } = self;
         drop(down);
         let mut offsets = Vec::new();
         within(async {
-            while let Ok(Some(message)) = up.message().await {
-                if let Some(purge_up::Message::Applied(applied)) = message.message {
-                    offsets.push(applied.offset);
-                }
+            while let Some(applied) = applied.recv().await {
+                offsets.push(applied.offset);
             }
         })
         .await;

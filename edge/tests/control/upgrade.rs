@@ -7,7 +7,7 @@ use tidegate_edge::cache::purge::{Limits, PurgeTable, Verdict};
 
 use super::{
     fake::{ConfigLane, FakeControl, PurgeLane, until},
-    node::{TestNode, settings, snapshot},
+    node::{TestNode, settings},
 };
 
 const HARD_A: &str = r#"{"kind":"key","key":"a"}"#;
@@ -17,7 +17,7 @@ const HARD_B: &str = r#"{"kind":"key","key":"b"}"#;
 async fn before(control: &FakeControl, folder: &Path) -> (TestNode, PurgeLane, ConfigLane) {
     let node = TestNode::start(control, folder);
     let (mut purges, mut config) = (control.purge_lane().await, control.config_lane().await);
-    config.send(snapshot(1, "one.org")).await;
+    config.send(control.release(1, "one.org")).await;
     assert_eq!(config.answer().await, (1, Ok(())));
     purges.heartbeat(6).await;
     purges.acknowledged(6).await;
@@ -43,7 +43,7 @@ async fn one_process_talks_and_what_it_acknowledges_holds_in_both() {
     let born = (old.purges.seq(), new.purges.seq());
 
     // While the new one is built, the old one goes on.
-    config.send(snapshot(2, "two.org")).await;
+    config.send(control.release(2, "two.org")).await;
     assert_eq!(config.answer().await, (2, Ok(())));
     purges.purge(7, HARD_A).await;
     purges.acknowledged(7).await;
@@ -73,7 +73,7 @@ async fn one_process_talks_and_what_it_acknowledges_holds_in_both() {
     drop(old);
     purges.purge(9, HARD_A).await;
     purges.acknowledged(9).await;
-    config.send(snapshot(3, "three.org")).await;
+    config.send(control.release(3, "three.org")).await;
     assert_eq!(config.answer().await, (3, Ok(())));
 }
 
