@@ -21,7 +21,7 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("AuditEntry", &[is("number", "integer"), is("prev", "string"), is("hash", "string"), is("canonical", "string"), is("row?", "AuditRow")]),
     ("Approval", &[is("id", "string"), is("danger", "string"), is("target", "string"), is("digest", "string"), is("token", "string"), is("person", "string"), is("reason", "string"), is("state", "string"), is("asked_unix_ms", "integer"), is("expires_unix_ms", "integer"), is("decided_by?", "string")]),
     ("Purge", &[is("id", "string"), is("stream", "string"), is("offset", "integer"), is("accepted_unix_ms", "integer"), is("order?", "object"), is("replacement?", "Replacement"), is("pops?", "[PurgeNode]"), is("complete?", "boolean"), is("reached?", "boolean")]),
-    ("PurgeNode", &[is("pop", "string"), is("node", "string"), is("state", "string"), is("ms?", "integer")]),
+    ("PurgeNode", &[is("pop", "string"), is("node", "string"), is("state", "string"), is("ms?", "integer"), is("why?", "string")]),
     ("PurgeList", &[is("stream", "string"), is("head", "integer"), is("purges", "[Purge]")]),
     ("Replacement", &[is("digest", "string"), is("bytes?", "integer"), is("headers?", "object")]),
     ("PopList", &[is("pops", "[Pop]")]),
