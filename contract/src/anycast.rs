@@ -231,6 +231,12 @@ impl AnycastGroup {
 }
 
 impl PopSite {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Checks everything that can be told from the site alone.
     ///
     /// # Errors

@@ -6,11 +6,11 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use crate::{
+    anycast::{AnycastGroup, PopSite, Prefix},
     certificate::{self, CertificateError},
-    id::{Generation, PopId, PropertyId},
+    id::{AnycastGroupId, Generation, PopId, PrefixId, PropertyId},
     property::{CachePolicy, GuardPolicy, Property, PropertyError, Upstream, UpstreamPolicy},
     resource::{Kind, ResourceKey, ResourceName, SPEC_BYTES_MAX},
     snapshot::PopRole,
@@ -27,7 +27,7 @@ pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// A resource. Its generation is the version of the release that changed it last: given by the control plane, never
 /// by a clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     /// What it is called.
     pub key: ResourceKey,
@@ -38,7 +38,7 @@ pub struct Resource {
 }
 
 /// What a resource shall be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Spec {
     /// Of a property.
     Property(Box<PropertySpec>),
@@ -58,8 +58,10 @@ pub enum Spec {
     Node(NodeSpec),
     /// Of a secret.
     Secret(SecretSpec),
-    /// Of a kind whose readers check it themselves: an object of a bounded size.
-    Other(Value),
+    /// Of a prefix.
+    Prefix(Prefix),
+    /// Of an anycast group.
+    AnycastGroup(AnycastGroup),
 }
 
 /// A property without its id, which is the resource's name.
@@ -136,7 +138,7 @@ pub struct DnsZoneSpec {
 }
 
 /// One site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PopSpec {
     /// What it is to its neighbours.
@@ -144,6 +146,9 @@ pub struct PopSpec {
     /// How edges reach it, when it is a shield.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield_upstream: Option<Upstream>,
+    /// Where it is, what it can carry, what it announces.
+    #[serde(default, skip_serializing_if = "PopSite::is_empty")]
+    pub site: PopSite,
 }
 
 /// One node of a site. What it may do follows from its certificate; this is what people know of it.
@@ -209,7 +214,8 @@ impl Spec {
             Kind::Pop => Self::Pop(read(kind, json)?),
             Kind::Node => Self::Node(read(kind, json)?),
             Kind::Secret => Self::Secret(read(kind, json)?),
-            Kind::Prefix | Kind::AnycastGroup => Self::Other(Value::Object(read(kind, json)?)),
+            Kind::Prefix => Self::Prefix(read(kind, json)?),
+            Kind::AnycastGroup => Self::AnycastGroup(read(kind, json)?),
         };
         spec.check(kind, name)?;
         Ok(spec)
@@ -228,7 +234,8 @@ impl Spec {
             Self::Pop(spec) => serde_json::to_vec(spec),
             Self::Node(spec) => serde_json::to_vec(spec),
             Self::Secret(spec) => serde_json::to_vec(spec),
-            Self::Other(spec) => serde_json::to_vec(spec),
+            Self::Prefix(spec) => serde_json::to_vec(spec),
+            Self::AnycastGroup(spec) => serde_json::to_vec(spec),
         };
         written.expect("a spec holds only strings, numbers and lists")
     }
@@ -270,6 +277,14 @@ impl Spec {
                 if let Some(upstream) = &spec.shield_upstream {
                     upstream.check().map_err(|bad| rule(format!("{bad:?} is not host:port")))?;
                 }
+                spec.site.check().map_err(|error| rule(error.to_string()))?;
+            }
+            Self::Prefix(_) => {
+                PrefixId::parse(name.as_str()).map_err(|error| bad_name(&error))?;
+            }
+            Self::AnycastGroup(spec) => {
+                AnycastGroupId::parse(name.as_str()).map_err(|error| bad_name(&error))?;
+                spec.check().map_err(|error| rule(error.to_string()))?;
             }
             Self::Node(spec) if spec.description.len() > DESCRIPTION_BYTES_MAX => {
                 return Err(rule(format!("at most {DESCRIPTION_BYTES_MAX} bytes of description")));
@@ -277,7 +292,7 @@ impl Spec {
             Self::Secret(spec) if spec.value.len() > SECRET_BYTES_MAX => {
                 return Err(rule(format!("a secret has at most {SECRET_BYTES_MAX} bytes")));
             }
-            Self::DnsZone(_) | Self::Node(_) | Self::Secret(_) | Self::Other(_) => {}
+            Self::DnsZone(_) | Self::Node(_) | Self::Secret(_) => {}
         }
         Ok(())
     }

@@ -201,6 +201,7 @@ impl Control {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "what is opened once is put together here")]
 async fn parts(
     config: &Config,
     stores: &Stores,
@@ -229,7 +230,12 @@ async fn parts(
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
     let reports = Reports::default();
-    let anycast = Anycast::new(Arc::clone(&stores.records), reports.clone(), clock.clone());
+    let declared = {
+        let releases = releases.clone();
+        Arc::new(move || releases.head().map(|head| head.state.sites()).unwrap_or_default())
+    };
+    let anycast =
+        Anycast::new(Arc::clone(&stores.records), declared, reports.clone(), clock.clone());
     let drains = Drains::new(anycast, Readers::default(), config.drain.clone());
     Ok(sync::Parts {
         purges,

@@ -15,6 +15,6 @@ mod state; // the record of a group
 pub use self::{
     permits::{Anycast, AnycastError, DRAIN, Plan, Wanted},
     picture::{Picture, Site, picture},
-    sites::{Sites, distance_km},
+    sites::{Declared, Sites, distance_km},
     state::{Assigned, GroupState, InterlockState, Trial},
 };

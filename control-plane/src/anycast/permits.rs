@@ -17,7 +17,7 @@ use super::{
     interlock::{self, Change, Refusal},
     landing::Load,
     picture::{Picture, picture},
-    sites::{Sites, distance_km},
+    sites::{Declared, Sites, distance_km},
     state::{Assigned, GroupState, InterlockState, Trial},
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Anycast {
     records: Arc<dyn Records>,
+    declared: Declared,
     reports: Reports,
     clock: Clock,
 }
@@ -88,8 +89,19 @@ pub enum AnycastError {
 impl Anycast {
     /// Over records that all replicas share.
     #[must_use]
-    pub fn new(records: Arc<dyn Records>, reports: Reports, clock: Clock) -> Self {
-        Self { records, reports, clock }
+    pub fn new(
+        records: Arc<dyn Records>,
+        declared: Declared,
+        reports: Reports,
+        clock: Clock,
+    ) -> Self {
+        Self { records, declared, reports, clock }
+    }
+
+    /// Where PoPs are and what groups hold, as it is declared now.
+    #[must_use]
+    pub fn sites(&self) -> Sites {
+        (self.declared)()
     }
 
     /// The records.
@@ -134,7 +146,7 @@ impl Anycast {
         &self,
         group: &AnycastGroupId,
     ) -> Result<(Picture, GroupState), AnycastError> {
-        let sites = Sites::read(&self.records).await?;
+        let sites = self.sites();
         let (state, _) = self.state(group).await?;
         Ok((self.picture_of(group, &sites, &state)?, state))
     }
@@ -148,7 +160,7 @@ impl Anycast {
         group: &AnycastGroupId,
         wanted: &Wanted,
     ) -> Result<Plan, AnycastError> {
-        let sites = Sites::read(&self.records).await?;
+        let sites = self.sites();
         let (state, _) = self.state(group).await?;
         self.planned(group, &sites, &state, wanted).map(|(plan, _)| plan)
     }
@@ -159,7 +171,7 @@ impl Anycast {
     /// [`AnycastError`]
     pub async fn set(&self, group: &AnycastGroupId, wanted: &Wanted) -> Result<Plan, AnycastError> {
         for _ in 0..TRIES {
-            let sites = Sites::read(&self.records).await?;
+            let sites = self.sites();
             let (mut state, revision) = self.state(group).await?;
             let (mut plan, change) = self.planned(group, &sites, &state, wanted)?;
             assign(&mut state, &change, wanted, self.now_unix_ms());
@@ -203,7 +215,7 @@ impl Anycast {
         level: Option<&Level>,
     ) -> Result<Vec<Plan>, AnycastError> {
         for _ in 0..TRIES {
-            let sites = Sites::read(&self.records).await?;
+            let sites = self.sites();
             let mut commit = Commit::default();
             let mut plans = Vec::new();
             for (group, members) in sites.groups_of(pop) {
@@ -234,7 +246,7 @@ impl Anycast {
     /// # Errors
     /// [`AnycastError`]
     pub async fn shed(&self) -> Result<Vec<Plan>, AnycastError> {
-        let sites = Sites::read(&self.records).await?;
+        let sites = self.sites();
         let mut plans = Vec::new();
         for group in sites.groups.keys() {
             let (state, _) = self.state(group).await?;
@@ -262,7 +274,7 @@ impl Anycast {
     /// # Errors
     /// [`StoreError`]
     pub async fn orders(&self, pop: &PopId) -> Result<Orders, StoreError> {
-        let sites = Sites::read(&self.records).await?;
+        let sites = self.sites();
         let mut orders = Orders { neighbours: neighbours(&sites, pop), ..Orders::default() };
         for (group, _) in sites.groups_of(pop) {
             let (state, _) = self.state(group).await?;

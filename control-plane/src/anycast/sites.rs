@@ -1,17 +1,13 @@
 //! Where PoPs are and what groups hold, as operators declared it.
 //!
-//! The specs of resources are read leniently: what other parts of a spec say is not looked at here. Invariant: a resource
-//! that cannot be read is left out and named in the log, and never makes the others unreadable.
+//! Values of the newest release: whatever stands here was checked before it was published.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, de::DeserializeOwned};
 use tidegate_contract::{
     anycast::{AnycastGroup, Coordinates, PopSite, Prefix},
     id::{AnycastGroupId, PopId, PrefixId},
 };
-
-use crate::store::{Records, StoreError};
 
 /// What is declared.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,50 +20,10 @@ pub struct Sites {
     pub prefixes: BTreeMap<PrefixId, Prefix>,
 }
 
-/// A resource as it is stored, as far as it matters here.
-#[derive(Deserialize)]
-struct Resource<T> {
-    spec: T,
-}
-
-/// The spec of a PoP, as far as it matters here.
-#[derive(Deserialize)]
-struct PopSpec {
-    #[serde(default)]
-    site: PopSite,
-}
+/// Asked for what is declared now.
+pub type Declared = Arc<dyn Fn() -> Sites + Send + Sync>;
 
 impl Sites {
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn read(records: &Arc<dyn Records>) -> Result<Self, StoreError> {
-        let pops: BTreeMap<PopId, PopSpec> = read(records, "resource/pop/").await?;
-        let pops = pops.into_iter().map(|(id, spec)| (id, spec.site));
-        let mut groups: BTreeMap<AnycastGroupId, AnycastGroup> =
-            read(records, "resource/anycast_group/").await?;
-        groups.retain(|id, group| {
-            let checked = group.check();
-            if let Err(error) = &checked {
-                tracing::warn!(group = %id, %error, "a group cannot be used");
-            }
-            checked.is_ok()
-        });
-        let good = pops.filter(|(id, site)| {
-            let checked = site.check();
-            if let Err(error) = &checked {
-                tracing::warn!(pop = %id, %error, "a site cannot be used");
-            }
-            checked.is_ok()
-        });
-        Ok(Self {
-            pops: good.collect(),
-            groups,
-            prefixes: read(records, "resource/prefix/").await?,
-        })
-    }
-
     /// The groups that a PoP announces.
     pub fn groups_of<'a>(
         &'a self,
@@ -76,25 +32,6 @@ impl Sites {
         let ids = self.pops.get(pop).map_or(&[][..], |site| &site.anycast_groups);
         ids.iter().filter_map(|id| self.groups.get_key_value(id))
     }
-}
-
-async fn read<I, T>(records: &Arc<dyn Records>, folder: &str) -> Result<BTreeMap<I, T>, StoreError>
-where
-    I: Ord + TryFrom<String>,
-    T: DeserializeOwned,
-{
-    let listing = records.list(folder).await?;
-    let one = |record: crate::store::Record| {
-        let name = record.key.as_str().strip_prefix(folder)?.to_owned();
-        match serde_json::from_slice::<Resource<T>>(&record.value) {
-            Ok(resource) => Some((I::try_from(name).ok()?, resource.spec)),
-            Err(error) => {
-                tracing::warn!(key = %record.key, %error, "a resource cannot be read");
-                None
-            }
-        }
-    };
-    Ok(listing.records.into_iter().filter_map(one).collect())
 }
 
 /// The way over the Earth's surface.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{Danger, Verb},
-    anycast::{GroupState, InterlockState, Picture, Plan, Sites, Wanted},
+    anycast::{GroupState, InterlockState, Picture, Plan, Wanted},
     token::Scope,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn list(
 ) -> Result<Answer<GroupList>, ApiError> {
     caller.require(Scope::Read)?;
     let anycast = api.parts.drains.anycast();
-    let sites = Sites::read(anycast.records()).await?;
+    let sites = anycast.sites();
     let mut items = Vec::new();
     for group in sites.groups.keys() {
         items.push(view(&api, group).await?);

@@ -67,7 +67,7 @@ pub(super) async fn list(
 ) -> Result<axum::Json<Items<ChangeSetView>>, ApiError> {
     caller.require(Scope::Read)?;
     let sets = api.parts.releases.change_sets().await?;
-    let items = sets.iter().map(|set| plain(set)).collect();
+    let items = sets.iter().map(plain).collect();
     Ok(axum::Json(Items { items }))
 }
 

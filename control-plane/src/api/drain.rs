@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     access::{Danger, Verb},
-    anycast::{AnycastError, Sites},
+    anycast::AnycastError,
     drain::{Drain, DrainError, NewDrain, weight_percent},
     token::Scope,
 };
@@ -111,7 +111,7 @@ pub(super) async fn fleet(
     }
     // Read before what it names, so that a reader never claims to have seen what it has not.
     let revision = *api.parts.drains.head().borrow();
-    let sites = Sites::read(anycast.records()).await?;
+    let sites = anycast.sites();
     let drains = api.parts.drains.all().await?;
     let item = |pop: PopId| {
         let drain = drains.get(&pop);
@@ -140,7 +140,7 @@ pub(super) async fn fleet(
 /// A PoP that is known in one way or another.
 pub(super) async fn existing(api: &Api, pop: String) -> Result<PopId, ApiError> {
     let pop = request::id("pop", pop, PopId::parse)?;
-    let sites = Sites::read(api.parts.drains.anycast().records()).await?;
+    let sites = api.parts.drains.anycast().sites();
     let is_known = sites.pops.contains_key(&pop)
         || api.parts.store.desired().await?.pops.iter().any(|known| known.id == pop);
     if is_known { Ok(pop) } else { Err(ApiError::NotFound { what: "pop", id: pop.into() }) }

@@ -66,7 +66,9 @@ pub(super) async fn put(
     let id = PopId::parse(pop).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let pop = Pop { id: id.clone(), role: body.role, shield_upstream: body.shield_upstream };
     let key = resources::key("pop", id.as_str())?;
-    let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone() };
+    // Where it is was said elsewhere, and stays.
+    let site = api.parts.drains.anycast().sites().pops.remove(&id).unwrap_or_default();
+    let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone(), site };
     let spec = serde_json::to_value(spec).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let wish = Wish::put(key.kind, key.name, spec);
     let change = resources::publish(&api, &caller, wish, None, false).await?;

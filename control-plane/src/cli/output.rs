@@ -83,8 +83,8 @@ impl Output {
             Format::Json => self.print_json(value),
             Format::Yaml => print_yaml(value),
             Format::Name => {
-                let names = rows(value).into_iter().filter_map(|row| row.into_iter().next());
-                names.map(|name| write_out(&name)).collect()
+                let mut names = rows(value).into_iter().filter_map(|row| row.into_iter().next());
+                names.try_for_each(|name| write_out(&name))
             }
             Format::Table | Format::Wide => {
                 let rows = rows(value);

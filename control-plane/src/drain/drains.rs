@@ -14,7 +14,7 @@ use tokio::{
 
 use super::machine::{Drain, Facts, Stage, Step, Target, Times, next};
 use crate::{
-    anycast::{Anycast, AnycastError, DRAIN, Plan, Sites, Wanted},
+    anycast::{Anycast, AnycastError, DRAIN, Plan, Wanted},
     fleet::Readers,
     health::NodeReport,
     store::{Commit, CommitError, Expect, Key, Record, Revision, StoreError},
@@ -119,7 +119,7 @@ impl Drains {
         {
             return Err(DrainError::Already(new.pop.clone()));
         }
-        let sites = Sites::read(self.anycast.records()).await?;
+        let sites = self.anycast.sites();
         let mut plans = Vec::new();
         for (group, _) in sites.groups_of(&new.pop) {
             plans
@@ -249,7 +249,7 @@ impl Drains {
 
     /// The routes of a stage, in every group of the PoP.
     async fn announce(&self, pop: &PopId, stage: Stage) -> Result<(), AnycastError> {
-        let sites = Sites::read(self.anycast.records()).await?;
+        let sites = self.anycast.sites();
         for (group, members) in sites.groups_of(pop) {
             let (state, _) = self.anycast.state(group).await?;
             let level = stage.level();

@@ -24,6 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::Clock;
 use tidegate_contract::{
+    anycast::PopSite,
     id::Generation,
     release::Build,
     release_compile::{CompileError, TIER_KEY_SECRET},
@@ -324,7 +325,8 @@ impl Releases {
             add(Kind::Property, property.id.as_str(), *generation, spec)?;
         }
         for pop in &first.pops {
-            let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone() };
+            let shield_upstream = pop.shield_upstream.clone();
+            let spec = PopSpec { role: pop.role, shield_upstream, site: PopSite::default() };
             add(Kind::Pop, pop.id.as_str(), version, Spec::Pop(spec))?;
         }
         let salt = hex::encode(rand::random::<[u8; 16]>());

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_contract::{
-    id::{Generation, PopId},
+    id::{AnycastGroupId, Generation, PopId, PrefixId},
     release::{Hash, hash_of, root_of},
     release_compile::{self, CompileError, Specs, TIER_KEY_SECRET},
     resource::{Kind, ResourceKey, ResourceName},
@@ -16,7 +16,10 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::store::{Desired, Pop};
+use crate::{
+    anycast::Sites,
+    store::{Desired, Pop},
+};
 
 pub use show::{fingerprint, shown};
 
@@ -96,6 +99,30 @@ impl State {
     #[must_use]
     pub fn has_pop(&self, pop: &PopId) -> bool {
         self.of_kind(Kind::Pop).any(|(name, _)| name.as_str() == pop.as_str())
+    }
+
+    /// Where PoPs are, and what they announce.
+    #[must_use]
+    pub fn sites(&self) -> Sites {
+        let mut sites = Sites::default();
+        for (key, entry) in &self.entries {
+            let name = key.name.as_str();
+            // Names of these kinds are such ids: that was checked with the spec.
+            match &*entry.spec {
+                Spec::Pop(spec) => {
+                    sites.pops.extend(PopId::parse(name).ok().map(|id| (id, spec.site.clone())));
+                }
+                Spec::Prefix(spec) => {
+                    sites.prefixes.extend(PrefixId::parse(name).ok().map(|id| (id, spec.clone())));
+                }
+                Spec::AnycastGroup(spec) => {
+                    let id = AnycastGroupId::parse(name).ok();
+                    sites.groups.extend(id.map(|id| (id, spec.clone())));
+                }
+                _ => {}
+            }
+        }
+        sites
     }
 
     /// Properties and PoPs as the rest of the program reads them.

@@ -134,7 +134,7 @@ mod tests {
         Arc::new(Entry {
             offset,
             id: PurgeId::parse("p").expect("good"),
-            order_json: bytes::Bytes::new(),
+            order_json: Bytes::new(),
             accepted_unix_ms: 0,
             replacement_digest: None,
             replacement: None,

@@ -7,7 +7,6 @@ use tidegate_contract::{
     anycast::Level,
     telemetry::{Load, Orders, Report, SelfTest, SpeakerReport},
 };
-use tidegate_control::store::{Commit, Key};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::harness::{TelemetryLane, TestControl, tidegate, until};
@@ -65,9 +64,9 @@ async fn fleet() -> (TestControl, Vec<Obedient>) {
     })
     .await;
     let mut puts = vec![
-        ("resource/prefix/p1".to_owned(), json!({"spec": {"block": "192.0.2.0/25"}})),
-        ("resource/prefix/p2".to_owned(), json!({"spec": {"block": "192.0.2.128/25"}})),
-        ("resource/anycast_group/video".to_owned(), json!({"spec": {"prefixes": ["p1", "p2"]}})),
+        json!({"kind": "prefix", "name": "p1", "spec": {"block": "192.0.2.0/25"}}),
+        json!({"kind": "prefix", "name": "p2", "spec": {"block": "192.0.2.128/25"}}),
+        json!({"kind": "anycast_group", "name": "video", "spec": {"prefixes": ["p1", "p2"]}}),
     ];
     let mut nodes = Vec::new();
     for (number, pop) in SITES.iter().enumerate() {
@@ -77,15 +76,15 @@ async fn fleet() -> (TestControl, Vec<Obedient>) {
             "place": {"latitude": 50.0, "longitude": longitude}, "capacity_mbps": 1000,
             "addresses": [format!("192.0.2.{number}")], "anycast_groups": ["video"],
         });
-        puts.push((format!("resource/pop/{pop}"), json!({"spec": {"role": "edge", "site": site}})));
+        puts.push(json!({"kind": "pop", "name": pop, "spec": {"role": "edge", "site": site}}));
         let node = control.node(pop, "n1").await;
         nodes.push(Obedient::start(node.telemetry_lane().await.expect("enrolled")));
     }
-    let put = |(key, value): (String, Value)| {
-        (Key::parse(&key).expect("good"), serde_json::to_vec(&value).expect("json").into())
-    };
-    let commit = Commit { puts: puts.into_iter().map(put).collect(), ..Commit::default() };
-    control.drains.anycast().records().commit(commit).await.expect("writable");
+    let change = json!({"title": "sites", "reason": "a fleet", "puts": puts});
+    let made = control.call("POST", "/v1/changes", change).await.expect(201);
+    let path = format!("/v1/changes/{}/publish", made.body["id"].as_str().expect("an id"));
+    let publish = json!({"stage": "fast", "reason": "a fleet"});
+    control.call("POST", &path, publish).await.expect(200);
     until(async || {
         let list = control.call("GET", "/v1/health", Value::Null).await.expect(200);
         let items = list.body["items"].as_array().expect("a list").clone();

@@ -92,7 +92,7 @@ impl Held {
             let shown = || HeldError::Key(text.chars().take(64).collect());
             ResourceKey::parse(text).ok_or_else(shown)
         };
-        let put = release.put.into_iter().map(|item| Ok((key(&item.key)?, read(&key, item)?)));
+        let put = release.put.into_iter().map(|item| Ok((key(&item.key)?, read(key, item)?)));
         let put = put.collect::<Result<Vec<_>, HeldError>>()?;
         let del = release.del.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>()?;
         let items = apply(base, put, &del)?;

@@ -58,6 +58,20 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("AuditRow", &[is("at_unix_ms", "integer"), is("token", "string"), is("label?", "string"), is("action", "string"), is("status", "integer"), is("reason?", "string"), is("notes?", "[string]")]),
     ("Replica", &[is("id", "string"), is("leads", "boolean"), is("listens", "string"), is("epoch", "integer")]),
     ("Role", &[is("name", "string"), is("scopes", "[string]"), is("description?", "string")]),
+    ("DrainRequest", &[is("to_level?", "string"), is("deadline?", "string"), is("reason", "string")]),
+    ("Drain", &[is("stage", "string"), is("is_done", "boolean"), is("weight_percent", "integer"), is("plans?", "[Plan]"), is("drain", "object")]),
+    ("TrialRequest", &[is("timeout?", "string")]),
+    ("Trial", &[is("pop", "string"), is("id", "integer"), is("is_confirmed", "boolean")]),
+    ("FleetList", &[is("revision", "integer"), is("items", "[FleetPop]")]),
+    ("FleetPop", &[is("pop", "string"), is("site", "object"), is("health", "string"), is("why", "string"), is("stage?", "string"), is("weight_percent", "integer"), is("mbps", "integer")]),
+    ("Group", &[is("group", "string"), is("epoch", "integer"), is("prefixes", "[string]"), is("interlock", "Interlock"), is("pops", "[GroupPop]")]),
+    ("GroupPop", &[is("pop", "string"), is("health", "string"), is("percent", "integer"), is("is_draining", "boolean"), is("told", "object"), is("announced", "object"), is("is_gate_closed", "boolean"), is("sessions", "integer"), is("established", "integer")]),
+    ("LevelRequest", &[is("pop", "string"), is("prefixes?", "[string]"), is("level", "any"), is("reason", "string")]),
+    ("Plan", &[is("group", "string"), is("pop", "string"), is("changes", "object"), is("expected_percent", "object"), is("epoch?", "integer")]),
+    ("Interlock", &[is("min_announcing", "integer"), is("max_capacity_withdrawn_percent", "integer"), is("is_frozen", "boolean"), is("is_shedding", "boolean")]),
+    ("InterlockRequest", &[is("min_announcing?", "integer"), is("max_capacity_withdrawn_percent?", "integer"), is("is_frozen", "boolean"), is("is_shedding", "boolean")]),
+    ("PopHealth", &[is("pop", "string"), is("health", "string"), is("why", "string"), is("views_good", "integer"), is("views_bad", "integer"), is("requests", "integer"), is("errors", "integer"), is("nodes", "[NodeHealth]")]),
+    ("NodeHealth", &[is("node", "string"), is("heard_unix_ms", "integer"), is("mbps", "integer"), is("resets", "integer"), is("report", "object")]),
 ];
 
 #[cfg(test)]
@@ -78,6 +92,9 @@ mod tests {
     fn every_body_has_the_fields_of_its_type() {
         let model = include_str!("../model.rs");
         let access = include_str!("../access_model.rs");
+        let anycast = include_str!("../anycast_model.rs");
+        let (permits, group) =
+            (include_str!("../../anycast/permits.rs"), include_str!("../../anycast/state.rs"));
         let (chain, roles) =
             (include_str!("../../access/chain.rs"), include_str!("../../access/roles.rs"));
         for (body, name, source) in [
@@ -119,6 +136,20 @@ mod tests {
             ("Head", "Head", chain),
             ("AuditRow", "Row", chain),
             ("Role", "Role", roles),
+            ("DrainRequest", "DrainRequest", anycast),
+            ("Drain", "DrainView", anycast),
+            ("TrialRequest", "TrialRequest", anycast),
+            ("Trial", "TrialView", anycast),
+            ("FleetList", "FleetList", anycast),
+            ("FleetPop", "FleetPop", anycast),
+            ("Group", "GroupView", anycast),
+            ("GroupPop", "GroupPop", anycast),
+            ("LevelRequest", "LevelRequest", anycast),
+            ("Plan", "Plan", permits),
+            ("Interlock", "InterlockView", anycast),
+            ("InterlockRequest", "InterlockState", group),
+            ("PopHealth", "HealthPop", anycast),
+            ("NodeHealth", "HealthNode", anycast),
         ] {
             let (_, listed) = BODIES.iter().find(|(known, _)| *known == body).expect(body);
             let listed: BTreeSet<_> =

@@ -92,9 +92,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         }),
         lease: lease.clone(),
         vitals: Arc::new(health),
+        telemetry: None,
         clock,
+        is_successor: false,
+        predecessor: None,
     };
-    control::start(&config, seams, &process)?;
+    let _agent = control::start(&config, seams, &process)?;
     let (end, mut ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
