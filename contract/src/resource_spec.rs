@@ -396,7 +396,8 @@ mod tests {
             (Kind::Pop, "fra", r#"{"role":"edge"}"#),
             (Kind::Node, "fra.n1", r#"{"pop":"fra"}"#),
             (Kind::Secret, "key", r#"{"value":"v","salt":"s"}"#),
-            (Kind::Prefix, "v4", r#"{"b":1,"a":2}"#),
+            (Kind::Prefix, "v4", r#"{"block":"192.0.2.0/24"}"#),
+            (Kind::AnycastGroup, "video", r#"{"prefixes":["v4"]}"#),
         ] {
             let spec = parse(kind, name, json).expect(json);
             let again = parse(kind, name, str::from_utf8(&spec.to_json()).expect("JSON"));

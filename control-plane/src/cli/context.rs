@@ -22,19 +22,19 @@ use super::{
 #[derive(Args)]
 pub(super) struct Place {
     /// The context to use instead of the current one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "NAME")]
     context: Option<String>,
     /// The file of contexts, instead of tidegate/contexts.toml in the user's config folder
-    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CONTEXT_FILE")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILE", env = "TIDEGATE_CONTEXT_FILE")]
     context_file: Option<PathBuf>,
     /// The control plane's URL, over the context's
-    #[arg(long, global = true, value_name = "URL", env = "TIDEGATE_SERVER")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "URL", env = "TIDEGATE_SERVER")]
     server: Option<String>,
     /// A file that holds the API token, over the context's
-    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// PEM of the authority that signed the control plane's certificate, over the context's
-    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
     ca: Option<PathBuf>,
 }
 
@@ -237,6 +237,9 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 fn usage(message: &str) -> Failure {
     Failure::new(Exit::Usage, message)
 }
+
+/// What stands above the options that every command has.
+pub(super) const GLOBAL: &str = "Global options";
 
 #[cfg(test)]
 mod tests {

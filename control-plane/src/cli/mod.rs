@@ -44,7 +44,7 @@ use self::{
     change::ChangeCommand,
     client::Client,
     consent::Consent,
-    context::{ContextCommand, Place},
+    context::{ContextCommand, GLOBAL, Place},
     dev::DevArgs,
     edge::EdgeCommand,
     failure::{Exit, Failure},
@@ -78,31 +78,31 @@ struct Global {
     #[command(flatten)]
     place: Place,
     /// How data is printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(help_heading = GLOBAL, short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
     /// The longest that one call of the API may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
     timeout: std::time::Duration,
     /// Tables without their first line
-    #[arg(long, global = true)]
+    #[arg(help_heading = GLOBAL, long, global = true)]
     no_headers: bool,
     /// When states are coloured; NO_COLOR is heeded
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
     /// Data alone, no messages
-    #[arg(short, long, global = true)]
+    #[arg(help_heading = GLOBAL, short, long, global = true)]
     quiet: bool,
     /// Say what would be done, change nothing
-    #[arg(long, global = true)]
+    #[arg(help_heading = GLOBAL, long, global = true)]
     dry_run: bool,
     /// Why; stands in the audit log, and must be said for what is dangerous
-    #[arg(long, global = true, value_name = "TEXT")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "TEXT")]
     reason: Option<String>,
     /// The approval of a second person
-    #[arg(long, global = true, value_name = "ID")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "ID")]
     approval: Option<String>,
     /// Do not ask
-    #[arg(long, global = true)]
+    #[arg(help_heading = GLOBAL, long, global = true)]
     yes: bool,
 }
 

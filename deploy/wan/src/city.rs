@@ -104,7 +104,7 @@ pub const CITIES: &[City] = &[
     city("Almaty", 43.24, 76.89),
     city("Tashkent", 41.3, 69.24),
     city("Singapore", 1.35, 103.82),
-    city("KualaLumpur", 3.14, 101.69),
+    city("KualaLumpur", 3.15, 101.69),
     city("Jakarta", -6.21, 106.85),
     city("Bangkok", 13.76, 100.5),
     city("Hanoi", 21.03, 105.85),

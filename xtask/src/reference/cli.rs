@@ -75,7 +75,12 @@ fn sections(
     if !words.is_empty() {
         text.push_str(&format!("\n### {name} {}\n", words.join(" ")));
     }
-    let lines: Vec<&str> = help.trim().lines().map(str::trim_end).collect();
+    // What every command of a program takes is said once, with the program.
+    let own = match help.split_once("\nGlobal options:\n") {
+        Some((own, _)) if !words.is_empty() => own,
+        _ => &help,
+    };
+    let lines: Vec<&str> = own.trim().lines().map(str::trim_end).collect();
     text.push_str(&format!("\n```\n{}\n```\n", lines.join("\n")));
     for command in commands(&help) {
         words.push(command);

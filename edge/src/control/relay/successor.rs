@@ -183,7 +183,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(matches!(purges.verdict([], born, true), Verdict::Soft { .. }));
-        drop(ours);
-        listening.await.unwrap();
+        let (mut said, mut line) = (BufReader::new(ours), Vec::new());
+        let first = read_line::<Said>(&mut said, &mut line).await.unwrap().unwrap().unwrap();
+        assert_eq!(first, Said::Applied(BTreeMap::new()));
+        listening.abort();
     }
 }
