@@ -3,7 +3,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { launch } from "./chromium.mjs";
-import { edges, ready, resolve } from "./system.mjs";
+import { control, edges, ready, resolve } from "./system.mjs";
 import tls from "node:tls";
 
 export async function withPage(work) {
@@ -18,11 +18,14 @@ export async function withPage(work) {
   }
 }
 
-// The hashes of the public keys that the edges and the control plane show, after each was checked against the system's authority.
+// The hashes of the public keys that the edges and the control plane show, after each was checked against its authority.
 async function publicKeys() {
   const ca = readFileSync(resolve(ready.ca_cert));
-  const authorities = [...edges.map((pop) => pop.authority), new URL(ready.control_plane).host];
-  return Promise.all(authorities.map((authority) => publicKey(authority, ca)));
+  const { url, ca: controlCa } = control();
+  return Promise.all([
+    ...edges.map((pop) => publicKey(pop.authority, ca)),
+    publicKey(new URL(url).host, controlCa),
+  ]);
 }
 
 function publicKey(authority, ca) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { withPage } from "./browser.mjs";
-import { ready, token } from "./system.mjs";
+import { control, ready } from "./system.mjs";
 
 test("the status page asks for a token and shows every PoP", { timeout: 120_000 }, async () => {
   await withPage(async (page, complaints) => {
@@ -19,7 +19,7 @@ test("the status page asks for a token and shows every PoP", { timeout: 120_000 
     await page.waitForFunction(() => document.getElementById("refused").textContent.includes("not known"));
     assert.ok(await page.locator("#main").isHidden());
 
-    await page.locator("#token").fill(token());
+    await page.locator("#token").fill(control().token);
     await page.getByRole("button", { name: "Show" }).click();
     await page.locator("#main").waitFor({ state: "visible" });
     const names = await page.locator("#pops td:first-child").allTextContents();

@@ -21,6 +21,13 @@ export function token() {
   return readFileSync(resolve(ready.api_token_file), "utf8").trim();
 }
 
+// The control plane's own authority and an operator's token, as the file of contexts names them.
+export function control() {
+  const context = readFileSync(resolve(ready.cli_context), "utf8");
+  const file = (name) => readFileSync(resolve(new RegExp(`^${name} = "(.*)"$`, "m").exec(context)[1]), "utf8");
+  return { url: ready.control_plane, ca: file("ca"), token: file("token_file").trim() };
+}
+
 export function get(url, headers = {}) {
   return new Promise((done, fail) => {
     https
