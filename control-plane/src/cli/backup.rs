@@ -70,5 +70,9 @@ pub(super) async fn run(
 }
 
 fn written(file: &Path, bytes: u64) -> String {
-    format!("{bytes} bytes in {}; check it with: tidegate-control backup verify", file.display())
+    format!(
+        "{bytes} bytes in {}; check it with: tidegate-control verify {}",
+        file.display(),
+        file.display()
+    )
 }
