@@ -43,7 +43,17 @@ struct Window {
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     all: u32,
+    /// Said that something is wrong, or failed.
     bad: u32,
+    failed: u32,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    Bad,
+    Failed,
 }
 
 impl Stand {
@@ -71,17 +81,22 @@ impl Breaker {
 
     /// Whether most of what it answered lately says that something is wrong with it (5xx): it is asked after others.
     pub(super) fn is_bursting(&self, now: SystemTime) -> bool {
-        let is_recent = |began: SystemTime| now.duration_since(began).is_ok_and(|d| d < 2 * HALF);
-        if !self.window.began.is_some_and(is_recent) {
+        if !self.is_recent(now) {
             return false;
         }
-        let (all, bad) = self.window.sum();
-        all >= BURST_MIN && 2 * bad > all
+        let Count { all, bad, .. } = self.window.sum();
+        all >= BURST_MIN && bad > all / 2
+    }
+
+    /// Whether most requests of late had an answer, whatever it said: then only a part of it fails.
+    pub(super) fn is_answering(&self, now: SystemTime) -> bool {
+        let Count { all, failed, .. } = self.window.sum();
+        self.is_recent(now) && failed < all.div_ceil(2)
     }
 
     /// The head of an answer came.
     pub(super) fn answered(&mut self, is_bad: bool, now: SystemTime) {
-        self.window.count(is_bad, now);
+        self.window.count(if is_bad { Outcome::Bad } else { Outcome::Good }, now);
         self.open_until = None;
     }
 
@@ -93,7 +108,7 @@ impl Breaker {
 
     /// It failed; true when that opens it.
     pub(super) fn failed(&mut self, rules: Rules, now: SystemTime) -> bool {
-        self.window.count(true, now);
+        self.window.count(Outcome::Failed, now);
         self.failures = self.failures.saturating_add(1);
         if self.failures < rules.failures_max || self.stand(now) == Stand::Open {
             return false;
@@ -104,6 +119,11 @@ impl Breaker {
         true
     }
 
+    fn is_recent(&self, now: SystemTime) -> bool {
+        let began = self.window.began;
+        began.is_some_and(|began| now.duration_since(began).is_ok_and(|age| age < 2 * HALF))
+    }
+
     /// A health check says that it is well.
     pub(super) fn close(&mut self) {
         self.open_until = None;
@@ -112,7 +132,7 @@ impl Breaker {
 }
 
 impl Window {
-    fn count(&mut self, is_bad: bool, now: SystemTime) {
+    fn count(&mut self, outcome: Outcome, now: SystemTime) {
         let age =
             self.began.map_or(Duration::MAX, |began| now.duration_since(began).unwrap_or_default());
         if age >= HALF {
@@ -121,11 +141,16 @@ impl Window {
             self.began = Some(now);
         }
         self.now.all = self.now.all.saturating_add(1);
-        self.now.bad = self.now.bad.saturating_add(is_bad.into());
+        self.now.bad = self.now.bad.saturating_add((outcome != Outcome::Good).into());
+        self.now.failed = self.now.failed.saturating_add((outcome == Outcome::Failed).into());
     }
 
-    fn sum(&self) -> (u32, u32) {
-        (self.now.all.saturating_add(self.before.all), self.now.bad.saturating_add(self.before.bad))
+    fn sum(&self) -> Count {
+        Count {
+            all: self.now.all.saturating_add(self.before.all),
+            bad: self.now.bad.saturating_add(self.before.bad),
+            failed: self.now.failed.saturating_add(self.before.failed),
+        }
     }
 }
 

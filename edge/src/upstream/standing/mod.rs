@@ -186,12 +186,13 @@ impl Standings {
     }
 
     fn admit_to(&self, record: &Arc<Record>, load: Load) -> Admission {
+        let now = self.clock.now();
         let mut state = record.state();
-        let is_trial = match state.stand(self.clock.now()) {
+        let is_trial = match state.stand(now) {
             Stand::Closed => false,
             Stand::HalfOpen if !state.is_tried => true,
             Stand::HalfOpen | Stand::Open
-                if load.is_last_resort && state.in_flight < LAST_RESORT_ASKS_MAX =>
+                if load.is_last_resort && state.has_room_for_last_resort(now) =>
             {
                 !state.is_tried
             }
@@ -288,6 +289,13 @@ impl State {
     fn stand(&self, now: SystemTime) -> Stand {
         if self.is_down { Stand::Open } else { self.breaker.stand(now) }
     }
+
+    /// Whether one more may try it while it fails and nobody else could be asked. One that answers most requests is
+    /// not dead: some paths of it are, and the others go on as ever.
+    fn has_room_for_last_resort(&self, now: SystemTime) -> bool {
+        let is_dead = self.is_down || !self.breaker.is_answering(now);
+        !is_dead || self.in_flight < LAST_RESORT_ASKS_MAX
+    }
 }
 
 /// One that waits for room, so that no more wait than could be under way.
@@ -320,8 +328,8 @@ impl Drop for Waiting<'_> {
 /// Upstreams that are remembered before idle ones are forgotten.
 const RECORDS_MAX: usize = 4096;
 
-/// Requests that try an upstream that fails while there is nobody else to ask: enough that one bad path does not take
-/// all others with it, and few for a server that is down.
+/// Requests that try an upstream that hardly answers while there is nobody else to ask: enough to notice at once when
+/// it does, and few for a server that is down.
 const LAST_RESORT_ASKS_MAX: u32 = 16;
 
 #[cfg(test)]
@@ -380,6 +388,24 @@ mod tests {
         trials.clear();
         permit(&standings, last).unwrap().answered(false);
         assert!(permit(&standings, LOAD).is_some());
+    }
+
+    #[test]
+    fn when_there_is_nobody_else_paths_that_fail_do_not_take_others_with_them() {
+        let (standings, clock) = standings();
+        let last = Load { is_last_resort: true, max: 100, ..LOAD };
+        (0..4).for_each(|_| _ = permit(&standings, last).unwrap().answered(true));
+        break_it(&standings);
+        assert!(!standings.report("a:1").is_healthy);
+        let mut asked: Vec<_> = (0..50).map_while(|_| permit(&standings, last)).collect();
+        assert_eq!(asked.len(), 50, "it answered four of seven");
+
+        asked.iter_mut().take(3).for_each(|permit| _ = permit.failed());
+        assert!(permit(&standings, last).is_none(), "it answered four of ten");
+        drop(asked);
+        clock.advance(2 * EJECT);
+        let asked: Vec<_> = (0..50).map_while(|_| permit(&standings, last)).collect();
+        assert_eq!(asked.len(), LAST_RESORT_ASKS_MAX as usize, "that it answered is long ago");
     }
 
     #[test]
