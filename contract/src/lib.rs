@@ -22,6 +22,7 @@ pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
 pub mod purge_offset; // places in a purge stream, also over a restore
+pub mod geo_feed; // what the DNS hears of PoPs, zones and round trips
 pub mod telemetry; // how a node is once a second, and what it shall do about it
 pub mod anycast; // prefixes, groups of them, how strongly a PoP announces one, and where PoPs are
 pub mod replacement; // the new body that arrives with a purge

@@ -16,6 +16,7 @@
 
 pub mod command; // the command line
 pub mod explain; // which PoP a client gets, and why
+pub mod world; // what answers are made from at a moment
 pub mod map; // which PoP serves which part of the Internet
 pub mod latency; // round trips that PoPs measured
 pub mod locate; // files of places, read into units

@@ -11,4 +11,4 @@ pub mod allocate; // demand onto capacities, stable
 pub mod score; // how far a PoP is from a unit
 pub mod candidate; // which PoPs come into question
 
-pub use round::{Inputs, Map, Round};
+pub use round::{Choice, Inputs, Map, Reason, Round};

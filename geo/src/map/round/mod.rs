@@ -97,6 +97,8 @@ pub enum Reason {
     Exploration,
     /// Nobody knows where the client is.
     Unlocated,
+    /// Nothing was heard for long, and this is the PoP of the node that answers.
+    Alone,
 }
 
 /// What a client gets.
@@ -189,9 +191,7 @@ impl Map {
     pub fn choose(&self, address: IpAddr, moment: u64) -> Option<Choice> {
         let found = self.units.lookup().find(address);
         let plan = self.plan(found.unit);
-        let mut draw = SipHasher13::new_with_keys(DRAW.0, DRAW.1);
-        draw.write(&subnet(address));
-        let draw = draw.finish();
+        let draw = draw(address, DRAW);
         let (pop, reason) = match found.unit {
             None => (plan.drawn(draw)?, Reason::Unlocated),
             Some(_) => match plan.explored(draw, moment) {
@@ -206,6 +206,12 @@ impl Map {
         let is_nearly_full = self.utilisation[usize::from(pop)] > NEIGHBOUR_ABOVE;
         let next = is_nearly_full.then(|| self.neighbour(plan, pop)).flatten();
         Some(Choice { found, pop, next, reason })
+    }
+
+    /// Whether a client is of a share of all, 0 to 1, that is the same clients from round to round.
+    #[must_use]
+    pub fn is_shed(&self, address: IpAddr, share: f32) -> bool {
+        point(draw(address, SHED)) < f64::from(share)
     }
 
     /// The plan of a unit, or of the addresses that belong to none.
@@ -297,7 +303,7 @@ impl Map {
 
 impl Plan {
     fn drawn(&self, draw: u64) -> Option<u16> {
-        let point = (draw >> 11) as f64 / (1u64 << 53) as f64;
+        let point = point(draw);
         let found = self.shares.iter().find(|(_, up_to)| point < *up_to).or(self.shares.last());
         found.map(|(pop, _)| *pop)
     }
@@ -322,6 +328,7 @@ impl Reason {
             Self::Balance => "balance",
             Self::Exploration => "exploration",
             Self::Unlocated => "unlocated",
+            Self::Alone => "alone",
         }
     }
 }
@@ -408,6 +415,18 @@ fn rtt_of(preference: &[(u16, f32)], pop: u16, place: &Place, fleet: &Fleet) -> 
     )
 }
 
+/// A number that is as good as drawn by lot, the same for a subnet under one key.
+fn draw(address: IpAddr, key: (u64, u64)) -> u64 {
+    let mut hash = SipHasher13::new_with_keys(key.0, key.1);
+    hash.write(&subnet(address));
+    hash.finish()
+}
+
+/// A draw as a point from 0 to below 1.
+fn point(draw: u64) -> f64 {
+    (draw >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// What decides among the parts of a unit: the /24 or /48, so that the clients of one resolver stay together.
 fn subnet(address: IpAddr) -> [u8; 8] {
     let mut subnet = [0; 8];
@@ -436,6 +455,8 @@ impl Map {
 const IDLE: f64 = 1e-9;
 /// Fixed keys: every server of one map gives a client the same answer. There is nothing to gain by guessing them.
 const DRAW: (u64, u64) = (0x7469_6465_6761_7465, 0x6d61_7020_6472_6177);
+/// Of another key, so that those who are shed are of every share.
+const SHED: (u64, u64) = (0x7469_6465_6761_7465, 0x6d61_7020_7368_6564);
 /// Odd and large, so that all subnets have their turn.
 const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Long enough that resolvers ask rarely, short enough that clients follow within half a minute.

@@ -1,0 +1,237 @@
+//! What a node of the DNS hears of the fleet: PoPs, zones, steering policies, round trips, questions of operators.
+//!
+//! One line of JSON for each [`FeedLine`], whole and never a difference, but for round trips, which are samples: one that
+//! got lost costs nothing. Invariant: which PoP measured is said by whoever checked that PoP's certificate, never by the
+//! PoP itself, so no client and no node can speak for another one.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    anycast::Coordinates, id::PopId, network::Network, resource::ResourceName,
+    resource_spec::SteeringPolicySpec,
+};
+
+/// The largest line, in bytes: zones are most of it.
+pub const FEED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most subnets of one batch of round trips; what a node had beyond them it leaves out and counts.
+pub const SUBNETS_PER_BATCH_MAX: usize = 1024;
+/// The most centroids of a subnet in a batch.
+pub const CENTROIDS_MAX: usize = 8;
+/// The longest prefix of a subnet in a batch, IPv4 and IPv6: no batch tells of a single client.
+pub const SUBNET_PREFIX_MAX: (u8, u8) = (24, 48);
+
+/// One line of the feed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedLine {
+    /// The whole of what is known of the fleet; first, and whenever it changes.
+    Fleet(Box<FleetView>),
+    /// What a PoP measured.
+    RoundTrips(RoundTrips),
+    /// What an operator wants to know; answered by `POST /v1/geo/answers/{id}`.
+    Question {
+        /// Under which the answer is told.
+        id: u64,
+        /// What is asked.
+        question: Question,
+    },
+    /// Every second: the other side is there.
+    Beat {},
+}
+
+/// The fleet as DNS and steering see it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FleetView {
+    /// Version of the release that PoPs, zones and policies are of.
+    pub version: u64,
+    /// The PoPs that have a place.
+    pub pops: Vec<PopView>,
+    /// Zones, by name: master files (RFC 1035).
+    pub zones: BTreeMap<String, String>,
+    /// Steering policies, by name.
+    pub steering: BTreeMap<ResourceName, SteeringPolicySpec>,
+    /// Why an operator holds the map; absent: nobody does.
+    pub frozen: Option<String>,
+}
+
+/// One PoP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PopView {
+    /// Its id.
+    pub id: PopId,
+    /// Where it is.
+    pub place: Coordinates,
+    /// What it can carry, in Mbit/s.
+    pub capacity_mbps: f64,
+    /// The share of it that may be used, 0 to 1: below 1 while it comes back from a drain.
+    pub weight: f64,
+    /// How it is.
+    pub state: PopCondition,
+    /// Its public addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The port of HTTPS and HTTP/3 there.
+    pub port: u16,
+    /// A name that its certificate answers to, for those who look whether it is well.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// How a PoP is, as far as steering is concerned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PopCondition {
+    /// Takes clients.
+    #[default]
+    Up,
+    /// Takes clients, but something about it is doubtful.
+    Troubled,
+    /// Gets no new clients.
+    Draining,
+    /// Dead, or told to be.
+    Down,
+}
+
+/// Round trips and traffic of the clients of a node, over some seconds. A node sends it with an empty `pop`; the control
+/// plane writes in which one it was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoundTrips {
+    /// Who measured.
+    pub pop: Option<PopId>,
+    /// Over how long, in ms.
+    pub period_ms: u32,
+    /// By subnet.
+    pub subnets: Vec<SubnetRoundTrips>,
+}
+
+/// Round trips and traffic of one subnet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubnetRoundTrips {
+    /// The subnet, at most as long as [`SUBNET_PREFIX_MAX`].
+    pub subnet: Network,
+    /// Round trip in ms and number of samples: the centroids of a t-digest, in order, at most [`CENTROIDS_MAX`].
+    pub centroids: Vec<(f64, f64)>,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+}
+
+/// What an operator asks the DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// What would a client be told, and why?
+    Resolve {
+        /// The name.
+        name: String,
+        /// The type of record, as text: `A`.
+        record: String,
+        /// The client.
+        client: IpAddr,
+    },
+    /// What does the map look like?
+    Map {},
+    /// How does the newest map differ from the one some minutes ago?
+    MapDiff {
+        /// How long ago, in seconds.
+        ago_seconds: u32,
+    },
+}
+
+/// What is wrong with a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoundTripsError {
+    /// Too many subnets.
+    #[error("a batch has at most {SUBNETS_PER_BATCH_MAX} subnets, this one has {0}")]
+    Subnets(usize),
+    /// A subnet that is too small to be no person.
+    #[error("{0} is longer than a batch may tell")]
+    Prefix(Network),
+    /// Not the centroids of a digest.
+    #[error(
+        "{0}: at most {CENTROIDS_MAX} pairs of a round trip in ms and a number of samples, in order"
+    )]
+    Centroids(Network),
+}
+
+impl RoundTrips {
+    /// Checks what somebody else sent.
+    ///
+    /// # Errors
+    /// [`RoundTripsError`]
+    pub fn check(&self) -> Result<(), RoundTripsError> {
+        if self.subnets.len() > SUBNETS_PER_BATCH_MAX {
+            return Err(RoundTripsError::Subnets(self.subnets.len()));
+        }
+        for one in &self.subnets {
+            let (first, prefix) = one.subnet.parts();
+            let longest = if first.is_ipv4() { SUBNET_PREFIX_MAX.0 } else { SUBNET_PREFIX_MAX.1 };
+            if prefix > longest {
+                return Err(RoundTripsError::Prefix(one.subnet));
+            }
+            let is_good = |(ms, count): &(f64, f64)| {
+                (0.0..=RTT_MS_MAX).contains(ms) && (0.0..=SAMPLES_MAX).contains(count)
+            };
+            let is_digest = one.centroids.len() <= CENTROIDS_MAX
+                && one.centroids.iter().all(is_good)
+                && one.centroids.is_sorted_by(|(one, _), (other, _)| one <= other);
+            if !is_digest {
+                return Err(RoundTripsError::Centroids(one.subnet));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Longer round trips are no client's.
+const RTT_MS_MAX: f64 = 10_000.0;
+/// More samples of one subnet in one batch are not believed.
+const SAMPLES_MAX: f64 = 1e6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(subnet: &str, centroids: &[(f64, f64)]) -> RoundTrips {
+        let subnet = subnet.parse().expect("a network");
+        let one = SubnetRoundTrips { subnet, centroids: centroids.to_vec(), sent_bytes: 1 };
+        RoundTrips { subnets: vec![one], ..RoundTrips::default() }
+    }
+
+    #[test]
+    fn a_batch_tells_of_no_single_client_and_only_of_round_trips() {
+        let good = [(1.0, 3.0), (1.0, 1.0), (20.5, 2.0)];
+        for (batch, is_good) in [
+            (batch("192.0.2.0/24", &good), true),
+            (batch("2001:db8:1::/48", &good), true),
+            (batch("192.0.2.7/32", &good), false),
+            (batch("2001:db8:1:1::/64", &good), false),
+            (batch("192.0.2.0/24", &[(2.0, 1.0), (1.0, 1.0)]), false),
+            (batch("192.0.2.0/24", &[(f64::NAN, 1.0)]), false),
+            (batch("192.0.2.0/24", &[(1.0, -1.0)]), false),
+            (batch("192.0.2.0/24", &[(1.0, 1.0); CENTROIDS_MAX + 1]), false),
+        ] {
+            assert_eq!(batch.check().is_ok(), is_good, "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn lines_travel_as_json() {
+        let line = FeedLine::Question {
+            id: 3,
+            question: Question::Resolve {
+                name: "v.example".into(),
+                record: "A".into(),
+                client: IpAddr::from([192, 0, 2, 1]),
+            },
+        };
+        let text = serde_json::to_string(&line).expect("plain data");
+        assert_eq!(serde_json::from_str::<FeedLine>(&text).expect("the same"), line);
+        assert!(matches!(serde_json::from_str(r#"{"beat":{}}"#), Ok(FeedLine::Beat {})));
+        let fleet: FeedLine = serde_json::from_str(r#"{"fleet":{"version":2}}"#).expect("defaults");
+        assert!(matches!(fleet, FeedLine::Fleet(view) if view.version == 2));
+    }
+}
