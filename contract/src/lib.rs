@@ -12,6 +12,7 @@
 pub mod worker_frame; // what a packager and its sandboxed worker say to each other
 pub mod package_job; // what origin asks of a packager, and the answers
 pub mod release_compile; // from the resources of a release to what one PoP runs
+pub mod geo_feed; // what the DNS hears of PoPs, zones and round trips
 pub mod resource_spec; // what a resource shall be, kind by kind
 pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod certificate; // what a PoP shows to TLS clients
@@ -22,7 +23,6 @@ pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
 pub mod purge_offset; // places in a purge stream, also over a restore
-pub mod geo_feed; // what the DNS hears of PoPs, zones and round trips
 pub mod telemetry; // how a node is once a second, and what it shall do about it
 pub mod anycast; // prefixes, groups of them, how strongly a PoP announces one, and where PoPs are
 pub mod replacement; // the new body that arrives with a purge
