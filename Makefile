@@ -27,7 +27,7 @@ help:
 	@echo "make bench-purge   purges from the API to the last of 150 PoPs over a modelled Internet; needs root"
 	@echo "make load-report   the load rig beside wrk, h2load and oha; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
-	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
+	@echo "make fuzz          every parser for 60 s each, two on a core; PART=edge TARGET=h1_head TIME=600 for one, longer"
 
 # -- what users run
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every parser for SECONDS each (first argument, 60), two at a time; fails when one crashes, hangs or grows.
+# Fuzzes every parser for SECONDS each (first argument, 60), two on a core; fails when one crashes, hangs or grows.
 # PART and TARGET (arguments 2 and 3) choose one. Needs only the stable toolchain: libFuzzer's counters are an LLVM pass
 # that stable knows, and the code under test is safe Rust, so that panics, overflows and time are what is looked for.
 # `cargo fuzz` works on the same crates where a nightly toolchain is.
@@ -53,4 +53,4 @@ one() {
 }
 export -f one
 export seconds host
-printf '%s\n' "${targets[@]}" | xargs -P 2 -L 1 bash -c 'one "$@"' fuzz
+printf '%s\n' "${targets[@]}" | xargs -P "$((2 * $(nproc)))" -L 1 bash -c 'one "$@"' fuzz

@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+# Nothing is built twice here but by developers, and what makes that fast makes the first build slow.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 step "browser test tools"

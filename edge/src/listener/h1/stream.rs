@@ -63,6 +63,7 @@ impl Stream for H1Stream {
         };
         // Without a length or chunks, only a reset tells a body that was cut from a whole one.
         connection.io.cut_when_dropped(framing == Framing::UntilClose);
+        connection.io.hurry();
         response::write_head(connection.output.lines(), head, framing, persistence);
         connection.phase = if is_last { Phase::Ended } else { Phase::Body(framing) };
         Ok(())

@@ -39,6 +39,8 @@ pub(super) struct State {
     receive: ReceiveWindow,
     /// A header section was written.
     has_answered: bool,
+    /// Responses that began since the last flush.
+    begun: u32,
     is_in_turn: bool,
     /// The connection's task.
     task: Option<Waker>,
@@ -57,6 +59,7 @@ impl State {
             window_of_streams: WINDOW_INITIAL,
             receive: ReceiveWindow::new(CONNECTION_WINDOW),
             has_answered: false,
+            begun: 0,
             is_in_turn: false,
             task: None,
         }
@@ -146,6 +149,11 @@ impl State {
         if is_last {
             self.end_response(place);
         }
+    }
+
+    /// A response has begun: if it is the only one of a turn, its first bytes do not wait for more.
+    pub(super) fn begin_response(&mut self) {
+        self.begun += 1;
     }
 
     /// The response has ended: with it the stream, when the request has.
@@ -331,6 +339,10 @@ impl State {
     /// Hands everything that waits to the kernel; true when a turn more is needed for the order of the streams.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(false)) };
+        // Several leave best in few large writes.
+        if std::mem::take(&mut self.begun) == 1 {
+            io.hurry();
+        }
         while !self.output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = self.output.slices(&mut slices);

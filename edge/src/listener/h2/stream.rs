@@ -135,6 +135,7 @@ impl Stream for H2Stream {
         let is_first = state.is_first_answer();
         let id = self.id;
         state.output.write(|out| put_head(out, id, head, length, is_last, is_first));
+        state.begin_response();
         if is_last {
             state.end_response(self.place);
         }

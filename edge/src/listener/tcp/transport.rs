@@ -40,6 +40,10 @@ pub(in crate::listener) struct Transport {
     /// The client was slower than it may be.
     was_slow: bool,
     pushed: u64,
+    /// Bytes that are encrypted ahead of a push.
+    gathered_max: usize,
+    /// The next push shall not wait for so much.
+    is_hurried: bool,
     /// A response is under way: an end of the connection must not look like the end of a body without length.
     must_cut: bool,
 }
@@ -88,6 +92,8 @@ impl Transport {
             is_over: false,
             was_slow: false,
             pushed: 0,
+            gathered_max: usize::MAX,
+            is_hurried: false,
             must_cut: false,
         }
     }
@@ -111,8 +117,16 @@ impl Transport {
 
     /// Bytes that are encrypted ahead of a push.
     pub(in crate::listener) fn gather_at_most(&mut self, bytes: usize) {
-        if let Io::Tls(tls) = &mut self.io {
-            tls.get_mut().1.set_buffer_limit(Some(bytes));
+        self.gathered_max = bytes;
+        self.limit_buffer(bytes);
+    }
+
+    /// Lets the next push take one full record: the client of a large response has its first bytes while the next
+    /// ones are encrypted.
+    pub(in crate::listener) fn hurry(&mut self) {
+        if !self.is_hurried {
+            self.is_hurried = true;
+            self.limit_buffer(self.gathered_max.min(RECORD_BYTES_MAX));
         }
     }
 
@@ -198,6 +212,9 @@ impl Transport {
             };
             ready!(self.paced(cx, polled))?;
         }
+        if std::mem::take(&mut self.is_hurried) {
+            self.limit_buffer(self.gathered_max);
+        }
         if self.pace.is_waiting() {
             self.pace.rest();
             self.stalled.clear();
@@ -246,6 +263,12 @@ impl Transport {
     /// Whether an end of the connection from here on must be seen as a cut.
     pub(in crate::listener) fn cut_when_dropped(&mut self, is_cut: bool) {
         self.must_cut = is_cut;
+    }
+
+    fn limit_buffer(&mut self, bytes: usize) {
+        if let Io::Tls(tls) = &mut self.io {
+            tls.get_mut().1.set_buffer_limit(Some(bytes));
+        }
     }
 
     fn socket(&self) -> &TcpStream {
@@ -350,3 +373,5 @@ async fn linger(socket: &mut TcpStream) {
 /// at once.
 const LINGER_QUIET: Duration = Duration::from_secs(2);
 const LINGER_MAX: Duration = Duration::from_secs(20);
+/// Plain bytes of one TLS record (RFC 8446, 5.1).
+const RECORD_BYTES_MAX: usize = 16 * 1024;
