@@ -11,11 +11,9 @@ use serde_json::Value;
 /// The whole document. Builds the programs first.
 pub(super) fn document(root: &Path) -> anyhow::Result<String> {
     let programs = programs(root)?;
-    let mut build = Command::new(cargo());
-    build.current_dir(root).args(["build", "-q"]);
-    for program in &programs {
-        build.args(["-p", &program.package, "--bin", &program.name]);
-    }
+    let mut build = cargo(root);
+    // As everybody builds them, so that nothing is built twice for other features.
+    build.args(["build", "-q", "--workspace", "--bins"]);
     ensure!(build.status()?.success(), "the programs do not build");
 
     let mut text = HEAD.to_owned();
@@ -30,15 +28,14 @@ pub(super) fn document(root: &Path) -> anyhow::Result<String> {
 /// A program that has a command line.
 struct Program {
     name: String,
-    package: String,
     binary: PathBuf,
 }
 
 /// The workspace's binaries that a person starts.
 fn programs(root: &Path) -> anyhow::Result<Vec<Program>> {
-    let mut metadata = Command::new(cargo());
+    let mut metadata = cargo(root);
     let args = ["metadata", "--no-deps", "--format-version", "1"];
-    let output = metadata.current_dir(root).args(args).output().context("cargo metadata")?;
+    let output = metadata.args(args).output().context("cargo metadata")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
     let built = Path::new(metadata["target_directory"].as_str().context("no target directory")?);
@@ -51,7 +48,6 @@ fn programs(root: &Path) -> anyhow::Result<Vec<Program>> {
             if is_binary && name.starts_with("tidegate") && !LEFT_OUT.contains(&name) {
                 programs.push(Program {
                     name: name.to_owned(),
-                    package: package["name"].as_str().unwrap_or_default().to_owned(),
                     binary: built.join("debug").join(name),
                 });
             }
@@ -114,8 +110,19 @@ fn help(binary: &Path, words: &[String]) -> anyhow::Result<String> {
     Ok(said)
 }
 
-fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// Cargo, without what the cargo that runs this program says of this program: build scripts that look at such variables
+/// (ring's does) would run again, and then half of what there is be built again, now and when the next one runs.
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let is_ours =
+            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|p| name.starts_with(p));
+        if name.to_str().is_some_and(is_ours) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(root);
+    cargo
 }
 
 /// The worker is started by a packager, which speaks to it in frames; the bench is a tool of this repository.
