@@ -16,6 +16,9 @@ use crate::dns::{
     transport::Transport,
 };
 
+/// An option: its code and its data.
+type Coded = (u16, Vec<u8>);
+
 /// A query as bytes; what tests bend is a field.
 #[derive(Clone)]
 struct Asked {
@@ -24,7 +27,7 @@ struct Asked {
     kind: RecordType,
     class: DNSClass,
     /// Class and TTL of an OPT record, and its options.
-    edns: Option<(u16, u32, Vec<(u16, Vec<u8>)>)>,
+    edns: Option<(u16, u32, Vec<Coded>)>,
 }
 
 impl Asked {

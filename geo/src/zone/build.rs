@@ -24,8 +24,11 @@ pub(super) struct Line {
     pub(super) data: RData,
 }
 
+/// The line, if it is in one, and what is wrong.
+pub(super) type Wrong = (Option<usize>, Box<Reason>);
+
 /// Checks records and makes a zone of them; or says what is wrong, and in which line if it is in one.
-pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, (Option<usize>, Reason)> {
+pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, Wrong> {
     let mut nodes: HashMap<Name, Node> = HashMap::new();
     // What is wrong with a name is said with the line where it was last.
     let mut seen: HashMap<Name, usize> = HashMap::new();
@@ -34,7 +37,8 @@ pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, (Option<usiz
         let (owner, kind) = (owner.to_lowercase(), data.record_type());
         seen.insert(owner.clone(), line);
         let (least, all) = sets.entry((owner.clone(), kind)).or_insert((ttl, Vec::new()));
-        check_line(&origin, owner, kind, all.len()).map_err(|reason| (Some(line), reason))?;
+        check_line(&origin, owner, kind, all.len())
+            .map_err(|reason| (Some(line), Box::new(reason)))?;
         // Sets have one TTL (RFC 2181 5.2); the shortest is right for all of them.
         *least = ttl.min(*least);
         if !all.contains(&data) {
@@ -53,15 +57,16 @@ pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, (Option<usiz
         let line = seen.get(&set.owner).copied();
         let found = nodes.entry(name.clone()).or_default();
         if found.steered.is_some() {
-            return Err((line, Reason::SteersNothing(set.owner)));
+            return Err((line, Box::new(Reason::SteersNothing(set.owner))));
         }
-        found.steered = Some(Arc::new(options(&name, &set).map_err(|reason| (line, reason))?));
+        found.steered =
+            Some(Arc::new(options(&name, &set).map_err(|reason| (line, Box::new(reason)))?));
         if !origin.zone_of(&name) {
-            return Err((line, Reason::Outside(name)));
+            return Err((line, Box::new(Reason::Outside(name))));
         }
     }
     for (name, node) in &nodes {
-        let wrong = |reason| (seen.get(name).copied(), reason);
+        let wrong = |reason| (seen.get(name).copied(), Box::new(reason));
         check(&origin, name, node, &nodes).map_err(wrong)?;
     }
     for node in nodes.values_mut() {
@@ -70,9 +75,9 @@ pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, (Option<usiz
     }
     let apex = nodes.get(&origin);
     if apex.is_some_and(|apex| apex.set(RecordType::SOA).is_some() && !apex.is_cut()) {
-        return Err((None, Reason::NoServers));
+        return Err((None, Box::new(Reason::NoServers)));
     }
-    Zone::new(origin.clone(), nodes).ok_or((None, Reason::NoSoa(origin)))
+    Zone::new(origin.clone(), nodes).ok_or_else(|| (None, Box::new(Reason::NoSoa(origin))))
 }
 
 /// One record among those of its set so far.
@@ -189,7 +194,7 @@ fn reachable(origin: &Name, server: &Name, nodes: &HashMap<Name, Node>) -> Resul
 /// The label that steers the name below it.
 const STEER: &[u8] = b"_steer";
 /// The types that are served from files; what belongs to signatures is made, not written.
-pub(super) const SERVED: [RecordType; 20] = [
+pub(super) const SERVED: [RecordType; 21] = [
     RecordType::A,
     RecordType::AAAA,
     RecordType::CAA,
@@ -208,6 +213,7 @@ pub(super) const SERVED: [RecordType; 20] = [
     RecordType::SOA,
     RecordType::SRV,
     RecordType::SSHFP,
+    RecordType::SVCB,
     RecordType::TLSA,
     RecordType::TXT,
 ];

@@ -16,7 +16,7 @@ pub struct ZoneError {
     /// The line, from 1.
     pub line: Option<usize>,
     /// Why.
-    pub reason: Reason,
+    pub reason: Box<Reason>,
 }
 
 /// What is wrong with a zone.

@@ -23,17 +23,17 @@ use crate::zone::{
 
 /// Reads a zone. `source` is where the text came from, `name` what the zone is called.
 pub(super) fn read(source: &str, name: &str, text: &str) -> Result<Zone, ZoneError> {
-    let refused = |line, reason| ZoneError { source: source.to_owned(), line, reason };
+    let refused = |line, reason: Box<Reason>| ZoneError { source: source.to_owned(), line, reason };
     let origin = match Name::from_ascii(name) {
         Ok(mut origin) if !origin.is_root() && !name.is_empty() => {
             origin.set_fqdn(true);
             origin.to_lowercase()
         }
-        _ => return Err(refused(None, Reason::Name(name.to_owned()))),
+        _ => return Err(refused(None, Reason::Name(name.to_owned()).into())),
     };
     if text.len() > ZONE_BYTES_MAX {
         let max = ZONE_BYTES_MAX;
-        return Err(refused(None, Reason::TooMuch { what: "bytes of a zone", max }));
+        return Err(refused(None, Reason::TooMuch { what: "bytes of a zone", max }.into()));
     }
     let mut reader = Reader::new(origin.clone());
     let mut lines = Vec::new();
@@ -41,19 +41,19 @@ pub(super) fn read(source: &str, name: &str, text: &str) -> Result<Zone, ZoneErr
         let entry = match entry {
             Ok(entry) => entry,
             Err((line, error)) => {
-                return Err(refused(Some(line), Reason::Syntax(error.to_string())));
+                return Err(refused(Some(line), Reason::Syntax(error.to_string()).into()));
             }
         };
         match reader.entry(&entry) {
             Ok(None) => {}
             Ok(Some(line)) => lines.push(line),
-            Err(reason) => return Err(refused(Some(entry.line), reason)),
+            Err(reason) => return Err(refused(Some(entry.line), reason.into())),
         }
         if lines.len() > RECORDS_MAX {
             let max = RECORDS_MAX;
             return Err(refused(
                 Some(entry.line),
-                Reason::TooMuch { what: "records of a zone", max },
+                Reason::TooMuch { what: "records of a zone", max }.into(),
             ));
         }
     }
@@ -177,6 +177,13 @@ impl Reader {
         }
         if words.iter().any(|word| has_code(word)) {
             return Err(syntax("bytes by their numbers (\\DDD) stand in TXT records alone"));
+        }
+        let mut words = words.to_vec();
+        let target;
+        if let (RecordType::HTTPS | RecordType::SVCB, Some(word)) = (kind, words.get_mut(1)) {
+            // The one name that the library does not complete.
+            target = self.name(word)?.to_ascii();
+            *word = &target;
         }
         let line = format!("@ 0 IN {kind} {}\n", words.join(" "));
         let parser = Parser::new(line, None, Some(self.origin.clone()));

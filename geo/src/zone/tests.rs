@@ -16,6 +16,8 @@ _steer.www TXT \"alpn=h3,h2\"
 multi TXT ( \"one ; two\"
             \"three\" \"a\\\"b\\\\\\065\\032\" ) ; a comment (
 alias CNAME www
+h HTTPS 1 . alpn=\"h3,h2\" port=8443
+h HTTPS 0 x
 sub NS ns.sub
 ns.sub A 192.0.2.54
 ";
@@ -28,13 +30,17 @@ fn refused(text: &str) -> String {
 fn a_zone_is_read() {
     let zone = read("example.test", "Example.TEST", GOOD).expect("good");
     assert_eq!(zone.origin().to_string(), "example.test.");
-    assert_eq!((zone.authority().serial, zone.records()), (7, 7));
+    assert_eq!((zone.authority().serial, zone.records()), (7, 9));
     let www = zone.node(&"www.example.test.".parse().unwrap()).expect("it is steered");
     assert_eq!(www.steered.as_ref().map(|steered| steered.port), Some(443));
     let multi = zone.node(&"multi.example.test.".parse().unwrap()).expect("it is there");
     let RData::TXT(text) = &multi.sets[0].data[0] else { panic!("text") };
     let strings: Vec<&[u8]> = text.txt_data.iter().map(|string| &**string).collect();
     assert_eq!(strings, [&b"one ; two"[..], b"three", b"a\"b\\A "]);
+    let https = zone.node(&"h.example.test.".parse().unwrap()).expect("it is there");
+    let [RData::HTTPS(https), RData::HTTPS(alias)] = &*https.sets[0].data else { panic!("two") };
+    assert_eq!(https.to_string(), "1 . alpn=h3,h2, port=8443");
+    assert_eq!(alias.0.target_name.to_string(), "x.example.test.");
     let names = zone.names().filter(|(name, _)| name.iter().next() == Some(b"_steer")).count();
     assert_eq!(names, 0);
 }
@@ -45,7 +51,7 @@ fn what_is_wrong_is_said_with_the_line() {
         ("ns1 A 192.0.2.53", "ns1 A 192.0.2.530", ", line 4: "),
         ("ns1 A 192.0.2.53", "ns1 AA 192.0.2.53", ", line 4: "),
         ("\\032\" )", "\\032\"", ", line 6: a parenthesis is not closed"),
-        ("sub NS ns.sub", "sub", ", line 9: there is no type"),
+        ("sub NS ns.sub", "sub", ", line 11: there is no type"),
         ("$TTL 300\n", "", ", line 1: there is no TTL"),
         ("$TTL 300", "$TTL 300\n$INCLUDE /etc/passwd", ", line 2: $INCLUDE is not done"),
         ("$TTL 300", "$TTL 300\n$generate 1-2 x", ", line 2: a directive has one argument"),

@@ -296,7 +296,8 @@ proptest! {
         kind in 0..300_u16, client in any::<u32>(), source in 0..=32_u8, has_subnet in any::<bool>(),
         dnssec_ok in any::<bool>(),
     ) {
-        let of = name(&[labels.join("."), zone.to_owned()].join(".").trim_start_matches('.').to_owned());
+        let of = [labels.join("."), zone.to_owned()].join(".");
+        let of = name(of.trim_start_matches('.'));
         let subnet = Subnet { family: 1, source, address: std::net::Ipv4Addr::from(client).into() };
         let query = Query {
             name: &of, kind: kind.into(), dnssec_ok, compact_ok: false,
