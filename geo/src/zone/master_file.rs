@@ -287,7 +287,7 @@ fn syntax(text: &str) -> Reason {
 }
 
 /// The most bytes of a zone's text: some two hundred thousand records.
-const ZONE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const ZONE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most records of a zone: what so much text holds, about.
 const RECORDS_MAX: usize = 250_000;
 /// The longest string (RFC 1035 3.3).
