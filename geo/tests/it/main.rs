@@ -1,3 +1,5 @@
 //! `tidegate-geo` as a user runs it.
 
 mod command;
+mod dns;
+mod harness;
