@@ -1,0 +1,3 @@
+//! DNS: queries in, answers out.
+
+pub mod sign; // DNSSEC: keys and signatures
