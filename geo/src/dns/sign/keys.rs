@@ -9,7 +9,7 @@ use hickory_proto::{
         Algorithm, DigestType, PublicKey,
         rdata::{CDNSKEY, CDS, DNSKEY, DNSSECRData, DS},
     },
-    rr::{LowerName, Name, RData, Record, RecordType},
+    rr::{Name, RData, RecordType},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 
 /// The keys of all signed zones, by apex.
 #[derive(Debug, Default)]
-pub struct Keys(HashMap<LowerName, Arc<ZoneKeys>>);
+pub struct Keys(HashMap<Name, Arc<ZoneKeys>>);
 
 /// The keys of one zone, of a good scheme.
 #[derive(Debug)]
@@ -56,12 +56,12 @@ impl Keys {
     /// # Errors
     /// [`KeysError`]
     pub fn new(keys: Vec<Key>) -> Result<Self, KeysError> {
-        let mut by_zone: HashMap<LowerName, Vec<Key>> = HashMap::new();
+        let mut by_zone: HashMap<Name, Vec<Key>> = HashMap::new();
         for key in keys {
-            by_zone.entry(LowerName::from(&key.zone)).or_default().push(key);
+            by_zone.entry(key.zone.clone()).or_default().push(key);
         }
         let zones = by_zone.into_iter().map(|(name, keys)| {
-            let zone = ZoneKeys::new(Name::from(&name), keys)?;
+            let zone = ZoneKeys::new(name.clone(), keys)?;
             Ok((name, Arc::new(zone)))
         });
         zones.collect::<Result<_, KeysError>>().map(Self)
@@ -69,8 +69,14 @@ impl Keys {
 
     /// The keys of a zone; `None` when it is not signed.
     #[must_use]
-    pub fn zone(&self, apex: &LowerName) -> Option<&Arc<ZoneKeys>> {
+    pub fn zone(&self, apex: &Name) -> Option<&Arc<ZoneKeys>> {
         self.0.get(apex)
+    }
+
+    /// Whether no zone is signed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// All zones.
@@ -86,8 +92,7 @@ impl ZoneKeys {
         let zone = Self { apex, keys };
         // What can fail in making records fails now and not with the first query.
         for record_type in OF_KEYS {
-            zone.records(record_type, 0)
-                .map_err(|error| KeysError::Record(zone.apex.clone(), error))?;
+            zone.data(record_type).map_err(|error| KeysError::Record(zone.apex.clone(), error))?;
         }
         Ok(zone)
     }
@@ -117,11 +122,11 @@ impl ZoneKeys {
         })
     }
 
-    /// The records that speak about keys, at the apex: DNSKEY, CDS, CDNSKEY; none of another type.
+    /// What the records at the apex that speak about keys say: DNSKEY, CDS, CDNSKEY; nothing of another type.
     ///
     /// # Errors
     /// What could not be written.
-    pub fn records(&self, record_type: RecordType, ttl: u32) -> Result<Vec<Record>, String> {
+    pub fn data(&self, record_type: RecordType) -> Result<Vec<RData>, String> {
         let is_wanted = |key: &&Key| {
             // The parent is to vouch for the one that signs and for its successor, not for a retired one.
             record_type == RecordType::DNSKEY
@@ -138,10 +143,7 @@ impl ZoneKeys {
             })),
             _ => None,
         });
-        let record = |data: Result<DNSSECRData, String>| {
-            Ok(Record::from_rdata(self.apex.clone(), ttl, RData::DNSSEC(data?)))
-        };
-        data.map(record).collect()
+        data.map(|data| data.map(RData::DNSSEC)).collect()
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
 
     fn counts(keys: &Keys) -> [usize; 5] {
         let zone = keys.zones().next().expect("one");
-        let count = |record_type| zone.records(record_type, 60).expect("good").len();
+        let count = |record_type| zone.data(record_type).expect("good").len();
         let of_keys = OF_KEYS.map(count);
         let signers = [RecordType::DNSKEY, RecordType::A].map(|of| zone.signers(of).count());
         [of_keys[0], of_keys[1], of_keys[2], signers[0], signers[1]]
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn a_zone_is_found_in_any_case() {
         let keys = keys(&[(Kind::Csk, State::Active)]).expect("good");
-        let name = |text| LowerName::from(Name::from_ascii(text).expect("a name"));
+        let name = |text| Name::from_ascii(text).expect("a name");
         assert!(keys.zone(&name("CDN.example.")).is_some());
         assert!(keys.zone(&name("www.cdn.example.")).is_none());
         let ds = keys.zones().next().expect("one").keys()[0].ds().expect("good");

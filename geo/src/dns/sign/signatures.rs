@@ -1,6 +1,6 @@
 //! Signatures that were made, so that the same set is signed once in days.
 //!
-//! A set is known by a keyed hash of 128 bits of all that is signed and the key's tag, so nobody can choose two that meet.
+//! A set is known by a keyed hash of 128 bits of all that is signed and the keys' tags, so nobody can choose two that meet.
 //! Two generations: when the younger is full it becomes the older, and the older goes; what is used moves into the younger.
 //! Invariant: never more than the limit, and never a signature with less than a quarter of its life left.
 
@@ -37,7 +37,7 @@ struct Shard {
 
 #[derive(Debug, Clone)]
 struct Kept {
-    rrsig: Arc<RData>,
+    rrsig: Arc<[RData]>,
     until: SystemTime,
 }
 
@@ -49,18 +49,23 @@ impl Signatures {
         Self { shards, generation_max, secret: (rand::random(), rand::random()) }
     }
 
-    /// What a set signed by a key is found by.
-    pub(super) fn identity(&self, set: &Canonical, zone: &[u8], key_tag: u16) -> Identity {
+    /// What a set signed by keys is found by.
+    pub(super) fn identity(
+        &self,
+        set: &Canonical,
+        zone: &[u8],
+        key_tags: impl Iterator<Item = u16>,
+    ) -> Identity {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
-        hasher.write_u16(key_tag);
         hasher.write_usize(zone.len());
         hasher.write(zone);
         set.feed(|piece| hasher.write(piece));
+        key_tags.for_each(|tag| hasher.write_u16(tag));
         Identity(hasher.finish128().as_u128())
     }
 
     /// The signature, when there is one that is fresh enough.
-    pub(super) fn get(&self, identity: Identity, now: SystemTime) -> Option<Arc<RData>> {
+    pub(super) fn get(&self, identity: Identity, now: SystemTime) -> Option<Arc<[RData]>> {
         let mut shard = self.shard(identity).lock().unwrap_or_else(PoisonError::into_inner);
         let kept = match shard.young.get(&identity) {
             Some(kept) => kept.clone(),
@@ -74,7 +79,7 @@ impl Signatures {
     }
 
     /// Keeps a signature until then.
-    pub(super) fn insert(&self, identity: Identity, rrsig: Arc<RData>, until: SystemTime) {
+    pub(super) fn insert(&self, identity: Identity, rrsig: Arc<[RData]>, until: SystemTime) {
         let mut shard = self.shard(identity).lock().unwrap_or_else(PoisonError::into_inner);
         self.put(&mut shard, identity, Kept { rrsig, until });
     }
@@ -126,8 +131,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn rrsig() -> Arc<RData> {
-        Arc::new(RData::A(A::new(192, 0, 2, 1)))
+    fn rrsig() -> Arc<[RData]> {
+        Arc::new([RData::A(A::new(192, 0, 2, 1))])
     }
 
     #[test]
@@ -138,8 +143,11 @@ mod tests {
             let data = [RData::A(A::new(192, 0, 2, last))];
             Canonical::new(&owner, RecordType::A, ttl, &data).expect("good")
         };
-        let first = signatures.identity(&set("a.example.", 20, 1), b"example", 7);
-        assert_eq!(first, signatures.identity(&set("A.example.", 20, 1), b"example", 7));
+        let first = signatures.identity(&set("a.example.", 20, 1), b"example", [7].into_iter());
+        assert_eq!(
+            first,
+            signatures.identity(&set("A.example.", 20, 1), b"example", [7].into_iter())
+        );
         for (other, zone, tag) in [
             (set("b.example.", 20, 1), &b"example"[..], 7),
             (set("a.example.", 5, 1), b"example", 7),
@@ -147,7 +155,7 @@ mod tests {
             (set("a.example.", 20, 1), b"exampl", 7),
             (set("a.example.", 20, 1), b"example", 8),
         ] {
-            assert_ne!(first, signatures.identity(&other, zone, tag));
+            assert_ne!(first, signatures.identity(&other, zone, [tag].into_iter()));
         }
     }
 
