@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: dns::config::Listen,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// How zones are signed.
+    pub dnssec: dns::sign::config::Config,
     /// Where zones come from.
     pub zones: zone::config::Config,
     /// Where clients are.
@@ -29,6 +31,7 @@ impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
         self.answers.check()?;
+        self.dnssec.check()?;
         self.zones.check()
     }
 

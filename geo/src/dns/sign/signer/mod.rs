@@ -99,19 +99,24 @@ impl Signer {
         if keys.is_empty() {
             return Ok(());
         }
-        if let Some(denial) = answer.denial.take()
-            && let Some(zone) = keys.zone(denial.zone.origin())
-        {
-            self.settle(answer, zone, denial, query)?;
+        let mut denies = None;
+        if let Some(denial) = answer.denial.take() {
+            denies = keys.zone(denial.zone.origin());
+            if let Some(zone) = denies {
+                self.settle(answer, zone, denial, query)?;
+            }
         }
         if !query.dnssec_ok {
             return Ok(());
         }
         let is_ours = |set: &RecordSet| {
-            // The name servers of a delegation are what the zone below says.
-            let is_referral = set.kind == RecordType::NS && answer.outcome == Outcome::Referral;
-            let zone = zones.find(&set.owner, set.kind)?;
-            keys.zone(zone.origin()).filter(|_| !is_referral)
+            match set.kind {
+                // What denies at a delegation is of the zone above.
+                RecordType::NSEC => denies,
+                // The name servers of a delegation are what the zone below says.
+                RecordType::NS if answer.outcome == Outcome::Referral => None,
+                kind => keys.zone(zones.find(&set.owner, kind)?.origin()),
+            }
         };
         let answers = self.signed(&answer.answers, is_ours, now)?;
         let authorities = self.signed(&answer.authorities, is_ours, now)?;
