@@ -74,8 +74,8 @@ impl Keys {
     /// Why it was not done.
     pub fn run(self, program: &Program) -> Result<String, String> {
         let args = ConfigArgs { config: self.config, ..ConfigArgs::default() };
-        let config: Config = config::load(program, &args, toml::Table::new())
-            .map_err(|error| error.to_string())?;
+        let config: Config =
+            config::load(program, &args, toml::Table::new()).map_err(|error| error.to_string())?;
         let folder = self.keys.or(config.dnssec.keys.clone()).ok_or(
             "no folder of keys: neither --keys nor dnssec.keys of a config (--config) names one",
         )?;
@@ -219,9 +219,8 @@ impl Desk {
 
     fn ds(&self, zone: &Name) -> Result<String, String> {
         let keys = self.of(zone)?;
-        let is_wanted = |key: &&Key| {
-            key.life.kind.signs_keys() && key.life.times.state() != State::Retired
-        };
+        let is_wanted =
+            |key: &&Key| key.life.kind.signs_keys() && key.life.times.state() != State::Retired;
         keys.iter().filter(is_wanted).map(ds_line).collect()
     }
 
@@ -250,7 +249,9 @@ impl Desk {
                 format!("from {} on, in {left}: {what}", humantime::format_rfc3339_seconds(*until))
             }
             Next::Wait(..) => "`keys roll` now".to_owned(),
-            Next::Activate { new, old } => format!("`keys roll` lets key {new} sign in place of {old}"),
+            Next::Activate { new, old } => {
+                format!("`keys roll` lets key {new} sign in place of {old}")
+            }
             Next::Remove(tag) => format!("`keys roll` removes key {tag}"),
         }
     }
@@ -350,7 +351,9 @@ mod tests {
         let zone: Name = "example.".parse().expect("a name");
         let at = |hours: u32| desk(&folder, UNIX_EPOCH + hours * HOUR);
         at(0).generate(&zone, Kind::Ksk).expect("made");
-        assert!(at(0).list(None).expect("good").contains("cannot be signed: 0 active keys of kind zsk"));
+        assert!(
+            at(0).list(None).expect("good").contains("cannot be signed: 0 active keys of kind zsk")
+        );
         at(0).generate(&zone, Kind::Zsk).expect("made");
         assert!(at(0).generate(&zone, Kind::Csk).is_err());
         assert!(at(1).roll(&zone, None, false).expect_err("which").contains("--kind"));
