@@ -85,10 +85,10 @@ impl Keys {
         let now = UNIX_EPOCH + Duration::from_secs(since.as_secs());
         let desk = Desk { folder, holding: config.dnssec.holding(), now };
         match self.verb {
-            Verb::Generate { zone, kind } => desk.generate(&zone, kind),
-            Verb::List { zone } => desk.list(zone.as_ref()),
-            Verb::Roll { zone, kind, ds_seen } => desk.roll(&zone, kind, ds_seen),
-            Verb::Ds { zone } => desk.ds(&zone),
+            Verb::Generate { zone, kind } => desk.generate(&fqdn(&zone), kind),
+            Verb::List { zone } => desk.list(zone.as_ref().map(fqdn).as_ref()),
+            Verb::Roll { zone, kind, ds_seen } => desk.roll(&fqdn(&zone), kind, ds_seen),
+            Verb::Ds { zone } => desk.ds(&fqdn(&zone)),
         }
     }
 }
@@ -102,7 +102,7 @@ struct Desk {
 
 impl Desk {
     fn generate(&self, zone: &Name, kind: Kind) -> Result<String, String> {
-        let there = self.all().unwrap_or_default();
+        let there = if self.folder.exists() { self.all()? } else { vec![] };
         let there: Vec<Life> =
             there.iter().filter(|key| key.zone == *zone).map(|key| key.life).collect();
         if there.iter().any(|life| life.kind == kind) {
@@ -113,7 +113,7 @@ impl Desk {
         }
         let times = Times { active: Some(self.now), ..Times::published(self.now) };
         let taken: Vec<u16> = there.iter().map(|life| life.tag).collect();
-        let key = self.folder.generate(&fqdn(zone), kind, times, &taken).map_err(shown)?;
+        let key = self.folder.generate(zone, kind, times, &taken).map_err(shown)?;
         let mut text = format!("made {}\n", line(&key));
         if kind.signs_keys() {
             text.push_str("once every node serves it, the parent is to publish\n");
@@ -184,7 +184,7 @@ impl Desk {
             Next::Publish => {
                 let taken: Vec<u16> = lives.iter().map(|life| life.tag).collect();
                 let times = Times::published(self.now);
-                let key = self.folder.generate(&fqdn(zone), kind, times, &taken).map_err(shown)?;
+                let key = self.folder.generate(zone, kind, times, &taken).map_err(shown)?;
                 let _ = writeln!(text, "published {}", line(&key));
                 if kind.signs_keys() {
                     text.push_str("the parent is to publish, beside the DS record that it has,\n");
@@ -230,7 +230,7 @@ impl Desk {
 
     fn of(&self, zone: &Name) -> Result<Vec<Key>, String> {
         let mut keys = self.all()?;
-        keys.retain(|key| key.zone == fqdn(zone));
+        keys.retain(|key| key.zone == *zone);
         if keys.is_empty() {
             return Err(format!("{zone} has no keys; `keys generate` makes the first"));
         }
@@ -315,7 +315,7 @@ mod tests {
     fn a_csk_is_rolled_over_step_by_step_and_never_too_early() {
         let place = tempfile::tempdir().expect("a folder");
         let folder = Folder::new(place.path());
-        let zone: Name = "Example".parse().expect("a name");
+        let zone = fqdn(&"Example".parse().expect("a name"));
         let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let at = |hours: u32| desk(&folder, start + hours * HOUR);
         let roll = |hours| at(hours).roll(&zone, None, false);

@@ -148,7 +148,7 @@ mod tests {
             let data = RData::A(A::new(192, 0, 2, n as u8));
             message.answers.push(Record::from_rdata(name.clone(), *ttl, data));
         }
-        for ttl in authority {
+        if let Some(ttl) = authority {
             let data = RData::TXT(TXT::new(vec!["x".to_owned()]));
             message.authorities.push(Record::from_rdata(name.clone(), ttl, data));
         }

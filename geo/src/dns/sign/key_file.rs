@@ -87,6 +87,12 @@ impl Folder {
         Self(path.into())
     }
 
+    /// Whether it is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.0.exists()
+    }
+
     /// Reads all keys, in the order of their files' names.
     ///
     /// # Errors

@@ -37,6 +37,11 @@ pub enum KeysError {
     /// The keys of a zone do not fit together.
     #[error("the keys of {0}: {1}")]
     Scheme(Name, SchemeError),
+    /// A zone that is signed would be signed no more.
+    #[error(
+        "the keys of {0} are gone; validators would refuse the zone unsigned (a restart takes it as meant)"
+    )]
+    Gone(Name),
     /// A key could not be written as a record.
     #[error("the keys of {0} cannot be published: {1}")]
     Record(Name, String),
@@ -65,6 +70,18 @@ impl Keys {
             Ok((name, Arc::new(zone)))
         });
         zones.collect::<Result<_, KeysError>>().map(Self)
+    }
+
+    /// Whether others may take their place: a zone that is signed stays so. What became of files by mistake would take the
+    /// zone away from all who validate.
+    ///
+    /// # Errors
+    /// [`KeysError::Gone`]
+    pub fn may_become(&self, newer: Self) -> Result<Self, KeysError> {
+        match self.0.keys().find(|zone| !newer.0.contains_key(zone)) {
+            Some(zone) => Err(KeysError::Gone(zone.clone())),
+            None => Ok(newer),
+        }
     }
 
     /// The keys of a zone; `None` when it is not signed.
@@ -223,6 +240,14 @@ mod tests {
     fn keys_that_cannot_sign_are_refused_with_the_zone() {
         let error = keys(&[(Kind::Ksk, State::Active)]).expect_err("no zsk").to_string();
         assert_eq!(error, "the keys of cdn.example.: 0 active keys of kind zsk, and one is needed");
+    }
+
+    #[test]
+    fn a_signed_zone_stays_signed() {
+        let one = || keys(&[(Kind::Csk, State::Active)]).expect("good");
+        assert!(one().may_become(one()).is_ok() && Keys::default().may_become(one()).is_ok());
+        let error = one().may_become(Keys::default()).expect_err("gone");
+        assert!(matches!(error, KeysError::Gone(zone) if zone.to_ascii() == "cdn.example."));
     }
 
     #[test]

@@ -7,7 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use tidegate_chassis::Process;
 
-use super::{config::Config, key_file::Folder, keys::Keys, signer::Signer};
+use super::{
+    config::Config,
+    key_file::Folder,
+    keys::{Keys, KeysError},
+    signer::Signer,
+};
 
 impl Signer {
     /// Signs with the keys of the folder that the settings name, and with newer ones when they are there; `None` when they
@@ -42,23 +47,28 @@ impl Signer {
         let now = match folder.fingerprint() {
             Ok(now) if now == seen => return seen,
             Ok(now) => now,
-            // Said once: until the folder can be looked at again it is as if it were empty.
+            // Said once, until the folder can be looked at again.
             Err(_) if seen.is_empty() => return seen,
-            Err(_) => Fingerprint::new(),
+            Err(error) => {
+                self.refuse(&error.into());
+                return Fingerprint::new();
+            }
         };
-        match Keys::read(folder) {
+        match Keys::read(folder).and_then(|keys| self.keys.load().may_become(keys)) {
             Ok(keys) => {
                 let zones = keys.zones().count();
                 self.metrics.zones.set(zones as i64);
                 self.keys.store(Arc::new(keys));
                 tracing::info!(zones, "keys of zones read again");
             }
-            Err(error) => {
-                self.metrics.reload_failures.inc();
-                tracing::error!(%error, "changed keys are not taken, the old ones sign on");
-            }
+            Err(error) => self.refuse(&error),
         }
         now
+    }
+
+    fn refuse(&self, error: &KeysError) {
+        self.metrics.reload_failures.inc();
+        tracing::error!(%error, "changed keys are not taken, the old ones sign on");
     }
 }
 
