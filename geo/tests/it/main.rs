@@ -1,6 +1,8 @@
 //! `tidegate-geo` as a user runs it.
 
 mod command;
+mod dns;
 mod dnssec;
 mod dnssec_node;
 mod encrypted;
+mod harness;

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn answers_with_edns_are_padded_to_blocks_once() {
         for (count, expected) in [(1, 468), (20, 468), (26, 936)] {
-            let plain = message(&vec![20; count], None, true, &[(8, 7)]);
+            let plain = message(&vec![20; count], None, true, &[(65_001, 7)]);
             let mut padded = plain.clone();
             pad(&mut padded);
             assert_eq!(padded.len(), expected, "{} bytes", plain.len());
