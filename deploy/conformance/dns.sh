@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs published DNS tests against tidegate-geo on loopback, with a signed zone, and prints how many passed:
-#   - ISC's checks of DNS and EDNS compliance (those of ednscomp.isc.org, asked by dig as its page lists them),
+#   - the checks of DNS and EDNS compliance of RFC 8906, section 8, which are those of ednscomp.isc.org, asked by dig,
 #   - dnsviz: EDNS compatibility and DNSSEC, every error and warning counted,
 #   - delv: every kind of answer validated from the DS record down; drill: signatures chased to the zone's key,
 #   - Zonemaster's modules Nameserver and DNSSEC, where it is installed and port 53 may be bound.
@@ -68,7 +68,7 @@ check() {
 soa='^example\.\s+[0-9]+\s+IN\s+SOA'
 ok='status: NOERROR'
 opt='EDNS: version: 0'
-echo "== compliance, by ISC's checks"
+echo "== compliance, by RFC 8906"
 check dns "$ok"$'\n'"$soa" 'EDNS:' +noedns +noad soa example
 check aa 'flags: qr aa;' '' +noedns +noad soa example
 check dnsflags "$ok"$'\n'"$soa" 'MBZ: 0x4' +noedns +zflag soa example
