@@ -15,6 +15,10 @@ pub struct Config {
     pub listen: dns::config::Listen,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// Where encrypted queries are taken, and how many at once.
+    pub encrypted: dns::encrypted::config::Config,
+    /// How zones are signed.
+    pub dnssec: dns::sign::config::Config,
     /// Who is who it says.
     pub cookies: dns::cookie::Config,
     /// How much goes to one network over UDP.
@@ -33,6 +37,8 @@ impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
         self.answers.check()?;
+        self.encrypted.check()?;
+        self.dnssec.check()?;
         self.rate.check()?;
         self.zones.check()
     }

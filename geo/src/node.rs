@@ -16,10 +16,12 @@ use crate::{
     config::Config,
     dns::{
         cookie::Cookies,
+        encrypted::Listeners,
         handler::{Handler, Parts},
         metrics::Metrics,
         query_log::QueryLog,
         rate::Limiter,
+        sign::Signer,
         tcp::{self, Connections},
         udp,
     },
@@ -47,6 +49,7 @@ pub struct Node {
     pub handler: Arc<Handler>,
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
+    encrypted: Listeners,
     config: Config,
 }
 
@@ -73,6 +76,7 @@ impl Node {
             process.announce("tcp", listener.local_addr()?);
             tcp.push(listener);
         }
+        let encrypted = Listeners::bind(&config.encrypted, process).await?;
         let worlds = Worlds::new(standing::world(&config.places, &config.fleet)?);
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
@@ -86,13 +90,14 @@ impl Node {
             answers: config.answers.clone(),
             idle: config.listen.tcp_idle,
             cookies,
+            signer: Signer::watch(&config.dnssec, process)?,
             limiter: Limiter::new(&config.rate)?.map(Arc::new),
             log: QueryLog::every(config.answers.log_every),
             metrics: Metrics::register(process.registry()),
         }));
         publish(worlds.clone(), process);
         let (process, config) = (process.clone(), config.clone());
-        Ok(Self { process, worlds, zones, handler, udp, tcp, config })
+        Ok(Self { process, worlds, zones, handler, udp, tcp, encrypted, config })
     }
 
     /// Serves until the process drains.
@@ -119,9 +124,11 @@ impl Node {
             );
             process.spawn("tcp", async { served.await.context("TCP") });
         }
+        let encrypted = self.encrypted.serve(&self.handler, &process)?;
         is_listening.set(true);
         drain.started().await;
         connections.closed().await;
+        encrypted.closed().await;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is answered is decided in `answer` alone, whichever way a query came.
 
+pub mod encrypted; // over TLS and QUIC
 pub mod udp; // datagrams
 pub mod tcp; // connections
 pub mod hickory; // what hickory's server calls
@@ -12,6 +13,7 @@ pub mod request; // a message as a query
 pub mod metrics; // what is counted
 pub mod rate; // how much goes to one network
 pub mod cookie; // who is who it says
+pub mod sign; // what DNSSEC adds to it
 pub mod answer; // what is said
 pub mod subnet; // for whom a resolver asks
 pub mod transport; // by which way

@@ -2,4 +2,7 @@
 
 mod command;
 mod dns;
+mod dnssec;
+mod dnssec_node;
+mod encrypted;
 mod harness;
