@@ -11,11 +11,11 @@ use std::{
 
 use tidegate_contract::geo_feed::{FleetView, RoundTrips};
 
-use super::{metrics::Metrics, probe::Seen};
+use super::{metrics::Metrics, seen::Seen};
 use crate::{fleet::Fleet, unit::Units};
 
 /// Batches that wait to be taken in: what 150 PoPs of 8 nodes send in some ten seconds.
-pub const BATCHES_WAITING_MAX: usize = 2048;
+const BATCHES_WAITING_MAX: usize = 2048;
 
 /// News since the last time.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ pub(super) struct News {
     pub(super) load: Option<Option<f64>>,
     /// What PoPs measured.
     pub(super) batches: VecDeque<RoundTrips>,
+    /// A round is made.
+    pub(super) is_made: bool,
     /// The process ends.
     pub(super) is_ended: bool,
 }
@@ -73,7 +75,8 @@ impl Inbox {
     /// Waits for news, at most so long. Round trips stay where they are unless they are wanted.
     pub(super) fn wait(&self, limit: Duration, wants_batches: bool) -> News {
         let is_quiet = |news: &mut News| {
-            let News { view, fleet, places, seen, hold, heard, load, batches, is_ended } = news;
+            let News { view, fleet, places, seen, hold, heard, load, batches, is_made, is_ended } =
+                news;
             view.is_none()
                 && fleet.is_none()
                 && places.is_none()
@@ -82,6 +85,7 @@ impl Inbox {
                 && heard.is_none()
                 && load.is_none()
                 && (batches.is_empty() || !wants_batches)
+                && !*is_made
                 && !*is_ended
         };
         let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The most addresses of one PoP that are looked at.
-pub const WATCHED_PER_POP_MAX: usize = 8;
+const WATCHED_PER_POP_MAX: usize = 8;
 /// The most addresses that are looked at.
-pub const WATCHED_MAX: usize = 4096;
+const WATCHED_MAX: usize = 4096;
 
 /// An address of a PoP to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,6 @@
 
 mod session; // one request on a connection that is kept
 mod tls; // whom a certificate is believed
-mod verdict; // what looks mean
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,10 +18,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use self::{session::Session, verdict::Sight};
-use super::{config::ProbeConfig, inbox::Inbox, metrics::Metrics, told::Watched};
-
-pub(crate) use self::verdict::Seen;
+use self::session::Session;
+use super::{
+    config::ProbeConfig,
+    inbox::Inbox,
+    metrics::Metrics,
+    seen::{Seen, Sight},
+    told::Watched,
+};
 
 /// Looks at PoPs.
 pub(super) struct Prober {
