@@ -7,7 +7,10 @@ use tidegate_chassis::{ProcessConfig, ProgramConfig};
 
 use crate::{
     dns,
-    live::{Sections, config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig}},
+    live::{
+        Sections,
+        config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
+    },
     zone,
 };
 
@@ -19,6 +22,10 @@ pub struct Config {
     pub listen: dns::config::Listen,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// Who is who it says.
+    pub cookies: dns::cookie::Config,
+    /// How much goes to one network over UDP.
+    pub rate: dns::rate::Config,
     /// Where zones come from.
     pub zones: zone::config::Config,
     /// Where clients are.
@@ -40,6 +47,7 @@ impl ProgramConfig for Config {
         self.listen.check()?;
         self.answers.check()?;
         self.live().check()?;
+        self.rate.check()?;
         self.zones.check()
     }
 

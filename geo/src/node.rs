@@ -2,13 +2,30 @@
 //!
 //! Invariant: what can be wrong with the surroundings (addresses, files) is said before the first query is answered.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tidegate_chassis::Process;
+use anyhow::Context;
+use tidegate_chassis::{Clock, Process};
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{
+    admin::{self, Admin},
     config::Config,
-    standing,
+    dns::{
+        cookie::Cookies,
+        handler::{Handler, Parts},
+        metrics::Metrics,
+        query_log::QueryLog,
+        rate::Limiter,
+        tcp::{self, Connections},
+        udp,
+    },
+    live::Live,
+    metrics, resolve,
     world::Worlds,
     zone::{self, ZoneTable},
 };
@@ -18,7 +35,7 @@ use crate::{
 /// # Errors
 /// When it cannot start, or a part of it fails.
 pub async fn run(config: Arc<Config>, process: Process) -> anyhow::Result<()> {
-    Node::start(&config, &process)?.serve().await
+    Node::start(&config, &process).await?.serve().await
 }
 
 /// A node that is bound and has its first zones and its first world.
@@ -28,6 +45,11 @@ pub struct Node {
     pub worlds: Arc<Worlds>,
     /// The zones, shared by all that answers.
     pub zones: Arc<ZoneTable>,
+    /// What answers.
+    pub handler: Arc<Handler>,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    config: Config,
 }
 
 impl Node {
@@ -35,11 +57,46 @@ impl Node {
     ///
     /// # Errors
     /// When an address is taken or a file cannot be read.
-    pub fn start(config: &Config, process: &Process) -> anyhow::Result<Self> {
-        let worlds = Worlds::new(standing::world(&config.places, &config.fleet)?);
+    pub async fn start(config: &Config, process: &Process) -> anyhow::Result<Self> {
+        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        for addr in &config.listen.udp {
+            let socket = UdpSocket::bind(addr).await.with_context(|| format!("UDP at {addr}"))?;
+            process.announce("udp", socket.local_addr()?);
+            udp.push(socket);
+        }
+        for addr in &config.listen.tcp {
+            // A port that nobody chose is the same for both, as clients expect.
+            let addr = match (addr.port(), udp.first()) {
+                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.local_addr()?.port()),
+                _ => *addr,
+            };
+            let listener =
+                TcpListener::bind(addr).await.with_context(|| format!("TCP at {addr}"))?;
+            process.announce("tcp", listener.local_addr()?);
+            tcp.push(listener);
+        }
+        let live = Live::open(config.live(), process, Clock::system())?;
+        let worlds = live.worlds().clone();
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
-        Ok(Self { process: process.clone(), worlds, zones })
+        follow_map(live, config, &zones, process)?;
+        let cookies = Cookies::new(&config.cookies).context("cookies.secret_file")?.map(Arc::new);
+        if let Some(cookies) = cookies.clone() {
+            follow(cookies, process);
+        }
+        let handler = Arc::new(Handler::new(Parts {
+            zones: zones.clone(),
+            worlds: worlds.clone(),
+            answers: config.answers.clone(),
+            idle: config.listen.tcp_idle,
+            cookies,
+            limiter: Limiter::new(&config.rate)?.map(Arc::new),
+            log: QueryLog::every(config.answers.log_every),
+            metrics: Metrics::register(process.registry()),
+        }));
+        publish(worlds.clone(), process);
+        let (process, config) = (process.clone(), config.clone());
+        Ok(Self { process, worlds, zones, handler, udp, tcp, config })
     }
 
     /// Serves until the process drains.
@@ -47,9 +104,112 @@ impl Node {
     /// # Errors
     /// When a socket fails.
     pub async fn serve(self) -> anyhow::Result<()> {
-        let drain = self.process.drain();
-        self.process.ready("listener").set(true);
+        let process = self.process;
+        let drain = process.drain();
+        let is_listening = process.ready("listener");
+        for socket in self.udp {
+            let served = udp::serve(socket, self.handler.clone(), drain.clone());
+            process.spawn("udp", async { served.await.context("UDP") });
+        }
+        let connections =
+            Connections::new(&self.config.listen, self.handler.parts().metrics.clone());
+        for listener in self.tcp {
+            let served = tcp::serve(
+                listener,
+                self.config.listen.clone(),
+                self.handler.clone(),
+                connections.clone(),
+                drain.clone(),
+            );
+            process.spawn("tcp", async { served.await.context("TCP") });
+        }
+        is_listening.set(true);
         drain.started().await;
+        connections.closed().await;
         Ok(())
     }
 }
+
+/// Takes the secrets of cookies again when they change.
+fn follow(cookies: Arc<Cookies>, process: &Process) {
+    let drain = process.drain();
+    process.spawn("cookies", async move {
+        let mut ticks = tokio::time::interval(SECRETS_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = drain.started() => return Ok(()),
+            }
+            let cookies = cookies.clone();
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || cookies.reload()).await {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the secrets of cookies stay as they were"
+                );
+            }
+        }
+    });
+}
+
+/// Follows what the map is made from, shows it at the admin port, and takes the zones that the control plane tells.
+fn follow_map(
+    live: Live,
+    config: &Config,
+    zones: &Arc<ZoneTable>,
+    process: &Process,
+) -> anyhow::Result<()> {
+    let (state, hold, mut views) = (live.state().clone(), live.hold(), live.views());
+    let is_made = process.ready("map");
+    let mut changes = state.worlds().changes();
+    // Whoever has nobody to wait for serves what there is.
+    let mut is_ready =
+        config.control.urls.is_empty() || !state.worlds().newest().map.fleet().pops().is_empty();
+    is_made.set(is_ready);
+    let worlds = state.worlds().clone();
+    let resolve = resolve::resolve(zones.clone(), worlds.clone());
+    let answers = live.start(config.live(), process, resolve)?;
+    process.admin_routes(admin::routes(Admin { state, answers, hold, clock: Clock::system() }));
+    let (zones, drain) = (zones.clone(), process.drain());
+    views.mark_changed();
+    process.spawn("views", async move {
+        loop {
+            tokio::select! {
+                () = drain.started() => return Ok(()),
+                changed = views.changed() => {
+                    changed.context("the feed")?;
+                    let view = views.borrow_and_update().clone();
+                    let zones = zones.clone();
+                    let taken = tokio::task::spawn_blocking(move || zones.take_feed(&view.zones));
+                    for error in taken.await.unwrap_or_default() {
+                        tracing::error!(%error, "a zone is refused; what was told of it before serves on");
+                    }
+                }
+                changed = changes.changed(), if !is_ready => {
+                    changed.context("the worlds")?;
+                    is_ready = !worlds.newest().map.fleet().pops().is_empty();
+                    is_made.set(is_ready);
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Keeps the gauges of the world up to date.
+fn publish(worlds: Arc<Worlds>, process: &Process) {
+    let (gauges, drain) = (metrics::Metrics::register(process.registry()), process.drain());
+    process.spawn("gauges", async move {
+        let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => gauges.world(&worlds.newest(), SystemTime::now()),
+                () = drain.started() => return Ok(()),
+            }
+        }
+    });
+}
+
+/// How often is looked whether the secrets changed: a change takes an hour as a whole.
+const SECRETS_INTERVAL: Duration = Duration::from_secs(10);
+/// How often gauges are brought up to date: more often than anything scrapes.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);

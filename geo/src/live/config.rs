@@ -127,7 +127,8 @@ impl ControlConfig {
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(self.urls.len() <= URLS_MAX, "control.urls has more than {URLS_MAX}");
         for url in &self.urls {
-            let parsed = reqwest::Url::parse(url).with_context(|| format!("control.urls: {url}"))?;
+            let parsed =
+                reqwest::Url::parse(url).with_context(|| format!("control.urls: {url}"))?;
             let is_here = matches!(parsed.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
             ensure!(
                 parsed.scheme() == "https" || (parsed.scheme() == "http" && is_here),
@@ -172,7 +173,10 @@ impl OwnConfig {
     /// As [`ControlConfig::check`].
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(self.load.len() <= LOAD_URLS_MAX, "own.load has more than {LOAD_URLS_MAX}");
-        ensure!(self.load.is_empty() || self.pop.is_some(), "own.load is of no use without own.pop");
+        ensure!(
+            self.load.is_empty() || self.pop.is_some(),
+            "own.load is of no use without own.pop"
+        );
         for url in &self.load {
             reqwest::Url::parse(url).with_context(|| format!("own.load: {url}"))?;
         }
@@ -242,7 +246,9 @@ mod tests {
         let bad = ProbeConfig { interval: Duration::from_millis(1), ..ProbeConfig::default() };
         assert!(bad.check().is_err());
         assert!(ProbeConfig { failures: 0, ..ProbeConfig::default() }.check().is_err());
-        assert!(PlacesConfig { home: Some([91.0, 0.0]), ..PlacesConfig::default() }.check().is_err());
+        assert!(
+            PlacesConfig { home: Some([91.0, 0.0]), ..PlacesConfig::default() }.check().is_err()
+        );
         let load = vec!["http://127.0.0.1:1/metrics".to_owned()];
         assert!(OwnConfig { load, ..OwnConfig::default() }.check().is_err());
     }

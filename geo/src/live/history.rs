@@ -82,6 +82,9 @@ struct Step {
     before: Vec<(u32, Shares)>,
 }
 
+/// From where to where; nothing where nobody serves.
+type Way = (Option<u16>, Option<u16>);
+
 /// Who has how much, in two hundredths.
 type Shares = Box<[(u16, u8)]>;
 
@@ -133,12 +136,7 @@ impl History {
     }
 
     /// What has changed since the map that was in use so long ago, or the oldest that is known.
-    pub(super) fn difference(
-        &self,
-        ago: Duration,
-        demand: &[f64],
-        now: SystemTime,
-    ) -> Difference {
+    pub(super) fn difference(&self, ago: Duration, demand: &[f64], now: SystemTime) -> Difference {
         let then = now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut old: BTreeMap<u32, &Shares> = BTreeMap::new();
         let (mut from_round, mut since) = (self.now_round, self.now_since);
@@ -149,8 +147,7 @@ impl History {
             old.extend(step.before.iter().map(|(unit, shares)| (*unit, shares)));
             (from_round, since) = (step.round, step.since);
         }
-        let mut flows: BTreeMap<(Option<u16>, Option<u16>), (f64, Vec<usize>, usize)> =
-            BTreeMap::new();
+        let mut flows: BTreeMap<Way, (f64, Vec<usize>, usize)> = BTreeMap::new();
         let mut units = 0;
         for (unit, before) in old {
             let unit = unit as usize;
@@ -272,7 +269,10 @@ mod tests {
             ));
         }
         let fleet = Arc::new(Fleet::from_toml(&format!("{fleet}]")).expect("good"));
-        assert_eq!(fleet.pops().iter().filter(|pop| pop.state == PopState::Down).count(), down.len());
+        assert_eq!(
+            fleet.pops().iter().filter(|pop| pop.state == PopState::Down).count(),
+            down.len()
+        );
         let demand = vec![1.0; units.all().len()];
         let (latency, home) = (Latency::default(), fleet.pops()[0].place);
         let inputs = Inputs {
@@ -298,7 +298,8 @@ mod tests {
     #[test]
     fn a_difference_says_what_moved_from_where_to_where() {
         let (units, demand) = (units(), [1.0; 8]);
-        let at = |minute: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + minute * 60);
+        let at =
+            |minute: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + minute * 60);
         let mut history = History::new(&map(&units, &[]), 1, at(0));
         let since = |history: &History, minutes: u64, now: u64| {
             history.difference(Duration::from_secs(minutes * 60), &demand, at(now))
@@ -325,7 +326,8 @@ mod tests {
     #[test]
     fn what_is_old_is_forgotten_and_so_is_everything_when_places_change() {
         let first = units();
-        let at = |minute: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + minute * 60);
+        let at =
+            |minute: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + minute * 60);
         let mut history = History::new(&map(&first, &[]), 1, at(0));
         for minute in 1..100u64 {
             let down: &[&str] = if minute % 2 == 1 { &["a"] } else { &[] };

@@ -56,7 +56,9 @@ impl Ingest {
         let Some(pop) = pop.and_then(|pop| u16::try_from(pop).ok()) else { return };
         let latency = Arc::make_mut(&mut self.latency);
         for subnet in &batch.subnets {
-            let Some(unit) = self.units.lookup().find(subnet.subnet.parts().0).unit else { continue };
+            let Some(unit) = self.units.lookup().find(subnet.subnet.parts().0).unit else {
+                continue;
+            };
             let bytes = &mut self.bytes[unit as usize];
             *bytes = bytes.saturating_add(subnet.sent_bytes);
             let centroids = subnet.centroids.iter().copied().filter(|(_, count)| *count > 0.0);

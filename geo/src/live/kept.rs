@@ -68,8 +68,11 @@ struct Line {
     key: ([u8; 2], u32, (i16, i16)),
     demand: f64,
     shares: Vec<(u16, f64)>,
-    round_trips: Vec<(u16, Vec<(f32, f32)>)>,
+    round_trips: Vec<Written>,
 }
+
+/// A PoP and the centroids of its digest.
+type Written = (u16, Vec<(f32, f32)>);
 
 impl Kept {
     /// Makes the folder, which only its owner may enter.
@@ -108,7 +111,7 @@ impl Kept {
         demand: (&Units, &[f64]),
         latency: &Latency,
     ) -> io::Result<()> {
-        let mut measured: HashMap<&UnitKey, Vec<(u16, Vec<(f32, f32)>)>> = HashMap::new();
+        let mut measured: HashMap<&UnitKey, Vec<Written>> = HashMap::new();
         for (key, digests) in latency.units() {
             let short = |digest: &Digest| -> Vec<(f32, f32)> {
                 let centroids: Vec<(f64, f64)> = digest.coarser(KEPT_CENTROIDS_MAX).into();
@@ -160,13 +163,16 @@ impl Kept {
             if !line.shares.iter().all(is_share) || !(0.0..1e12).contains(&line.demand) {
                 return Err(io::Error::other(format!("unit {count} has no shares or no demand")));
             }
-            let shares = line.shares.into_iter().filter_map(|(pop, share)| Some((number(pop)?, share)));
+            let shares =
+                line.shares.into_iter().filter_map(|(pop, share)| Some((number(pop)?, share)));
             past.shares.insert(key, shares.collect());
             past.demand.insert(key, line.demand);
             for (pop, centroids) in line.round_trips {
                 let Some(pop) = number(pop) else { continue };
-                let wide = centroids.into_iter().map(|(ms, count)| (f64::from(ms), f64::from(count)));
-                let digest = Digest::try_from(wide.collect::<Vec<_>>()).map_err(io::Error::other)?;
+                let wide =
+                    centroids.into_iter().map(|(ms, count)| (f64::from(ms), f64::from(count)));
+                let digest =
+                    Digest::try_from(wide.collect::<Vec<_>>()).map_err(io::Error::other)?;
                 past.latency.observe(&key, pop, &digest).map_err(io::Error::other)?;
             }
         }
@@ -244,7 +250,10 @@ mod tests {
 
     fn fleet(ids: &[&str]) -> Arc<Fleet> {
         let pop = |(number, id): (usize, &&str)| {
-            format!("{{ id = '{id}', latitude = 0.0, longitude = {}.0, capacity = 1.0 }}", number * 30)
+            format!(
+                "{{ id = '{id}', latitude = 0.0, longitude = {}.0, capacity = 1.0 }}",
+                number * 30
+            )
         };
         let pops: Vec<_> = ids.iter().enumerate().map(pop).collect();
         Arc::new(Fleet::from_toml(&format!("pop = [{}]", pops.join(","))).expect("good"))
@@ -319,7 +328,9 @@ mod tests {
             assert_eq!(kept.past(map.fleet()).is_ok(), is_whole, "cut at {end}");
         }
         let text = String::from_utf8(good).expect("text");
-        for (change, with) in [("0.6", "-0.6"), ("0.6", "1e300"), ("[10", "[-10"), ("\"demand\"", "\"x\"")] {
+        for (change, with) in
+            [("0.6", "-0.6"), ("0.6", "1e300"), ("[10", "[-10"), ("\"demand\"", "\"x\"")]
+        {
             if text.contains(change) {
                 fs::write(&path, text.replace(change, with)).expect("writable");
                 assert!(kept.past(map.fleet()).is_err(), "{change} {with}");

@@ -5,33 +5,31 @@ use tidegate_chassis::metrics::{counter, counter_vec, gauge, gauge_vec, histogra
 
 /// Handles on them; clones count into the same numbers.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub(super) struct Metrics {
     /// Rounds that were made.
-    pub rounds: IntCounter,
+    pub(super) rounds: IntCounter,
     /// How long they took.
-    pub round_seconds: Histogram,
+    pub(super) round_seconds: Histogram,
     /// PoPs by how they are, as answers have it.
-    pub pops: IntGaugeVec,
-    /// How far the map can be trusted: 1 for the one that is true.
-    pub trust: IntGaugeVec,
+    pub(super) pops: IntGaugeVec,
     /// Seconds since the control plane was heard.
-    pub silence: IntGauge,
+    pub(super) silence: IntGauge,
     /// Lines of the feed.
-    pub lines: IntCounterVec,
+    pub(super) lines: IntCounterVec,
     /// Replicas that are heard.
-    pub replicas: IntGauge,
+    pub(super) replicas: IntGauge,
     /// What was refused while the old one serves.
-    pub refused: IntCounterVec,
+    pub(super) refused: IntCounterVec,
     /// Batches that were left out.
-    pub batches_dropped: IntCounter,
+    pub(super) batches_dropped: IntCounter,
     /// Pairs of units and PoPs with measured round trips.
-    pub pairs: IntGauge,
+    pub(super) pairs: IntGauge,
     /// Looks at PoPs.
-    pub looks: IntCounterVec,
+    pub(super) looks: IntCounterVec,
     /// Whether looks are not believed.
-    pub doubted: IntGauge,
+    pub(super) doubted: IntGauge,
     /// How much of all demand the rounds moved.
-    pub moved: IntGaugeVec,
+    pub(super) moved: IntGaugeVec,
 }
 
 impl Metrics {
@@ -40,7 +38,7 @@ impl Metrics {
     /// # Panics
     /// When they are declared twice in one registry, which is a mistake of this program.
     #[must_use]
-    pub fn register(registry: &Registry) -> Self {
+    pub(super) fn register(registry: &Registry) -> Self {
         Self {
             rounds: counter(registry, "geo_rounds_total", "Maps that were made."),
             round_seconds: histogram(
@@ -50,12 +48,6 @@ impl Metrics {
                 &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0],
             ),
             pops: gauge_vec(registry, "geo_pops", "PoPs by how they are in answers.", &["state"]),
-            trust: gauge_vec(
-                registry,
-                "geo_trust",
-                "How far the map can be trusted: 1 for what is true now.",
-                &["trust"],
-            ),
             silence: gauge(
                 registry,
                 "geo_silence_seconds",

@@ -187,8 +187,13 @@ impl Live {
                 let told = move |fleet: &crate::fleet::Fleet| {
                     targets.send_replace(told::watched_in(fleet, &config));
                 };
-                let following =
-                    files::follow_fleet(path, Arc::clone(&inbox), metrics.clone(), drain.clone(), told);
+                let following = files::follow_fleet(
+                    path,
+                    Arc::clone(&inbox),
+                    metrics.clone(),
+                    drain.clone(),
+                    told,
+                );
                 process.spawn("fleet", async move {
                     following.await;
                     Ok(())
@@ -198,8 +203,14 @@ impl Live {
         }
         follow_load(sections.own, process, &state, &inbox)?;
         let replicas = Arc::default();
-        let shared =
-            Shared { inbox: Arc::clone(&inbox), metrics, clock, replicas, views, answers: answers.clone() };
+        let shared = Shared {
+            inbox: Arc::clone(&inbox),
+            metrics,
+            clock,
+            replicas,
+            views,
+            answers: answers.clone(),
+        };
         follow_control(sections.control, sections.own, process, &shared)?;
         make_rounds(rounds, process, inbox);
         Ok(answers)

@@ -120,15 +120,14 @@ impl Rounds {
         let view = beginning.kept.as_ref().filter(|_| beginning.has_control).and_then(|kept| {
             said(kept.view(), "the fleet that was kept cannot be used").flatten().map(Arc::new)
         });
-        let of_view = view.as_ref().and_then(|view| {
-            said(told::fleet(view), "the fleet that was kept cannot be used")
-        });
+        let of_view = view
+            .as_ref()
+            .and_then(|view| said(told::fleet(view), "the fleet that was kept cannot be used"));
         let told = Arc::new(of_view.or(beginning.fleet.clone()).unwrap_or_default());
         let kept = beginning.kept.as_ref();
         let hold = kept.and_then(|kept| said(kept.hold(), "the hold that was kept cannot be used"));
-        let past = kept.and_then(|kept| {
-            said(kept.past(&told), "what was kept of units cannot be used")
-        });
+        let past =
+            kept.and_then(|kept| said(kept.past(&told), "what was kept of units cannot be used"));
         let units = Arc::clone(&beginning.units);
         let mut ingest = Ingest::new(Arc::clone(&units), &told);
         let Past { shares, latency, round, .. } = {
@@ -328,7 +327,8 @@ impl Rounds {
     fn make_round(&mut self, now: SystemTime) {
         (self.is_due, self.times.round) = (false, now);
         let (units, fleet) = (Arc::clone(&self.units), Arc::clone(&self.fleet));
-        let (latency, demand) = (Arc::clone(&self.ingest.latency), Arc::clone(self.ingest.demand()));
+        let (latency, demand) =
+            (Arc::clone(&self.ingest.latency), Arc::clone(self.ingest.demand()));
         let world = self.state.worlds().newest_full();
         let home = home(&self.beginning, &fleet);
         let inbox = Arc::clone(&self.inbox);
@@ -435,10 +435,6 @@ impl Rounds {
         for (name, state) in STATES {
             let count = self.fleet.pops().iter().filter(|pop| pop.state == state).count();
             self.metrics.pops.with_label_values(&[name]).set(count as i64);
-        }
-        let trust = state::name(self.state.worlds().newest().trust);
-        for name in ["current", "frozen", "alone"] {
-            self.metrics.trust.with_label_values(&[name]).set(i64::from(name == trust));
         }
         let sum: f64 = self.demand.iter().sum();
         let Moved { forced, chosen, left } = self.moved;

@@ -56,7 +56,8 @@ impl Seen {
             is_majority(family.clone().filter(|(.., is_dead)| *is_dead).count(), family.count())
         };
         let is_blind = [is_blind(false), is_blind(true)];
-        let believed = all.clone().filter(|(_, address, _)| !is_blind[usize::from(address.is_ipv6())]);
+        let believed =
+            all.clone().filter(|(_, address, _)| !is_blind[usize::from(address.is_ipv6())]);
         let mut pops: BTreeMap<&PopId, bool> = BTreeMap::new();
         for (pop, _, is_dead) in believed.clone() {
             *pops.entry(pop).or_insert(true) &= is_dead;
@@ -68,7 +69,11 @@ impl Seen {
         let addresses = believed.filter(|(pop, _, is_dead)| *is_dead && !pops[pop]);
         Self {
             addresses: addresses.map(|(_, address, _)| address).collect(),
-            pops: pops.iter().filter(|(_, is_dead)| **is_dead).map(|(pop, _)| (*pop).clone()).collect(),
+            pops: pops
+                .iter()
+                .filter(|(_, is_dead)| **is_dead)
+                .map(|(pop, _)| (*pop).clone())
+                .collect(),
             is_doubted: is_blind.contains(&true),
         }
     }
@@ -99,9 +104,14 @@ mod tests {
     #[test]
     fn an_address_dies_after_failures_in_a_row_and_lives_after_answers_in_a_row() {
         let mut sight = Sight::default();
-        for (looks, is_dead) in
-            [("x", false), (".x.x.", false), ("xx", true), ("..x..", true), (".", false), ("xx", true)]
-        {
+        for (looks, is_dead) in [
+            ("x", false),
+            (".x.x.", false),
+            ("xx", true),
+            ("..x..", true),
+            (".", false),
+            ("xx", true),
+        ] {
             for look in looks.chars() {
                 sight.look(look == '.', 2, 3);
             }
@@ -143,7 +153,11 @@ mod tests {
             let found = seen(looks);
             let dead: Vec<_> = found.pops.iter().map(PopId::as_str).collect();
             assert_eq!(dead.concat(), pops, "{looks}");
-            assert_eq!((found.addresses.len(), found.is_doubted), (addresses, is_doubted), "{looks}");
+            assert_eq!(
+                (found.addresses.len(), found.is_doubted),
+                (addresses, is_doubted),
+                "{looks}"
+            );
         }
     }
 

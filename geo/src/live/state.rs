@@ -11,7 +11,10 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tidegate_contract::id::PopId;
 
-use super::{history::{Difference, History}, seen::Seen};
+use super::{
+    history::{Difference, History},
+    seen::Seen,
+};
 use crate::{
     explain::{Explanation, explain},
     fleet::{Fleet, Pop, PopState},
@@ -127,7 +130,11 @@ impl State {
     pub(super) fn new(worlds: Arc<Worlds>, status: Status, now: SystemTime) -> Arc<Self> {
         let world = worlds.newest_full();
         let history = History::new(&world.map, world.round, now);
-        Arc::new(Self { worlds, status: ArcSwap::from_pointee(status), history: Mutex::new(history) })
+        Arc::new(Self {
+            worlds,
+            status: ArcSwap::from_pointee(status),
+            history: Mutex::new(history),
+        })
     }
 
     /// The worlds.
@@ -141,9 +148,9 @@ impl State {
     pub fn explain(&self, client: std::net::IpAddr, now: SystemTime) -> LiveExplanation {
         let (world, status) = (self.worlds.newest_full(), self.status.load_full());
         let target = world.target(client);
-        let both = target.into_iter().flat_map(|target| {
-            world.addresses(target, false).chain(world.addresses(target, true))
-        });
+        let both = target
+            .into_iter()
+            .flat_map(|target| world.addresses(target, false).chain(world.addresses(target, true)));
         LiveExplanation {
             round: world.round,
             trust: name(world.trust),
@@ -164,7 +171,8 @@ impl State {
         let demand: f64 = status.demand.iter().sum();
         let line = |(index, pop): (usize, &Pop)| {
             let dead = |address: &std::net::IpAddr| status.seen.addresses.contains(address);
-            let told = status.told.index(&pop.id).map(|index| &status.told.pops()[usize::from(index)]);
+            let told =
+                status.told.index(&pop.id).map(|index| &status.told.pops()[usize::from(index)]);
             let seen = match told {
                 _ if status.seen.pops.contains(&pop.id) => "dead",
                 Some(told) if told.addresses.iter().any(dead) => "partly",

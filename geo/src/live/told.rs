@@ -95,7 +95,10 @@ mod tests {
         let view: FleetView = serde_json::from_str(VIEW).expect("a view");
         let fleet = fleet(&view).expect("good");
         let [syd] = fleet.pops() else { panic!("one") };
-        assert_eq!((syd.usable(), syd.state, syd.takes_clients()), (50.0, PopState::Draining, false));
+        assert_eq!(
+            (syd.usable(), syd.state, syd.takes_clients()),
+            (50.0, PopState::Draining, false)
+        );
         let config = ProbeConfig::default();
         let at = |all: Vec<Watched>| -> Vec<String> {
             all.iter().map(|one| format!("{} {} {}", one.pop, one.address, one.name)).collect()

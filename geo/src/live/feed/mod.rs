@@ -99,7 +99,8 @@ impl Follower {
                 tracing::warn!(replica, why, "a replica of the control plane is not heard");
                 said = why;
             }
-            let bound = WAIT_MIN.saturating_mul(2u32.saturating_pow(failures.min(16))).min(WAIT_MAX);
+            let bound =
+                WAIT_MIN.saturating_mul(2u32.saturating_pow(failures.min(16))).min(WAIT_MAX);
             failures = failures.saturating_add(1);
             tokio::select! {
                 () = drain.started() => return,
@@ -169,7 +170,8 @@ impl Follower {
             FeedLine::Question { id, question } => {
                 // Whoever asks too much is not answered; the other side gives up by itself.
                 if let Ok(permit) = Arc::clone(questions).try_acquire_owned() {
-                    let (answers, way, url) = (self.shared.answers.clone(), way.clone(), self.url.clone());
+                    let (answers, way, url) =
+                        (self.shared.answers.clone(), way.clone(), self.url.clone());
                     answering.spawn(async move {
                         let _permit = permit;
                         let answer = answers.answer(question).await;
@@ -256,9 +258,12 @@ mod tests {
     fn a_token_that_others_may_read_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
-        for (text, mode, is_good) in
-            [(" secret\n", 0o600, true), ("secret", 0o640, false), ("\n", 0o600, false), ("a\nb", 0o600, false)]
-        {
+        for (text, mode, is_good) in [
+            (" secret\n", 0o600, true),
+            ("secret", 0o640, false),
+            ("\n", 0o600, false),
+            ("a\nb", 0o600, false),
+        ] {
             fs::write(&path, text).expect("writable");
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
             let token = token(&path);

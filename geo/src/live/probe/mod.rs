@@ -118,9 +118,10 @@ impl Prober {
     }
 
     fn tell(&self, all: &BTreeMap<Watched, Looking>) {
-        let seen = Seen::of(
-            all.iter().map(|(target, looking)| (&target.pop, target.address.ip(), looking.sight.is_dead)),
-        );
+        let seen =
+            Seen::of(all.iter().map(|(target, looking)| {
+                (&target.pop, target.address.ip(), looking.sight.is_dead)
+            }));
         self.metrics.doubted.set(i64::from(seen.is_doubted));
         self.inbox.tell(|news| news.seen = Some(seen));
     }
