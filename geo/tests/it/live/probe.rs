@@ -17,7 +17,7 @@ async fn started(pops: &[&FakePop], folder: &std::path::Path) -> (FakeControl, T
     // A machine that has other things to do answers late; it is not dead.
     settings.probe.timeout = Duration::from_secs(5);
     control.tell_fleet(&view_of(1, pops));
-    let node = settings.start();
+    let node = settings.start_quick();
     node.until_pop("10.1.2.3", "b").await;
     let looks = (pops.len() * 4) as f64;
     node.until("looks", |node| node.metric("geo_looks_total", "good") >= looks).await;

@@ -13,7 +13,7 @@ async fn all_replicas_are_followed_and_the_newest_version_counts() {
     let (one, other) = (FakeControl::start().await, FakeControl::start().await);
     let settings = Settings::following(&[one.url(), other.url()], folder.path());
     one.tell_fleet(&view_of_none(1, 1));
-    let node = settings.start();
+    let node = settings.start_quick();
     node.until_pop("10.2.0.1", "a").await;
     other.tell_fleet(&view_of_none(3, 3));
     node.until_pop("10.2.0.1", "c").await;
@@ -32,7 +32,7 @@ async fn operators_are_answered_through_the_feed() {
     let folder = tempfile::tempdir().expect("a folder");
     let control = FakeControl::start().await;
     control.tell_fleet(&view_of_none(1, 2));
-    let node = Settings::following(&[control.url()], folder.path()).start();
+    let node = Settings::following(&[control.url()], folder.path()).start_quick();
     node.until_pop("10.1.0.1", "b").await;
     control.tell_fleet(&view_of_none(2, 3));
     node.until_pop("10.2.0.1", "c").await;
@@ -47,7 +47,8 @@ async fn operators_are_answered_through_the_feed() {
     let map = &answers[&1];
     assert_eq!((&map["trust"], map["pops"].as_array().map(Vec::len)), (&"current".into(), Some(3)));
     assert_eq!((&map["pops"][0]["pop"], &map["pops"][0]["told"]), (&"a".into(), &"up".into()));
-    assert_eq!(answers[&2]["moves"][0]["to"], "c", "{}", answers[&2]);
+    let moves = answers[&2]["moves"].as_array().expect("a list");
+    assert!(moves.iter().any(|one| one["to"] == "c"), "{}", answers[&2]);
     assert_eq!(answers[&3]["error"], "this node serves no names");
     // The same at hand.
     let explained = node.state.explain(client, node.clock.now());
@@ -60,7 +61,7 @@ async fn what_is_wrong_is_refused_and_the_fleet_before_serves_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let control = FakeControl::start().await;
     control.tell_fleet(&view_of_none(1, 2));
-    let node = Settings::following(&[control.url()], folder.path()).start();
+    let node = Settings::following(&[control.url()], folder.path()).start_quick();
     node.until_pop("10.1.0.1", "b").await;
     let mut nowhere = view_of_none(2, 3);
     nowhere.pops[0].place.latitude = 91.0;
