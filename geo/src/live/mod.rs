@@ -26,7 +26,7 @@ mod told; // the fleet as it is told, in the words of the map
 mod metrics; // numbers
 pub mod config; // what can be set
 
-use std::{net::IpAddr, path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread};
 
 use anyhow::{Context, ensure};
 use reqwest::Url;
@@ -333,10 +333,4 @@ fn follow_control(
         });
     }
     Ok(())
-}
-
-/// A node that answers no names: for tests, and until zones are there.
-#[must_use]
-pub fn no_names() -> Resolve {
-    Arc::new(|_: &str, _: &str, _: IpAddr| Err("this node serves no names".to_owned()))
 }

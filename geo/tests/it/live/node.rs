@@ -17,9 +17,10 @@ use tidegate_geo::{
     live::{
         Answers, Hold, Live, Sections, State,
         config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
-        no_names,
     },
+    resolve::resolve,
     world::Trust,
+    zone::ZoneTable,
 };
 
 use super::{control::token_file, pop::FakePop};
@@ -72,7 +73,11 @@ impl Settings {
         let process = Process::for_test();
         let live = Live::open(sections, &process, clock.clone()).expect("good settings");
         let (state, hold) = (Arc::clone(live.state()), live.hold());
-        let answers = live.start(sections, &process, no_names()).expect("it starts");
+        let zones = ZoneTable::new();
+        let refused = zones.take_feed(&[("v.example".to_owned(), ZONE.to_owned())].into());
+        assert!(refused.is_empty(), "{refused:?}");
+        let names = resolve(zones, Arc::clone(live.worlds()));
+        let answers = live.start(sections, &process, names).expect("it starts");
         TestNode { process, state, hold, answers, clock, is_quick: false }
     }
 }
@@ -88,6 +93,17 @@ impl TestNode {
     /// The addresses that a client gets.
     pub(crate) fn addresses(&self, client: &str) -> Vec<IpAddr> {
         self.state.explain(client.parse().expect("an address"), self.clock.now()).addresses
+    }
+
+    /// The addresses that the DNS answers a client.
+    pub(crate) fn dns(&self, client: &str) -> Vec<String> {
+        let client = client.parse().expect("an address");
+        let answer = self.answers.resolve("www.v.example", "A", client).expect("a good question");
+        let records = answer["answer"]["answers"].as_array().expect("a list");
+        let address = |record: &serde_json::Value| {
+            record.as_str().and_then(|text| text.split_whitespace().last()).map(str::to_owned)
+        };
+        records.iter().filter_map(address).collect()
     }
 
     pub(crate) fn trust(&self) -> Trust {
@@ -197,6 +213,14 @@ pub(crate) const LINES: &str = "\
 10.0.0.0/16,AA,0.1,1.0,Alpha
 10.1.0.0/16,BB,0.1,39.0,Beta
 10.2.0.0/16,CC,0.1,79.0,Gamma
+";
+/// One steered name.
+const ZONE: &str = "\
+$ORIGIN v.example.
+@ 3600 IN SOA ns1 hostmaster 1 7200 3600 1209600 60
+@ 3600 IN NS ns1
+ns1 3600 IN A 192.0.2.53
+_steer.www 20 IN TXT \"alpn=h3,h2\"
 ";
 /// Much longer than anything takes on a machine that has other things to do.
 const WAIT_MAX: Duration = Duration::from_secs(120);

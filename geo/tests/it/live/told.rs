@@ -37,23 +37,46 @@ async fn operators_are_answered_through_the_feed() {
     control.tell_fleet(&view_of_none(2, 3));
     node.until_pop("10.2.0.1", "c").await;
     let client = "10.1.0.1".parse().expect("an address");
-    let resolve = Question::Resolve { name: "v.example".into(), record: "A".into(), client };
-    let questions = [Question::Map {}, Question::MapDiff { ago_seconds: 1800 }, resolve];
+    let resolve = |record: &str| {
+        let (name, record) = ("www.v.example".to_owned(), record.to_owned());
+        Question::Resolve { name, record, client }
+    };
+    let questions = [
+        Question::Map {},
+        Question::MapDiff { ago_seconds: 1800 },
+        resolve("a"),
+        resolve("nonsense"),
+    ];
     for (id, question) in (1..).zip(questions) {
         control.tell(&FeedLine::Question { id, question });
     }
-    node.until("answers", |_| control.answers().len() == 3).await;
+    node.until("answers", |_| control.answers().len() == 4).await;
     let answers: std::collections::BTreeMap<_, _> = control.answers().into_iter().collect();
     let map = &answers[&1];
     assert_eq!((&map["trust"], map["pops"].as_array().map(Vec::len)), (&"current".into(), Some(3)));
     assert_eq!((&map["pops"][0]["pop"], &map["pops"][0]["told"]), (&"a".into(), &"up".into()));
     let moves = answers[&2]["moves"].as_array().expect("a list");
     assert!(moves.iter().any(|one| one["to"] == "c"), "{}", answers[&2]);
-    assert_eq!(answers[&3]["error"], "this node serves no names");
+    let resolved = &answers[&3];
+    assert_eq!(
+        (&resolved["answer"]["code"], &resolved["explanation"]["pop"]),
+        (&"No Error".into(), &"b".into())
+    );
+    let record = resolved["answer"]["answers"][0].as_str().expect("a record");
+    assert!(
+        record.starts_with("www.v.example. 20 IN A ") && record.ends_with(" 192.0.2.2"),
+        "{record}"
+    );
+    assert!(
+        resolved["text"].as_str().is_some_and(|text| text.contains("→ b (nearest)")),
+        "{resolved}"
+    );
+    let error = answers[&4]["error"].as_str().expect("an error");
+    assert!(error.contains("no type of record"), "{error}");
     // The same at hand.
     let explained = node.state.explain(client, node.clock.now());
     assert_eq!(explained.explanation.pop.as_deref(), Some("b"));
-    assert!(node.answers.resolve("v.example", "A", client).is_err());
+    assert_eq!(node.dns("10.1.0.1"), ["192.0.2.2"]);
 }
 
 #[tokio::test]
