@@ -2,3 +2,5 @@
 
 mod command;
 mod live;
+mod dns;
+mod harness;
