@@ -51,7 +51,7 @@ mod tests {
             reload_uri: None,
         };
         let one = |(name, seconds): &(&str, u64)| {
-            (ResourceName::parse(name).expect("a name"), spec(*seconds))
+            (ResourceName::parse(*name).expect("a name"), spec(*seconds))
         };
         policies.iter().map(one).collect()
     }
