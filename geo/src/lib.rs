@@ -15,7 +15,12 @@
 #![warn(missing_docs)]
 
 pub mod command; // the command line
+pub mod node; // builds the parts, binds the sockets, serves, drains
+pub mod config; // what can be set, part by part
 pub mod steer; // which PoP a player fetches from, in the middle of a video
+pub mod dns; // queries in, answers out
+pub mod zone; // what is told of names: zone files, steered names
+pub mod standing; // a world from files alone
 pub mod explain; // which PoP a client gets, and why
 pub mod world; // what answers are made from at a moment
 pub mod map; // which PoP serves which part of the Internet

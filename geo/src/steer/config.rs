@@ -9,14 +9,17 @@ use tidegate_contract::{
 };
 
 /// Steering manifests: where they are served, who may say for whom it asks, policies.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SteeringConfig {
     /// Where steering manifests are served, to the edges before it; nowhere without.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// PEM certificate chain; clear text without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
     /// PEM private key that belongs to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
     /// Who is believed when it says for whom it asks (`X-Forwarded-For`): the edges.
     pub trusted: Vec<Network>,

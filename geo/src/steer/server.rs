@@ -24,9 +24,9 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use prometheus::{IntGauge, Registry};
+use prometheus::IntGauge;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tidegate_chassis::Drain;
+use tidegate_chassis::{Drain, Process};
 use tidegate_contract::network::Network;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -71,45 +71,39 @@ struct Desk {
 struct Peer(IpAddr);
 
 impl Steering {
-    /// Binds the listener of a configuration; `None` when it has none.
+    /// Binds the listener of a configuration, if it has one, and answers there until the process drains.
     ///
     /// # Errors
     /// An address that is taken, or TLS files that cannot be used.
-    pub async fn bind(
+    pub fn start(
         config: &SteeringConfig,
         worlds: Arc<Worlds>,
         policies: Arc<Policies>,
-        registry: &Registry,
-    ) -> anyhow::Result<Option<Self>> {
-        let Some(address) = config.listen else { return Ok(None) };
+        process: &Process,
+    ) -> anyhow::Result<()> {
+        let Some(address) = config.listen else { return Ok(()) };
         let tls = tls(config)?;
-        let listener = TcpListener::bind(address)
-            .await
+        let listener = std::net::TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .and_then(TcpListener::from_std)
             .with_context(|| format!("steering.listen {address}"))?;
-        let metrics = Metrics::new(registry);
+        process.announce("steering", listener.local_addr()?);
+        let metrics = Metrics::new(process.registry());
         let trusted = config.trusted.clone().into();
-        Ok(Some(Self {
+        let steering = Self {
             listener,
             tls,
             header_timeout: config.header_timeout,
             connections_max: config.connections_max,
             desk: Desk { worlds, policies, trusted, metrics },
-        }))
+        };
+        process.spawn("steering", steering.run(process.drain()));
+        Ok(())
     }
 
-    /// The address that was bound.
-    ///
-    /// # Errors
-    /// The operating system.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Answers until the drain begins, then finishes what was asked.
-    ///
-    /// # Errors
-    /// Never: a failing accept is tried again, since it is cured by others closing connections.
-    pub async fn run(self, drain: Drain) -> anyhow::Result<()> {
+    /// Answers until the drain begins, then finishes what was asked. A failing accept is tried again, since it is cured
+    /// by others closing connections.
+    async fn run(self, drain: Drain) -> anyhow::Result<()> {
         let Self { listener, tls, header_timeout, connections_max, desk } = self;
         let open = Arc::new(Semaphore::new(connections_max));
         let tasks = TaskTracker::new();
