@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod command; // the command line
+pub mod fetch; // free files of places
 pub mod node; // builds the parts, binds the sockets, serves, drains
 pub mod config; // what can be set, part by part
 pub mod steer; // which PoP a player fetches from, in the middle of a video

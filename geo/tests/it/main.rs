@@ -1,4 +1,5 @@
 //! `tidegate-geo` as a user runs it.
 
 mod command;
+mod fetch;
 mod steer;
