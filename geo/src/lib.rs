@@ -17,6 +17,7 @@
 pub mod command; // the command line
 pub mod fetch; // free files of places
 pub mod node; // builds the parts, binds the sockets, serves, drains
+mod metrics; // what is counted of the world
 pub mod config; // what can be set, part by part
 pub mod steer; // which PoP a player fetches from, in the middle of a video
 pub mod dns; // queries in, answers out

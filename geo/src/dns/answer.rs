@@ -58,6 +58,9 @@ pub struct Answer {
     pub scope: u8,
     /// The kind of it.
     pub outcome: Outcome,
+    /// The name that it shares with the answers to other names: the zone of what is missing or made from a wildcard, what
+    /// is delegated. Absent: it is of its name alone.
+    pub common: Option<Name>,
 }
 
 /// What is denied.
@@ -111,6 +114,7 @@ pub fn answer(zones: &Zones, world: &World, query: &Query<'_>) -> Answer {
                 else {
                     return answer.here(zone, node, name, world, query);
                 };
+                answer.note_wildcard(zone, &name);
                 answer.answers.push(alias.owned_by(&name));
                 let Some(RData::CNAME(target)) = alias.data.first() else { return answer };
                 let Some(next) = zones.find(&target.0, query.kind) else { return answer };
@@ -138,6 +142,7 @@ impl Answer {
             denial: None,
             scope: 0,
             outcome,
+            common: None,
         }
     }
 
@@ -150,6 +155,7 @@ impl Answer {
         world: &World,
         query: &Query<'_>,
     ) -> Self {
+        self.note_wildcard(zone, &name);
         if let Some(steered) = &node.steered
             && STEERED.contains(&query.kind)
         {
@@ -214,9 +220,16 @@ impl Answer {
         self.deny(zone, name, kinds, ttl_max)
     }
 
+    fn note_wildcard(&mut self, zone: &Zone, name: &Name) {
+        if zone.node(name).is_none() {
+            self.common = Some(zone.origin().clone());
+        }
+    }
+
     fn missing(mut self, zone: &Arc<Zone>, name: Name) -> Self {
         self.code = ResponseCode::NXDomain;
         self.outcome = Outcome::Missing;
+        self.common = Some(zone.origin().clone());
         self.deny(zone, name, Vec::new(), u32::MAX)
     }
 
@@ -248,6 +261,7 @@ impl Answer {
         }
         self.is_authoritative = false;
         self.outcome = Outcome::Referral;
+        self.common = Some(servers.owner.clone());
         self.authorities.push(servers.clone());
         self.additionals.extend(zone.glue(servers).cloned());
         if query.dnssec_ok {
