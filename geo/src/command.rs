@@ -26,6 +26,7 @@ use crate::{
     node,
     place::Place,
     unit::Units,
+    world::{Trust, World},
 };
 
 /// Where a client is, and which PoP is best for it.
@@ -221,9 +222,10 @@ fn explain_all(
         previous: None,
     };
     let map = Round::make(inputs).map;
+    let world = World { map, trust: Trust::Current, round: 0, heard: SystemTime::now() };
     let mut text = String::new();
     for client in clients {
-        let explanation = explain(&map, &latency, *client, 0);
+        let explanation = explain(&world, *client);
         if is_json {
             text.push_str(&serde_json::to_string(&explanation).expect("plain data"));
         } else {

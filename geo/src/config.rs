@@ -5,7 +5,14 @@
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{ProcessConfig, ProgramConfig};
 
-use crate::{dns, standing, steer, zone};
+use crate::{
+    dns,
+    live::{
+        Sections,
+        config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
+    },
+    steer, zone,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,9 +31,15 @@ pub struct Config {
     /// Steering manifests for players.
     pub steering: steer::SteeringConfig,
     /// Where clients are.
-    pub places: standing::Places,
-    /// The PoPs.
-    pub fleet: standing::FleetFile,
+    pub places: PlacesConfig,
+    /// The PoPs, from a file.
+    pub fleet: FleetConfig,
+    /// The PoPs, from a control plane.
+    pub control: ControlConfig,
+    /// The PoP of this node.
+    pub own: OwnConfig,
+    /// Whether PoPs are alive.
+    pub probe: ProbeConfig,
     /// Admin port, logs, drain.
     pub process: ProcessConfig,
 }
@@ -36,12 +49,22 @@ impl ProgramConfig for Config {
         self.listen.check()?;
         self.answers.check()?;
         self.steering.check()?;
+        self.live().check()?;
         self.rate.check()?;
         self.zones.check()
     }
 
     fn process(&self) -> &ProcessConfig {
         &self.process
+    }
+}
+
+impl Config {
+    /// What the map is made from.
+    #[must_use]
+    pub fn live(&self) -> Sections<'_> {
+        let Self { control, fleet, places, own, probe, .. } = self;
+        Sections { control, fleet, places, own, probe }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
-use crate::{latency::Latency, map::Map};
+use crate::{map::score::Source, world::World};
 
 /// Why a client gets the PoP it gets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +21,7 @@ pub struct Explanation {
     pub pop: Option<String>,
     /// A PoP that is named after it, since the first is nearly full.
     pub next: Option<String>,
-    /// Why that one: `nearest`, `balance`, `exploration` or `unlocated`.
+    /// Why that one: `nearest`, `balance`, `exploration`, `unlocated` or `alone`.
     pub reason: Option<&'static str>,
     /// How long the answer may be kept, in seconds.
     pub ttl_seconds: Option<u32>,
@@ -65,16 +65,13 @@ pub struct CandidateView {
 
 /// Explains.
 #[must_use]
-pub fn explain(map: &Map, latency: &Latency, client: IpAddr, moment: u64) -> Explanation {
+pub fn explain(world: &World, client: IpAddr) -> Explanation {
+    let map = &world.map;
     let found = map.units().lookup().find(client);
     let unit = found.unit.map(|index| (index, &map.units().all()[index as usize]));
     let plan = map.plan(found.unit);
     let share_of = |pop: u16| {
-        let at = plan.shares.iter().position(|(sharing, _)| *sharing == pop);
-        at.map_or(0.0, |at| {
-            let before = at.checked_sub(1).map_or(0.0, |before| plan.shares[before].1);
-            plan.shares[at].1 - before
-        })
+        plan.each_share().find(|(sharing, _)| *sharing == pop).map_or(0.0, |(_, share)| share)
     };
     let candidates = plan.candidates.iter().map(|candidate| {
         let pop = &map.fleet().pops()[usize::from(candidate.pop)];
@@ -83,7 +80,10 @@ pub fn explain(map: &Map, latency: &Latency, client: IpAddr, moment: u64) -> Exp
             pop: pop.id.to_string(),
             rtt_ms: candidate.score.rtt_ms,
             source: candidate.score.source.as_str(),
-            measured_ms: unit.and_then(|(_, unit)| latency.of_unit(&unit.key, candidate.pop)),
+            measured_ms: match candidate.score.source {
+                Source::Unit => Some(candidate.score.rtt_ms),
+                Source::Network | Source::Distance => None,
+            },
             modelled_ms: place
                 .map_or(candidate.score.rtt_ms, |place| place.modelled_rtt_ms(&pop.place) as f32),
             distance_km: place.map_or(0, |place| place.distance_km(&pop.place) as u32),
@@ -91,11 +91,11 @@ pub fn explain(map: &Map, latency: &Latency, client: IpAddr, moment: u64) -> Exp
             share: share_of(candidate.pop),
         }
     });
-    let choice = map.choose(client, moment);
+    let target = world.target(client);
     let name = |pop: u16| map.pop(pop).to_string();
     Explanation {
         client,
-        scope: found.scope,
+        scope: target.map_or(found.scope, |target| target.scope),
         unit: unit.map(|(index, unit)| {
             let (latitude, longitude) = unit.place.degrees();
             let country = (unit.key.country != [0; 2])
@@ -104,10 +104,10 @@ pub fn explain(map: &Map, latency: &Latency, client: IpAddr, moment: u64) -> Exp
             UnitView { index, country, asn, latitude, longitude }
         }),
         candidates: candidates.collect(),
-        pop: choice.map(|choice| name(choice.pop)),
-        next: choice.and_then(|choice| choice.next).map(name),
-        reason: choice.map(|choice| choice.reason.as_str()),
-        ttl_seconds: choice.map(|choice| map.ttl_seconds(choice.pop)),
+        pop: target.map(|target| name(target.pop)),
+        next: target.and_then(|target| target.next).map(name),
+        reason: target.map(|target| target.reason.as_str()),
+        ttl_seconds: target.map(|target| target.ttl_seconds),
     }
 }
 

@@ -18,11 +18,14 @@ pub mod command; // the command line
 pub mod fetch; // free files of places
 pub mod node; // builds the parts, binds the sockets, serves, drains
 mod metrics; // what is counted of the world
+pub mod resolve; // what a client would be answered, for operators
 pub mod config; // what can be set, part by part
 pub mod steer; // which PoP a player fetches from, in the middle of a video
 pub mod dns; // queries in, answers out
 pub mod zone; // what is told of names: zone files, steered names
-pub mod standing; // a world from files alone
+pub mod admin; // what operators ask of the node
+pub mod standing; // a world from files alone, read once
+pub mod live; // the map of now: heard, seen, made
 pub mod explain; // which PoP a client gets, and why
 pub mod world; // what answers are made from at a moment
 pub mod map; // which PoP serves which part of the Internet

@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::Context;
-use tidegate_chassis::Process;
+use tidegate_chassis::{Clock, Process};
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{
+    admin::{self, Admin},
     config::Config,
     dns::{
         cookie::Cookies,
@@ -23,7 +24,8 @@ use crate::{
         tcp::{self, Connections},
         udp,
     },
-    metrics, standing,
+    live::Live,
+    metrics, resolve,
     steer::{Policies, Steering},
     world::Worlds,
     zone::{self, ZoneTable},
@@ -76,11 +78,13 @@ impl Node {
             process.announce("tcp", listener.local_addr()?);
             tcp.push(listener);
         }
-        let worlds = Worlds::new(standing::world(&config.places, &config.fleet)?);
+        let live = Live::open(config.live(), process, Clock::system())?;
+        let worlds = live.worlds().clone();
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
         let policies = Policies::new(config.steering.policies.clone());
         Steering::start(&config.steering, Arc::clone(&worlds), Arc::clone(&policies), process)?;
+        follow_map(live, config, &zones, &policies, process)?;
         let cookies = Cookies::new(&config.cookies).context("cookies.secret_file")?.map(Arc::new);
         if let Some(cookies) = cookies.clone() {
             follow(cookies, process);
@@ -150,6 +154,55 @@ fn follow(cookies: Arc<Cookies>, process: &Process) {
             }
         }
     });
+}
+
+/// Follows what the map is made from, shows it at the admin port, and takes the zones and steering policies that the control plane
+/// tells.
+fn follow_map(
+    live: Live,
+    config: &Config,
+    zones: &Arc<ZoneTable>,
+    policies: &Arc<Policies>,
+    process: &Process,
+) -> anyhow::Result<()> {
+    let (state, hold, mut views) = (live.state().clone(), live.hold(), live.views());
+    let is_made = process.ready("map");
+    let mut changes = state.worlds().changes();
+    // Whoever has nobody to wait for serves what there is.
+    let mut is_ready =
+        config.control.urls.is_empty() || !state.worlds().newest().map.fleet().pops().is_empty();
+    is_made.set(is_ready);
+    let worlds = state.worlds().clone();
+    let resolve = resolve::resolve(zones.clone(), worlds.clone());
+    let answers = live.start(config.live(), process, resolve)?;
+    process.admin_routes(admin::routes(Admin { state, answers, hold, clock: Clock::system() }));
+    let (zones, policies, drain) = (zones.clone(), policies.clone(), process.drain());
+    views.mark_changed();
+    process.spawn("views", async move {
+        loop {
+            tokio::select! {
+                () = drain.started() => return Ok(()),
+                changed = views.changed() => {
+                    changed.context("the feed")?;
+                    let view = views.borrow_and_update().clone();
+                    for (name, reason) in policies.replace(&view.steering) {
+                        tracing::error!(policy = %name, reason, "a steering policy is refused");
+                    }
+                    let zones = zones.clone();
+                    let taken = tokio::task::spawn_blocking(move || zones.take_feed(&view.zones));
+                    for error in taken.await.unwrap_or_default() {
+                        tracing::error!(%error, "a zone is refused; what was told of it before serves on");
+                    }
+                }
+                changed = changes.changed(), if !is_ready => {
+                    changed.context("the worlds")?;
+                    is_ready = !worlds.newest().map.fleet().pops().is_empty();
+                    is_made.set(is_ready);
+                }
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Keeps the gauges of the world up to date.

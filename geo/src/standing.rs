@@ -1,16 +1,16 @@
-//! A world from files alone: places, networks and a fleet, read once at the start.
+//! A world from files alone: places, networks and a fleet, read once; for tests and for a look without a network.
 //!
 //! Invariant: without a fleet there is a world all the same, in which no PoP serves.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 
+pub use crate::live::config::{FleetConfig as FleetFile, PlacesConfig as Places};
 use crate::{
     fleet::Fleet,
     latency::Latency,
@@ -20,27 +20,6 @@ use crate::{
     unit::{Units, UnitsBuilder},
     world::{Trust, World},
 };
-
-/// The section `[places]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Places {
-    /// A file of cities or countries, MaxMind DB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub places: Option<PathBuf>,
-    /// A file of networks (autonomous systems), MaxMind DB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub networks: Option<PathBuf>,
-}
-
-/// The section `[fleet]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FleetFile {
-    /// The PoPs: a TOML file of `[[pop]]` tables.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-}
 
 /// The world of the files.
 ///

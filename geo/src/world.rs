@@ -34,8 +34,8 @@ pub enum Trust {
     Current,
     /// An operator holds it; PoPs that die are still left out.
     Frozen,
-    /// Nothing was heard for long: clients get this node's own PoP, but for a share of them who get what the last map
-    /// says.
+    /// Nothing was heard for long: clients get this node's own PoP, but for a share of them who get another one, as the
+    /// last map ranks them.
     Alone {
         /// The PoP of this node, as an index of the map's fleet.
         own: u16,
@@ -70,22 +70,24 @@ impl World {
     /// What a client gets; `None` when no PoP serves.
     #[must_use]
     pub fn target(&self, client: IpAddr) -> Option<Target> {
-        let Choice { found, pop, next, reason } = self.map.choose(client, self.round)?;
-        let target = |pop, next, reason| Target {
+        let choice = self.map.choose(client, self.round)?;
+        let target = |Choice { found, pop, next, reason }| Target {
             scope: found.scope,
             pop,
             next,
             reason,
             ttl_seconds: self.map.ttl_seconds(pop),
         };
-        match self.trust {
-            Trust::Alone { own, shed } if !self.map.is_shed(client, shed) => {
-                // One subnet of a block may be shed while the others are not.
-                let scope = if client.to_canonical().is_ipv4() { 24 } else { 48 };
-                Some(Target { scope, ..target(own, None, Reason::Alone) })
-            }
-            _ => Some(target(pop, next, reason)),
-        }
+        let Trust::Alone { own, shed } = self.trust else { return Some(target(choice)) };
+        // Who is shed goes anywhere but here, whatever the last map says.
+        let elsewhere = match self.map.is_shed(client, shed) {
+            true => self.map.choose_but(client, self.round, own),
+            false => None,
+        };
+        let here = Choice { pop: own, next: None, reason: Reason::Alone, ..choice };
+        // One subnet of a block may be shed while the others are not.
+        let scope = if client.to_canonical().is_ipv4() { 24 } else { 48 };
+        Some(Target { scope, ..target(elsewhere.unwrap_or(here)) })
     }
 
     /// The addresses of a target that an answer names, of one family: up to [`ADDRESSES_MAX`] of the PoP and as many of

@@ -50,6 +50,12 @@ impl Digest {
         }
     }
 
+    /// The same in fewer centroids: less exact, and shorter to write down.
+    #[must_use]
+    pub fn coarser(&self, centroids_max: usize) -> Self {
+        Self::from_tdigest(&tdigest(&self.centroids, centroids_max.max(1)))
+    }
+
     /// How many samples it stands for.
     #[must_use]
     pub fn weight(&self) -> f64 {
@@ -59,24 +65,27 @@ impl Digest {
     /// The median; `None` without samples.
     #[must_use]
     pub fn median_ms(&self) -> Option<f64> {
-        tdigest(&self.centroids).estimate_quantile(0.5)
+        tdigest(&self.centroids, CENTROIDS_MAX).estimate_quantile(0.5)
     }
 
     fn from_pairs(pairs: Vec<(f64, f64)>) -> Self {
-        let digest = tdigest(&pairs);
+        Self::from_tdigest(&tdigest(&pairs, CENTROIDS_MAX))
+    }
+
+    fn from_tdigest(digest: &TDigest) -> Self {
         let pair = |centroid: &Centroid| (centroid.mean(), centroid.weight());
         Self { centroids: digest.centroids().iter().map(pair).collect() }
     }
 }
 
 /// A digest of the crate's, which makes few centroids of many.
-fn tdigest(pairs: &[(f64, f64)]) -> TDigest {
+fn tdigest(pairs: &[(f64, f64)], centroids_max: usize) -> TDigest {
     let centroids = pairs.iter().map(|(mean, weight)| Centroid::new(*mean, *weight)).collect();
     let sum = pairs.iter().map(|(mean, weight)| mean * weight).sum();
     let count = pairs.iter().map(|(_, weight)| weight).sum();
     let means = || pairs.iter().map(|(mean, _)| *mean);
     let (max, min) = (means().reduce(f64::max), means().reduce(f64::min));
-    TDigest::new(centroids, sum, count, max, min, CENTROIDS_MAX)
+    TDigest::new(centroids, sum, count, max, min, centroids_max)
 }
 
 impl TryFrom<Vec<(f64, f64)>> for Digest {
@@ -139,6 +148,9 @@ mod tests {
             sorted.sort_by(f64::total_cmp);
             let rank = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
             let median = merged.median_ms().expect("samples");
+            let coarser = merged.coarser(5);
+            prop_assert!(Vec::from(coarser.clone()).len() <= 5);
+            prop_assert!((coarser.weight() - samples.len() as f64).abs() < 1e-6);
             prop_assert!((merged.weight() - samples.len() as f64).abs() < 1e-6);
             prop_assert!(rank(0.35) - 1e-9 <= median && median <= rank(0.65) + 1e-9 || samples.len() < 8,
                 "{median} not in {}..{}", rank(0.35), rank(0.65));

@@ -3,7 +3,7 @@
 //! What was measured counts; where nothing was, what the neighbours measured, and last the distance on the globe. A
 //! measurement is believed once there are enough samples behind it: a handful may all come from one odd client.
 
-use crate::{fleet::Pop, latency::Latency, place::Place, unit::UnitKey};
+use crate::{fleet::Pop, latency::Known, place::Place};
 
 /// Where a score comes from, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,13 +25,13 @@ pub struct Score {
     pub source: Source,
 }
 
-/// How far a PoP is from a unit.
+/// How far a PoP is from a unit at a place, of which this is known.
 #[must_use]
-pub fn score(key: &UnitKey, place: &Place, index: u16, pop: &Pop, latency: &Latency) -> Score {
-    if let Some(rtt_ms) = latency.of_unit(key, index) {
+pub fn score(known: Known<'_>, place: &Place, index: u16, pop: &Pop) -> Score {
+    if let Some(rtt_ms) = known.of_unit(index) {
         return Score { rtt_ms, source: Source::Unit };
     }
-    if let Some(rtt_ms) = latency.of_network(key, index) {
+    if let Some(rtt_ms) = known.of_network(index) {
         return Score { rtt_ms, source: Source::Network };
     }
     Score { rtt_ms: place.modelled_rtt_ms(&pop.place) as f32, source: Source::Distance }

@@ -2,4 +2,5 @@
 
 mod command;
 mod fetch;
+mod live;
 mod steer;

@@ -3,7 +3,10 @@
 //! Pure and the same for the same inputs. What a map costs to make does not depend on what is asked of it later: an
 //! address is looked up, a hash decides among the parts of its unit.
 
-use std::{collections::HashMap, hash::Hasher, net::IpAddr, sync::Arc};
+mod adjust; // a map in use, for PoPs that have changed since
+mod chunks; // units in as many parts as there are cores
+
+use std::{collections::HashMap, hash::Hasher, net::IpAddr, num::NonZeroUsize, sync::Arc, thread};
 
 use siphasher::sip::SipHasher13;
 use tidegate_contract::id::PopId;
@@ -59,7 +62,8 @@ pub struct Round {
 pub struct Map {
     units: Arc<Units>,
     fleet: Arc<Fleet>,
-    plans: Vec<Plan>,
+    /// Shared, so that a map that differs in its PoPs alone costs nothing.
+    plans: Arc<Vec<Plan>>,
     /// For addresses that belong to no unit.
     unlocated: Plan,
     /// The planned load of each PoP over its capacity.
@@ -121,6 +125,15 @@ impl Round {
     /// When `demand` has not as many entries as there are units.
     #[must_use]
     pub fn make(inputs: Inputs<'_>) -> Self {
+        Self::make_on(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), inputs)
+    }
+
+    /// As [`Round::make`], on so many cores at most. Their number changes nothing but the time it takes.
+    ///
+    /// # Panics
+    /// As [`Round::make`].
+    #[must_use]
+    pub fn make_on(cores: NonZeroUsize, inputs: Inputs<'_>) -> Self {
         let Inputs { units, demand, fleet, latency, home, previous } = inputs;
         assert_eq!(units.all().len(), demand.len(), "one demand for each unit");
         let pops = fleet.pops();
@@ -128,17 +141,18 @@ impl Round {
             .iter()
             .map(|pop| if pop.takes_clients() { pop.usable() * PLANNED_SHARE } else { 0.0 })
             .collect();
-        let mut near = Near::new(fleet);
-        let ranked: Vec<Vec<Candidate>> =
-            units.all().iter().map(|unit| rank(unit, fleet, latency, &mut near)).collect();
-        let preferences: Vec<Vec<(u16, f32)>> = ranked
-            .iter()
-            .map(|all| all.iter().map(|one| (one.pop, one.score.rtt_ms)).collect())
-            .collect();
+        let ranked: Vec<Vec<Candidate>> = chunks::map(cores, units.all(), |_, units| {
+            let mut near = Near::new(fleet);
+            units.iter().map(|unit| rank(unit, fleet, latency, &mut near)).collect()
+        });
+        let preferences = Preferences::of(&ranked);
         let demands: Vec<_> = demand
             .iter()
-            .zip(&preferences)
-            .map(|(amount, preference)| Demand { amount: amount.max(IDLE), preference })
+            .enumerate()
+            .map(|(unit, amount)| Demand {
+                amount: amount.max(IDLE),
+                preference: preferences.of_unit(unit),
+            })
             .collect();
         let more = |unit: usize| {
             let place = &units.all()[unit].place;
@@ -154,7 +168,7 @@ impl Round {
         let (parts, moved) = match previous {
             None => (wanted, Moved::default()),
             Some(previous) => {
-                let now = previous.parts_in(units, fleet, &demands, &wanted);
+                let now = previous.parts_in(cores, units, fleet, &demands, &wanted);
                 settle(now, &wanted, &limits, |pop| pops[usize::from(pop)].takes_clients())
             }
         };
@@ -178,8 +192,8 @@ impl Round {
                 candidates,
             })
             .collect();
-        let unlocated = unlocated(home, fleet, &mut near);
-        let (units, fleet) = (Arc::clone(units), Arc::clone(fleet));
+        let unlocated = unlocated(home, fleet);
+        let (units, fleet, plans) = (Arc::clone(units), Arc::clone(fleet), Arc::new(plans));
         Self { map: Map { units, fleet, plans, unlocated, utilisation }, moved }
     }
 }
@@ -250,6 +264,19 @@ impl Map {
         &self.fleet.pops()[usize::from(index)].id
     }
 
+    /// What a client gets who is not to get one PoP; `None` when there is no other.
+    #[must_use]
+    pub fn choose_but(&self, address: IpAddr, moment: u64, but: u16) -> Option<Choice> {
+        let choice = self.choose(address, moment)?;
+        if choice.pop != but {
+            return Some(choice);
+        }
+        let plan = self.plan(choice.found.unit);
+        let any = || plan.candidates.iter().map(|one| one.pop).find(|other| *other != but);
+        let pop = self.neighbour(plan, but).or_else(any)?;
+        Some(Choice { pop, next: None, reason: Reason::Balance, ..choice })
+    }
+
     fn neighbour(&self, plan: &Plan, pop: u16) -> Option<u16> {
         let mut others = plan.candidates.iter().map(|one| one.pop).filter(|other| *other != pop);
         others.find(|other| self.utilisation[usize::from(*other)] <= NEIGHBOUR_ABOVE)
@@ -259,6 +286,7 @@ impl Map {
     /// taken as it is wanted, and so is the share of PoPs that are gone.
     fn parts_in(
         &self,
+        cores: NonZeroUsize,
         units: &Units,
         fleet: &Fleet,
         demands: &[Demand<'_>],
@@ -271,7 +299,7 @@ impl Map {
             let found = if same { Some(number as UnitIndex) } else { self.units.index(key) };
             found.map(|found| &self.plans[found as usize])
         };
-        let parts = units.all().iter().enumerate().map(|(number, unit)| {
+        let parts_of = |number: usize, unit: &Unit| {
             let Some(plan) = known(number, &unit.key) else { return wanted[number].clone() };
             let amount = demands[number].amount;
             let mut parts = Vec::with_capacity(plan.shares.len());
@@ -296,8 +324,11 @@ impl Map {
                 }
             }
             parts
-        });
-        parts.collect()
+        };
+        chunks::map(cores, units.all(), |first, units| {
+            let numbered = units.iter().enumerate();
+            numbered.map(|(number, unit)| parts_of(first + number, unit)).collect()
+        })
     }
 }
 
@@ -333,6 +364,30 @@ impl Reason {
     }
 }
 
+/// What all units prefer, in one piece.
+struct Preferences {
+    all: Vec<(u16, f32)>,
+    /// Where each unit's end.
+    ends: Vec<usize>,
+}
+
+impl Preferences {
+    fn of(ranked: &[Vec<Candidate>]) -> Self {
+        let mut all = Vec::with_capacity(ranked.iter().map(Vec::len).sum());
+        let ends = ranked.iter().map(|candidates| {
+            all.extend(candidates.iter().map(|one| (one.pop, one.score.rtt_ms)));
+            all.len()
+        });
+        let ends = ends.collect();
+        Self { all, ends }
+    }
+
+    fn of_unit(&self, unit: usize) -> &[(u16, f32)] {
+        let first = unit.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.all[first..self.ends[unit]]
+    }
+}
+
 /// The nearest PoPs of places; units of one city share them.
 struct Near<'a> {
     fleet: &'a Fleet,
@@ -352,18 +407,17 @@ impl<'a> Near<'a> {
 /// The candidates of a unit with their scores, best first.
 fn rank(unit: &Unit, fleet: &Fleet, latency: &Latency, near: &mut Near<'_>) -> Vec<Candidate> {
     let pops = fleet.pops();
+    let known = latency.of(&unit.key);
     let candidate = |pop: u16| {
-        let score = score(&unit.key, &unit.place, pop, &pops[usize::from(pop)], latency);
+        let score = score(known, &unit.place, pop, &pops[usize::from(pop)]);
         Candidate { pop, score }
     };
     let mut all: Vec<_> =
         near.of(unit.key.cell, &unit.place).iter().map(|pop| candidate(*pop)).collect();
-    let measured: Vec<_> = latency
-        .measured(&unit.key)
-        .filter(|(pop, _)| pops.get(usize::from(*pop)).is_some_and(|pop| pop.takes_clients()))
-        .collect();
-    let best = measured.iter().map(|(_, ms)| *ms).fold(f32::INFINITY, f32::min);
-    for (pop, ms) in measured {
+    let serves = |pop: u16| pops.get(usize::from(pop)).is_some_and(|pop| pop.takes_clients());
+    let measured = || known.measured().filter(|(pop, _)| serves(*pop));
+    let best = measured().map(|(_, ms)| ms).fold(f32::INFINITY, f32::min);
+    for (pop, ms) in measured() {
         let is_new = all.iter().all(|known| known.pop != pop);
         if is_new && f64::from(ms - best) <= ALSO_WITHIN_MS {
             all.push(candidate(pop));
@@ -376,10 +430,10 @@ fn rank(unit: &Unit, fleet: &Fleet, latency: &Latency, near: &mut Near<'_>) -> V
     all
 }
 
-fn unlocated(home: Place, fleet: &Fleet, near: &mut Near<'_>) -> Plan {
+fn unlocated(home: Place, fleet: &Fleet) -> Plan {
     let key = UnitKey::new([0; 2], 0, &home);
     let unit = Unit { key, place: home };
-    let candidates = rank(&unit, fleet, &Latency::default(), near);
+    let candidates = rank(&unit, fleet, &Latency::default(), &mut Near::new(fleet));
     // Nobody knows how many there are: they are spread over the nearest by what those can carry.
     let usable: Vec<_> = candidates
         .iter()

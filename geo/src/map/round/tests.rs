@@ -1,7 +1,7 @@
 //! Rounds over a modelled Internet: cities on the globe, round trips that do not follow it.
 
 use super::*;
-use crate::{fleet::Pop, latency::Digest, unit::UnitsBuilder};
+use crate::{fleet::Pop, latency::Digest, map::settle::MOVED_SHARE_MAX, unit::UnitsBuilder};
 
 /// Cities at fixed pseudo-random places, mostly on the northern half, as people live.
 fn city(number: u32) -> Place {
@@ -229,4 +229,78 @@ fn a_unit_that_is_split_is_split_among_its_subnets_in_that_ratio() {
     assert!((850..1150).contains(&near), "{near} of 4000");
     let full = map.choose("10.0.0.1".parse().expect("an address"), 0).expect("served");
     assert_eq!(full.next, None, "the other one is as full");
+}
+
+#[test]
+fn a_map_is_adjusted_to_pops_that_went_away_and_nobody_else_moves() {
+    let mut world = World::new(400, 20, 100.0);
+    world.measure();
+    let before = world.round(None).map;
+    let dead: Vec<u16> = vec![before.plan(Some(0)).shares[0].0, 7];
+    let ids: Vec<_> = dead.iter().map(|pop| before.pop(*pop).clone()).collect();
+    // One is dead, one is no more in the fleet, and there is a new one that the map does not know.
+    let mut pops = world.fleet.pops().to_vec();
+    pops.retain(|pop| pop.id != ids[1]);
+    pops.iter_mut().filter(|pop| pop.id == ids[0]).for_each(|pop| pop.state = PopState::Down);
+    pops.push(pop(900, 100.0));
+    let newer = Fleet::new(pops).expect("good");
+    let after = before.adjusted(&newer);
+    let mut kept = 0;
+    for (old, new) in before.plans().iter().zip(after.plans()) {
+        let names_dead = |plan: &Plan| {
+            plan.each_share().any(|(pop, _)| dead.contains(&pop))
+                || plan.candidates.iter().any(|one| dead.contains(&one.pop))
+        };
+        assert!(!names_dead(new));
+        assert!((new.shares.last().expect("somebody serves").1 - 1.0).abs() < 1e-6);
+        if !names_dead(old) {
+            assert_eq!(old, new);
+            kept += 1;
+        }
+    }
+    assert!(kept > 20, "{kept}");
+    for number in 0..400 {
+        let choice = after.choose(address(number), 3).expect("somebody serves");
+        assert!(!dead.contains(&choice.pop));
+    }
+    assert!(after.choose([203, 0, 113, 1].into(), 0).is_some_and(|one| !dead.contains(&one.pop)));
+    let again = after.adjusted(&newer);
+    assert!(Arc::ptr_eq(&after.plans, &again.plans), "nothing to change, nothing copied");
+    let none = before.adjusted(&Fleet::default());
+    assert!(none.choose(address(1), 0).is_none());
+}
+
+#[test]
+fn a_map_of_which_the_shares_were_kept_goes_on_as_it_was() {
+    let mut world = World::new(400, 20, 30.0);
+    world.measure();
+    let first = world.round(None).map;
+    let shares = |map: &Map| -> HashMap<UnitKey, Vec<(u16, f64)>> {
+        let units = map.units().all().iter().zip(map.plans());
+        units.map(|(unit, plan)| (unit.key, plan.each_share().collect())).collect()
+    };
+    // What it would do anew is something else: round trips are forgotten.
+    let kept = shares(&first);
+    world.latency = Latency::default();
+    let recalled = Map::recalled(Arc::clone(&world.units), Arc::clone(&world.fleet), &kept);
+    let Round { map, moved } = world.round(Some(&recalled));
+    assert!(moved.chosen <= 400.0 * MOVED_SHARE_MAX * 1.000_001 && moved.left > 0.0, "{moved:?}");
+    let units = map.plans().iter().zip(first.plans());
+    let same = units.filter(|(now, then)| now.shares[0].0 == then.shares[0].0).count();
+    assert!(same > 350, "{same} of 400");
+}
+
+#[test]
+fn the_number_of_cores_changes_nothing() {
+    let mut world = World::new(5000, 30, 200.0);
+    world.measure();
+    let home = city(0);
+    let World { units, demand, fleet, latency } = &world;
+    let inputs = |previous| Inputs { units, demand, fleet, latency, home, previous };
+    let cores = |count| NonZeroUsize::new(count).expect("not 0");
+    let one = Round::make_on(cores(1), inputs(None)).map;
+    let many = Round::make_on(cores(4), inputs(None)).map;
+    assert_eq!(one.plans(), many.plans());
+    let next = |count| Round::make_on(cores(count), inputs(Some(&one))).map;
+    assert_eq!(next(1).plans(), next(4).plans());
 }

@@ -1,0 +1,119 @@
+//! Files that are read again when they change: the fleet, and places.
+//!
+//! Invariant: what is wrong is refused with its reason, counted, and what was read before serves on.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidegate_chassis::Drain;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{config::PlacesConfig, inbox::Inbox, metrics::Metrics, rounds::fleet_of};
+use crate::{
+    locate::{self, File, LocateError},
+    unit::{Units, UnitsBuilder},
+};
+
+/// How often a file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What tells a file from the one that was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// Reads the places of a configuration.
+pub(super) fn places(config: &PlacesConfig) -> Result<Units, LocateError> {
+    let Some(places) = &config.places else { return Ok(UnitsBuilder::default().build()) };
+    let networks = config.networks.as_deref().map(File::open).transpose()?;
+    locate::units(&File::open(places)?, networks.as_ref())
+}
+
+/// Reads the files of places again whenever they change.
+pub(super) async fn follow_places(
+    config: PlacesConfig,
+    inbox: Arc<Inbox>,
+    metrics: Metrics,
+    drain: Drain,
+) {
+    let paths = [&config.places, &config.networks].into_iter().flatten().cloned().collect();
+    follow(paths, drain, move || match places(&config) {
+        Ok(units) => {
+            tracing::info!(units = units.all().len(), "places are read again");
+            inbox.tell(|news| news.places = Some(Arc::new(units)));
+        }
+        Err(error) => {
+            metrics.refused.with_label_values(&["places"]).inc();
+            tracing::error!(%error, "places are refused; those that were read before serve on");
+        }
+    })
+    .await;
+}
+
+/// Reads the file of the fleet again whenever it changes. `told` hears of every good one.
+pub(super) async fn follow_fleet(
+    path: PathBuf,
+    inbox: Arc<Inbox>,
+    metrics: Metrics,
+    drain: Drain,
+    told: impl Fn(&crate::fleet::Fleet) + Clone + Send + 'static,
+) {
+    let paths = vec![path.clone()];
+    follow(paths, drain, move || match fleet_of(&path) {
+        Ok(fleet) => {
+            tracing::info!(pops = fleet.pops().len(), "the fleet is read again");
+            told(&fleet);
+            inbox.tell(|news| news.fleet = Some(fleet));
+        }
+        Err(error) => {
+            metrics.refused.with_label_values(&["fleet"]).inc();
+            tracing::error!(error = %format!("{error:#}"), "a fleet is refused; the one before serves on");
+        }
+    })
+    .await;
+}
+
+/// Calls `read`, off the runtime's threads, whenever one of the files is another one than before.
+async fn follow(paths: Vec<PathBuf>, drain: Drain, read: impl Fn() + Clone + Send + 'static) {
+    if paths.is_empty() {
+        return drain.started().await;
+    }
+    let stamps = move || -> Vec<Option<Stamp>> { paths.iter().map(|path| stamp(path)).collect() };
+    let mut known = stamps();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = drain.started() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = stamps();
+        // A file that is being replaced is not there for a moment.
+        if now != known && now.iter().all(Option::is_some) {
+            known = now;
+            let read = read.clone();
+            if let Err(error) = tokio::task::spawn_blocking(read).await {
+                tracing::error!(%error, "reading a file again failed");
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        changed: (metadata.mtime(), metadata.mtime_nsec()),
+    })
+}

@@ -1,0 +1,44 @@
+//! What a client would be answered to a name, for those who ask without the DNS: operators, through the admin port or the
+//! control plane.
+//!
+//! Invariant: it is decided where every answer is decided ([`crate::dns::answer`]); nothing is signed, counted or limited.
+
+use std::{str::FromStr, sync::Arc};
+
+use hickory_proto::rr::{Name, RecordType};
+use serde_json::{Value, json};
+
+use crate::{
+    dns::answer::{Answer, Query, answer},
+    live::Resolve,
+    world::Worlds,
+    zone::{RecordSet, ZoneTable},
+};
+
+/// Answers from the newest zones and the newest world.
+#[must_use]
+pub fn resolve(zones: Arc<ZoneTable>, worlds: Arc<Worlds>) -> Resolve {
+    Arc::new(move |name, record, client| {
+        let kind = RecordType::from_str(&record.to_ascii_uppercase())
+            .map_err(|_| format!("{record:?} is no type of record"))?;
+        let mut name = Name::from_ascii(name).map_err(|error| format!("{name:?}: {error}"))?;
+        name.set_fqdn(true);
+        let query =
+            Query { name: &name, kind, dnssec_ok: false, compact_ok: false, client, subnet: None };
+        Ok(shown(&answer(&zones.newest(), &worlds.newest(), &query)))
+    })
+}
+
+fn shown(answer: &Answer) -> Value {
+    let lines = |sets: &[RecordSet]| -> Vec<String> {
+        sets.iter().flat_map(RecordSet::records).map(|record| record.to_string()).collect()
+    };
+    json!({
+        "code": answer.code.to_str(),
+        "authoritative": answer.is_authoritative,
+        "scope": answer.scope,
+        "answers": lines(&answer.answers),
+        "authorities": lines(&answer.authorities),
+        "additionals": lines(&answer.additionals),
+    })
+}

@@ -1,0 +1,78 @@
+//! What control planes tell: several of them, questions, and lines that nobody can use.
+
+use tidegate_contract::geo_feed::{FeedLine, Question};
+
+use super::{
+    control::FakeControl,
+    node::{Settings, view_of_none},
+};
+
+#[tokio::test]
+async fn all_replicas_are_followed_and_the_newest_version_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, other) = (FakeControl::start().await, FakeControl::start().await);
+    let settings = Settings::following(&[one.url(), other.url()], folder.path());
+    one.tell_fleet(&view_of_none(1, 1));
+    let node = settings.start();
+    node.until_pop("10.2.0.1", "a").await;
+    other.tell_fleet(&view_of_none(3, 3));
+    node.until_pop("10.2.0.1", "c").await;
+    one.tell_fleet(&view_of_none(2, 1));
+    one.tell(&FeedLine::Question { id: 9, question: Question::Map {} });
+    node.until("it was read", |_| one.answers().len() == 1).await;
+    assert_eq!(node.pop("10.2.0.1").as_deref(), Some("c"), "an older version takes nothing back");
+    one.die().await;
+    node.until("one is gone", |node| node.metric("geo_feed_replicas", "") == 1.0).await;
+    other.tell_fleet(&view_of_none(4, 2));
+    node.until_pop("10.2.0.1", "b").await;
+}
+
+#[tokio::test]
+async fn operators_are_answered_through_the_feed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let control = FakeControl::start().await;
+    control.tell_fleet(&view_of_none(1, 2));
+    let node = Settings::following(&[control.url()], folder.path()).start();
+    node.until_pop("10.1.0.1", "b").await;
+    control.tell_fleet(&view_of_none(2, 3));
+    node.until_pop("10.2.0.1", "c").await;
+    let client = "10.1.0.1".parse().expect("an address");
+    let resolve = Question::Resolve { name: "v.example".into(), record: "A".into(), client };
+    let questions = [Question::Map {}, Question::MapDiff { ago_seconds: 1800 }, resolve];
+    for (id, question) in (1..).zip(questions) {
+        control.tell(&FeedLine::Question { id, question });
+    }
+    node.until("answers", |_| control.answers().len() == 3).await;
+    let answers: std::collections::BTreeMap<_, _> = control.answers().into_iter().collect();
+    let map = &answers[&1];
+    assert_eq!((&map["trust"], map["pops"].as_array().map(Vec::len)), (&"current".into(), Some(3)));
+    assert_eq!((&map["pops"][0]["pop"], &map["pops"][0]["told"]), (&"a".into(), &"up".into()));
+    assert_eq!(answers[&2]["moves"][0]["to"], "c", "{}", answers[&2]);
+    assert_eq!(answers[&3]["error"], "this node serves no names");
+    // The same at hand.
+    let explained = node.state.explain(client, node.clock.now());
+    assert_eq!(explained.explanation.pop.as_deref(), Some("b"));
+    assert!(node.answers.resolve("v.example", "A", client).is_err());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_and_the_fleet_before_serves_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let control = FakeControl::start().await;
+    control.tell_fleet(&view_of_none(1, 2));
+    let node = Settings::following(&[control.url()], folder.path()).start();
+    node.until_pop("10.1.0.1", "b").await;
+    let mut nowhere = view_of_none(2, 3);
+    nowhere.pops[0].place.latitude = 91.0;
+    control.tell_fleet(&nowhere);
+    node.until("it is refused", |node| node.metric("geo_refused_total", "fleet") >= 1.0).await;
+    assert_eq!(node.pop("10.1.0.1").as_deref(), Some("b"));
+    let person = r#"{"round_trips":{"pop":"a","subnets":[{"subnet":"10.0.0.1/32","centroids":[],"sent_bytes":1}]}}"#;
+    control.tell_text(person.to_owned());
+    node.until("it is refused", |node| node.metric("geo_refused_total", "round_trips") >= 1.0)
+        .await;
+    // A line that is none ends the connection; the next one brings the fleet again.
+    control.tell_text("nonsense".to_owned());
+    node.until("it comes back", |node| node.metric("geo_feed_lines_total", "fleet") >= 3.0).await;
+    assert_eq!(node.pop("10.1.0.1").as_deref(), Some("b"));
+}
