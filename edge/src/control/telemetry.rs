@@ -97,9 +97,9 @@ impl TelemetryFeed {
                         say(telemetry_up::Message::RoundTrips(RoundTrips::to_bytes(&part)))?;
                     }
                 }
-                _ = harvest.tick(), if round_trips.is_some() => {
+                // While parts wait, the next ones gather where they come from.
+                _ = harvest.tick(), if round_trips.is_some() && parts.is_empty() => {
                     if let Some(take) = round_trips {
-                        // What was not sent by now is older than what comes.
                         parts = take().parts().collect();
                     }
                 }

@@ -28,6 +28,8 @@ async fn an_edge_tells_how_far_its_clients_are_by_subnet_whatever_they_speak() {
     let mut config = Config {
         control: Some(control::Config {
             round_trips_interval: Duration::from_millis(200),
+            // Nobody sends heartbeats.
+            lease: Duration::from_secs(600),
             ..settings(&control, folder.path())
         }),
         ..Config::default()
