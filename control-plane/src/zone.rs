@@ -183,15 +183,15 @@ fn wrong_line(text: &str, origin: &Name, entries: &[(usize, usize)]) -> Option<(
 /// The line where a name is written first, as far as it can be told from the text.
 fn line_of(text: &str, owner: &Name, origin: &Name) -> Option<usize> {
     let whole = owner.to_ascii();
-    let short = match owner.num_labels().checked_sub(origin.num_labels()) {
-        Some(0) => "@".to_owned(),
-        Some(_) => whole.strip_suffix(&origin.to_ascii())?.trim_end_matches('.').to_owned(),
-        None => whole.clone(),
+    let short = match whole.strip_suffix(&origin.to_ascii()) {
+        Some("") => "@",
+        Some(below) => below.trim_end_matches('.'),
+        None => &whole,
     };
     let begins = |line: &str| {
         let first = line.split_ascii_whitespace().next().unwrap_or_default();
         !line.starts_with([' ', '\t'])
-            && (first.eq_ignore_ascii_case(&short) || first.eq_ignore_ascii_case(&whole))
+            && (first.eq_ignore_ascii_case(short) || first.eq_ignore_ascii_case(&whole))
     };
     text.lines().position(begins).map(|index| index + 1)
 }

@@ -1,6 +1,6 @@
 //! Nodes of the DNS follow the fleet: what they are told and when, what they are asked, who holds the map.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_contract::{
@@ -95,18 +95,15 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
     feed.fleet(|view| condition(view, "fra").is_some_and(is_returning)).await;
 
     // Its own word is enough to be taken out.
-    let down = async {
-        feed.fleet(|view| {
-            condition(view, "nyc").is_some_and(|(state, _)| state == PopCondition::Down)
-        })
-        .await
-    };
-    tokio::pin!(down);
-    loop {
-        is_good(&lanes[1], false).await;
-        tokio::select! {
-            _ = &mut down => break,
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+    {
+        let is_down = |(state, _)| state == PopCondition::Down;
+        let mut down = pin!(feed.fleet(|view| condition(view, "nyc").is_some_and(is_down)));
+        loop {
+            is_good(&lanes[1], false).await;
+            tokio::select! {
+                _ = &mut down => break,
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
         }
     }
     drop((feed, again));
