@@ -178,12 +178,17 @@ fn follow_map(
     process.admin_routes(admin::routes(Admin { state, answers, hold, clock: Clock::system() }));
     let (zones, policies, drain) = (zones.clone(), policies.clone(), process.drain());
     views.mark_changed();
+    let mut is_told = true;
     process.spawn("views", async move {
         loop {
             tokio::select! {
                 () = drain.started() => return Ok(()),
-                changed = views.changed() => {
-                    changed.context("the feed")?;
+                changed = views.changed(), if is_told => {
+                    if changed.is_err() {
+                        // Without a control plane nobody tells anything.
+                        is_told = false;
+                        continue;
+                    }
                     let view = views.borrow_and_update().clone();
                     for (name, reason) in policies.replace(&view.steering) {
                         tracing::error!(policy = %name, reason, "a steering policy is refused");

@@ -16,22 +16,33 @@ const rules = [
 ];
 export const resolver = [`--host-resolver-rules=${rules.join(", ")}`];
 
-// Everything that a page asks for, in order: segments by the host that they came from, and what steering said.
+// Everything that a page asks for, in the order of asking: segments by the host that they come from, and what steering said.
 export function follow(page) {
   const seen = { segments: [], told: [], failed: [] };
+  page.on("request", (request) => {
+    const { host, pathname } = new URL(request.url());
+    if (pathname.endsWith(".m4s")) seen.segments.push({ host, kind: kindOf(pathname), at: Date.now() });
+  });
   page.on("response", async (response) => {
     const { host, pathname, searchParams } = new URL(response.url());
-    if (pathname.endsWith(".m4s")) seen.segments.push({ host, at: Date.now(), status: response.status() });
+    const status = response.status();
+    if (pathname.endsWith(".m4s") && status !== 200 && status !== 206) seen.failed.push({ host, status });
     if (!pathname.startsWith("/steering/") || response.request().method() !== "GET") return;
     const from = searchParams.get("_HLS_pathway") ?? searchParams.get("_DASH_pathway");
-    const manifest = await response.json().catch(() => null);
-    seen.told.push({ from, at: Date.now(), status: response.status(), manifest });
+    const told = { from, at: Date.now(), status, manifest: null };
+    seen.told.push(told);
+    told.manifest = await response.json().catch(() => null);
   });
   page.on("requestfailed", (request) => {
     const { host, pathname } = new URL(request.url());
     if (pathname.endsWith(".m4s")) seen.failed.push({ host, error: request.failure()?.errorText });
   });
   return seen;
+}
+
+// /m/{media}/{epoch}/{rendition}/{n}.m4s
+function kindOf(pathname) {
+  return pathname.split("/").at(-2).startsWith("audio") ? "audio" : "video";
 }
 
 // Watches a video element: every time it stops for want of data, and the least that it had ahead while it played.
