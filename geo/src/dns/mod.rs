@@ -16,3 +16,8 @@ pub mod answer; // what is said
 pub mod subnet; // for whom a resolver asks
 pub mod transport; // by which way
 pub mod config; // what can be set
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod handler_tests;

@@ -5,8 +5,10 @@
 
 mod watch;
 mod table;
+mod folder;
 mod holding;
 mod master_file;
+mod entry;
 mod build;
 mod zones;
 mod tree;
@@ -24,3 +26,6 @@ pub use table::ZoneTable;
 pub use tree::{Found, Node, Zone};
 pub use watch::watch;
 pub use zones::Zones;
+
+#[cfg(test)]
+mod tests;
