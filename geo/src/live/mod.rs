@@ -26,13 +26,13 @@ mod told; // the fleet as it is told, in the words of the map
 mod metrics; // numbers
 pub mod config; // what can be set
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc, thread};
 
 use anyhow::{Context, ensure};
 use reqwest::Url;
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::geo_feed::FleetView;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::{
     config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
@@ -212,7 +212,7 @@ impl Live {
             answers: answers.clone(),
         };
         follow_control(sections.control, sections.own, process, &shared)?;
-        make_rounds(rounds, process, inbox);
+        make_rounds(rounds, process, inbox)?;
         Ok(answers)
     }
 }
@@ -229,18 +229,24 @@ impl Hold {
     }
 }
 
-/// Runs the rounds on a thread of their own.
-fn make_rounds(rounds: Rounds, process: &Process, inbox: Arc<Inbox>) {
+/// Runs the rounds on a thread of their own, for which no runtime waits.
+fn make_rounds(rounds: Rounds, process: &Process, inbox: Arc<Inbox>) -> anyhow::Result<()> {
     let drain = process.drain();
+    let (sender, mut ended) = oneshot::channel();
+    let run = move || {
+        rounds.run();
+        let _ = sender.send(());
+    };
+    thread::Builder::new().name("geo-rounds".into()).spawn(run).context("a thread")?;
     process.spawn("rounds", async move {
-        let running = tokio::task::spawn_blocking(move || rounds.run());
-        let ended = async {
-            drain.started().await;
-            inbox.tell(|news| news.is_ended = true);
-        };
-        let (ran, ()) = tokio::join!(running, ended);
-        ran.context("the rounds")
+        // When it panics nobody says that it has ended.
+        tokio::select! {
+            ended = &mut ended => return ended.context("the rounds broke off"),
+            () = drain.started() => inbox.tell(|news| news.is_ended = true),
+        }
+        ended.await.context("the rounds broke off")
     });
+    Ok(())
 }
 
 fn follow_places(sections: Sections<'_>, process: &Process, inbox: &Arc<Inbox>, metrics: &Metrics) {

@@ -141,7 +141,7 @@ async fn a_map_that_is_held_changes_for_the_dead_alone() {
     view.frozen = Some("so says the boss".to_owned());
     view.version = 3;
     control.tell_fleet(&view);
-    node.until("told", |node| node.state.map(node.clock.now()).frozen.is_some()).await;
+    node.until_told(3.0).await;
     node.hold.thaw();
     let boss = Some("so says the boss");
     node.until("still held", |node| node.state.map(node.clock.now()).frozen.as_deref() == boss)

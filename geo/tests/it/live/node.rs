@@ -114,15 +114,23 @@ impl TestNode {
             label.is_empty() || metric.get_label().iter().any(|pair| pair.value() == label)
         };
         let metric = family.get_metric().iter().find(of_label);
-        metric.map_or(0.0, |metric| metric.get_counter().value() + metric.get_gauge().value())
+        metric
+            .map_or(0.0, |metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+    }
+
+    /// Waits for so many lines of the feed that tell the fleet.
+    pub(crate) async fn until_told(&self, lines: f64) {
+        let is_told = |node: &Self| node.metric("geo_feed_lines_total", "fleet") >= lines;
+        self.until("the fleet is told", is_told).await;
     }
 
     /// Ends it in order, as a drain does.
     pub(crate) async fn stop(self, data: &Path) {
-        self.process.drain().begin();
         let kept = data.join("units.ndjson");
-        let begun = SystemTime::now();
-        while !kept.exists() {
+        let written = || std::fs::metadata(&kept).and_then(|metadata| metadata.modified()).ok();
+        let (before, begun) = (written(), SystemTime::now());
+        self.process.drain().begin();
+        while written() == before {
             assert!(begun.elapsed().unwrap_or_default() < WAIT_MAX, "nothing was kept");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
