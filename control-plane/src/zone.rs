@@ -5,13 +5,14 @@
 //! Invariant: no text makes this process read a file, and what is refused here is refused by every node too.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
+    str::FromStr,
 };
 
 use hickory_proto::{
-    rr::{DNSClass, Name, RData, RecordSet, RecordType, RrKey},
+    rr::{Name, RecordType},
     serialize::txt::Parser,
 };
 
@@ -28,34 +29,40 @@ pub struct ZoneError {
     pub reason: String,
 }
 
+/// A record as it is written.
+struct Line {
+    number: usize,
+    owner: Name,
+    kind: RecordType,
+    /// The strings of a TXT record; of others the parser has said that they are good.
+    text: Vec<Vec<u8>>,
+}
+
 /// Checks the text of a zone.
 ///
 /// # Errors
 /// [`ZoneError`] names the first thing that is wrong.
 pub fn check(name: &str, text: &str) -> Result<(), ZoneError> {
-    let refused = |line, reason| ZoneError { line, reason };
     let origin = match Name::from_ascii(name) {
         Ok(mut origin) if !origin.is_root() && !name.is_empty() => {
             origin.set_fqdn(true);
             origin.to_lowercase()
         }
-        _ => return Err(refused(None, format!("{name:?} is not the name of a zone"))),
+        _ => {
+            let reason = format!("{name:?} is not the name of a zone");
+            return Err(ZoneError { line: None, reason });
+        }
     };
-    let lines = entries(text);
-    // Before the parser, which would open what is named.
-    let includes = |line: &str| line.to_ascii_lowercase().contains("$include");
-    if let Some(line) = text.lines().position(includes) {
-        let reason = "$INCLUDE is not allowed, not even in a comment".to_owned();
-        return Err(refused(Some(line + 1), reason));
-    }
-    match parse(text, &origin) {
-        Ok(records) => rules(&origin, &records)
-            .map_err(|(owner, reason)| refused(line_of(text, &owner, &origin), reason)),
-        Err(first) => {
-            let (line, reason) = wrong_line(text, &origin, &lines).unwrap_or((1, first));
-            Err(refused(Some(line), reason))
+    let mut reader = Reader { origin: origin.clone(), owner: None, has_ttl: false };
+    let mut lines = Vec::new();
+    for entry in entries(text) {
+        let read = entry.words().and_then(|words| reader.read(&entry, &words));
+        match read {
+            Ok(line) => lines.extend(line),
+            Err(reason) => return Err(ZoneError { line: Some(entry.number), reason }),
         }
     }
+    rules(&origin, &lines)
 }
 
 impl fmt::Display for ZoneError {
@@ -69,89 +76,191 @@ impl fmt::Display for ZoneError {
 
 impl std::error::Error for ZoneError {}
 
-type Records = BTreeMap<RrKey, RecordSet>;
+/// One entry of the file: a line, or several that parentheses or quotes hold together.
+struct Entry<'a> {
+    number: usize,
+    text: &'a str,
+    is_open: bool,
+}
 
-fn parse(text: &str, origin: &Name) -> Result<Records, String> {
-    // The parser is made for files of one's own; a text that it does not survive is refused like others.
-    let parsed =
-        catch_unwind(AssertUnwindSafe(|| Parser::new(text, None, Some(origin.clone())).parse()));
-    match parsed {
-        Ok(Ok((_, records))) => Ok(records),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the text cannot be read".to_owned()),
+/// What holds from one entry to the next.
+struct Reader {
+    origin: Name,
+    owner: Option<Name>,
+    /// Whether a TTL was said, by `$TTL` or with a record.
+    has_ttl: bool,
+}
+
+impl Entry<'_> {
+    /// Its words, without comments and parentheses; a string keeps its quotes.
+    fn words(&self) -> Result<Vec<String>, String> {
+        if self.is_open {
+            return Err("a parenthesis or a quote is not closed".to_owned());
+        }
+        let (mut words, mut word) = (Vec::new(), String::new());
+        let (mut is_quoted, mut is_comment) = (false, false);
+        let mut letters = self.text.chars();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\n' if is_comment => is_comment = false,
+                _ if is_comment => {}
+                '\\' => {
+                    word.push(letter);
+                    word.extend(letters.next());
+                }
+                '"' => {
+                    word.push(letter);
+                    is_quoted = !is_quoted;
+                    if !is_quoted {
+                        words.push(std::mem::take(&mut word));
+                    }
+                }
+                _ if is_quoted => word.push(letter),
+                ';' => is_comment = true,
+                '(' | ')' | ' ' | '\t' | '\r' | '\n' => {
+                    if !word.is_empty() {
+                        words.push(std::mem::take(&mut word));
+                    }
+                    continue;
+                }
+                _ => word.push(letter),
+            }
+            if is_comment && !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+        }
+        if !word.is_empty() {
+            words.push(word);
+        }
+        Ok(words)
     }
 }
 
-/// What every zone must have and none may, beside good syntax: the name that breaks it, and why.
-fn rules(origin: &Name, records: &Records) -> Result<(), (Name, String)> {
-    let mut has = (false, false);
-    let find = |owner: &Name, kind| {
-        let key = RrKey::new(owner.clone().into(), kind);
-        records.get(&key)
-    };
-    for set in records.values() {
-        let (owner, kind) = (set.name().to_lowercase(), set.record_type());
-        let wrong = |reason: &str| Err((owner.clone(), format!("{owner}: {reason}")));
-        if !origin.zone_of(&owner) {
+impl Reader {
+    fn read(&mut self, entry: &Entry<'_>, words: &[String]) -> Result<Option<Line>, String> {
+        let mut words = words.iter();
+        let is_continued = entry.text.starts_with([' ', '\t']);
+        if words.len() == 0 {
+            return Ok(None);
+        }
+        if !is_continued {
+            let first = words.next().expect("there is one");
+            if first.starts_with('$') {
+                return self.directive(first, words.as_slice()).map(|()| None);
+            }
+            self.owner = Some(self.name(first)?);
+        }
+        let owner = self.owner.clone().ok_or("the first record has no name")?;
+        let kind = loop {
+            let word = words.next().ok_or("there is no type")?;
+            if let Some(seconds) = ttl(word) {
+                let is_good = seconds.is_some_and(|seconds| seconds <= TTL_MAX);
+                is_good.then_some(()).ok_or("a TTL is at most 2147483647 seconds")?;
+                self.has_ttl = true;
+            } else if ["CH", "HS", "CS"].iter().any(|class| word.eq_ignore_ascii_case(class)) {
+                return Err("the class is IN".to_owned());
+            } else if !word.eq_ignore_ascii_case("IN") {
+                let kind = RecordType::from_str(&word.to_ascii_uppercase());
+                break kind.map_err(|_| format!("{word:?} is no type of records"))?;
+            }
+        };
+        if !self.has_ttl {
+            return Err("there is no TTL, and no $TTL before".to_owned());
+        }
+        let rest = words.as_slice();
+        let text = match kind {
+            RecordType::TXT => strings(rest)?,
+            _ => {
+                parse(kind, rest, &self.origin)?;
+                Vec::new()
+            }
+        };
+        Ok(Some(Line { number: entry.number, owner, kind, text }))
+    }
+
+    fn directive(&mut self, name: &str, arguments: &[String]) -> Result<(), String> {
+        match (name.to_ascii_uppercase().as_str(), arguments) {
+            ("$ORIGIN", [origin]) => self.origin = self.name(origin)?,
+            ("$TTL", [time]) => {
+                ttl(time).flatten().ok_or_else(|| format!("{time:?} is no time"))?;
+                self.has_ttl = true;
+            }
+            ("$INCLUDE", _) => return Err("$INCLUDE is not allowed".to_owned()),
+            _ => {
+                return Err(format!("there is no directive {name} with {} words", arguments.len()));
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, word: &str) -> Result<Name, String> {
+        if word == "@" {
+            return Ok(self.origin.clone());
+        }
+        let name = Name::parse(word, Some(&self.origin));
+        let mut name = name.map_err(|error| format!("{word:?} is no name: {error}"))?;
+        name.set_fqdn(true);
+        Ok(name.to_lowercase())
+    }
+}
+
+/// What every zone must have and none may, beside good syntax.
+fn rules(origin: &Name, lines: &[Line]) -> Result<(), ZoneError> {
+    let mut kinds: HashMap<&Name, Vec<RecordType>> = HashMap::new();
+    for line in lines {
+        kinds.entry(&line.owner).or_default().push(line.kind);
+    }
+    let has = |name: &Name, kind| kinds.get(name).is_some_and(|kinds| kinds.contains(&kind));
+    for line in lines {
+        let Line { number, owner, kind, text } = line;
+        let wrong = |reason: &str| {
+            Err(ZoneError { line: Some(*number), reason: format!("{owner}: {reason}") })
+        };
+        if !origin.zone_of(owner) {
             return wrong("is outside of the zone");
         }
-        let all = || set.records_without_rrsigs();
-        if all().any(|record| record.dns_class != DNSClass::IN) {
-            return wrong("the class is IN");
-        }
-        if all().any(|record| record.ttl > TTL_MAX) {
-            return wrong("a TTL is at most 2147483647 seconds");
-        }
-        let is_apex = owner == *origin;
-        has.0 |= is_apex && kind == RecordType::SOA;
-        has.1 |= is_apex && kind == RecordType::NS;
-        if kind == RecordType::SOA && !is_apex {
+        if *kind == RecordType::SOA && owner != origin {
             return wrong("is not the name of the zone and has an SOA record");
         }
-        if kind == RecordType::CNAME {
-            let is_alone = ALONE.iter().all(|other| find(&owner, *other).is_none());
-            if !is_alone || all().count() > 1 {
-                return wrong("has a CNAME record and others");
-            }
+        if has(owner, RecordType::CNAME)
+            && kinds[owner].iter().any(|kind| *kind != RecordType::CNAME)
+        {
+            return wrong("has a CNAME record and others");
         }
         if owner.iter().next() == Some(STEER) {
-            steers(set).or_else(|reason| wrong(&reason))?;
-            let steered = owner.base_name();
-            let own = [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::CNAME];
-            if let Some(kind) = own.into_iter().find(|kind| find(&steered, *kind).is_some()) {
-                return Err((
-                    steered.clone(),
-                    format!("{steered}: is steered and has {kind} records"),
-                ));
+            if *kind != RecordType::TXT || kinds[owner].len() > 1 {
+                return wrong("has something else than one TXT record");
+            }
+            if let Err(reason) = options(text) {
+                return wrong(&reason);
             }
         }
+        let steer = owner.prepend_label(STEER);
+        if STEERED.contains(kind) && steer.is_ok_and(|steer| kinds.contains_key(&steer)) {
+            return wrong(&format!("is steered and has {kind} records"));
+        }
     }
-    match has {
-        (false, _) => Err((origin.clone(), format!("the zone has no SOA record at {origin}"))),
-        (_, false) => Err((origin.clone(), format!("the zone has no NS records at {origin}"))),
-        _ => Ok(()),
+    for kind in [RecordType::SOA, RecordType::NS] {
+        if !has(origin, kind) {
+            let reason = format!("the zone has no {kind} record at {origin}");
+            return Err(ZoneError { line: None, reason });
+        }
     }
+    Ok(())
 }
 
-/// What steers the name below it: one text of options.
-fn steers(set: &RecordSet) -> Result<(), String> {
-    let mut all = set.records_without_rrsigs();
-    let (Some(only), None) = (all.next(), all.next()) else {
-        return Err("has more than one record".to_owned());
-    };
-    let RData::TXT(text) = &only.data else {
-        return Err("has something else than a TXT record".to_owned());
-    };
-    let mut seen: Vec<String> = Vec::new();
-    for part in &text.txt_data {
+/// What steers the name below it.
+fn options(text: &[Vec<u8>]) -> Result<(), String> {
+    let mut seen: Vec<&str> = Vec::new();
+    for part in text {
         let part = str::from_utf8(part).map_err(|_| "the text is not ASCII".to_owned())?;
         for option in part.split_ascii_whitespace() {
             let (name, value) =
                 option.split_once('=').ok_or_else(|| format!("{option:?} is not name=value"))?;
-            if seen.iter().any(|known| known == name) {
+            if seen.contains(&name) {
                 return Err(format!("{name} is there twice"));
             }
-            seen.push(name.to_owned());
+            seen.push(name);
             let is_good = match name {
                 "alpn" => is_alpn(value),
                 "port" => value.parse::<u16>().is_ok_and(|port| port > 0),
@@ -172,34 +281,87 @@ fn is_alpn(value: &str) -> bool {
         && words.iter().all(|word| (1..=32).contains(&word.len()) && word.bytes().all(is_plain))
 }
 
-/// The first line of the first entry that is refused, and why: the parser does not say where it stopped, so the shortest
-/// beginning that it refuses is looked for.
-fn wrong_line(text: &str, origin: &Name, entries: &[(usize, usize)]) -> Option<(usize, String)> {
-    let first = entries.partition_point(|(_, end)| parse(&text[..*end], origin).is_ok());
-    let (line, end) = entries.get(first.min(entries.len().checked_sub(1)?))?;
-    Some((*line, parse(&text[..*end], origin).err()?))
+/// What one record says, by the parser of the nodes. Invariant: it gets one line, which begins as a record, so that nothing
+/// in it is a directive.
+fn parse(kind: RecordType, words: &[String], origin: &Name) -> Result<(), String> {
+    if words.iter().any(|word| word.contains(['\n', '\r'])) {
+        return Err("a string goes over the end of its line".to_owned());
+    }
+    let line = format!("@ 0 IN {kind} {}\n", words.join(" "));
+    // It is made for files of one's own; a record that it does not survive is refused like others.
+    let parsed =
+        catch_unwind(AssertUnwindSafe(|| Parser::new(line, None, Some(origin.clone())).parse()));
+    match parsed {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the record cannot be read".to_owned()),
+    }
 }
 
-/// The line where a name is written first, as far as it can be told from the text.
-fn line_of(text: &str, owner: &Name, origin: &Name) -> Option<usize> {
-    let whole = owner.to_ascii();
-    let short = match whole.strip_suffix(&origin.to_ascii()) {
-        Some("") => "@",
-        Some(below) => below.trim_end_matches('.'),
-        None => &whole,
+/// The strings of a TXT record (RFC 1035 5.1), with bytes by their numbers.
+fn strings(words: &[String]) -> Result<Vec<Vec<u8>>, String> {
+    let string = |word: &String| {
+        let inside = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
+        let mut bytes = inside.unwrap_or(word).bytes().peekable();
+        let mut made = Vec::new();
+        while let Some(byte) = bytes.next() {
+            let escaped = match byte {
+                b'\\' => bytes.next().ok_or("a \\ with nothing behind it")?,
+                plain => plain,
+            };
+            if byte == b'\\' && escaped.is_ascii_digit() {
+                let digits = [Some(escaped), bytes.next(), bytes.next()];
+                let number = digits.iter().try_fold(0u16, |number, digit| {
+                    let digit = digit.filter(u8::is_ascii_digit)?;
+                    Some(number * 10 + u16::from(digit - b'0'))
+                });
+                let number = number.and_then(|number| u8::try_from(number).ok());
+                made.push(number.ok_or("\\DDD is three digits, 255 at the most")?);
+            } else {
+                made.push(escaped);
+            }
+        }
+        if made.len() > STRING_BYTES_MAX {
+            return Err(format!("a string has at most {STRING_BYTES_MAX} bytes"));
+        }
+        Ok(made)
     };
-    let begins = |line: &str| {
-        let first = line.split_ascii_whitespace().next().unwrap_or_default();
-        !line.starts_with([' ', '\t'])
-            && (first.eq_ignore_ascii_case(short) || first.eq_ignore_ascii_case(&whole))
-    };
-    text.lines().position(begins).map(|index| index + 1)
+    if words.is_empty() {
+        return Err("a TXT record has at least one string".to_owned());
+    }
+    words.iter().map(string).collect()
 }
 
-/// For each entry its first line, and where it ends: parentheses and quotes go over lines.
-fn entries(text: &str) -> Vec<(usize, usize)> {
-    let (mut ends, mut first, mut depth, mut is_quoted, mut end) =
-        (Vec::new(), 1, 0_usize, false, 0);
+/// A time in seconds, or in units as 1h30m. Absent: that is no time; absent inside: too long.
+fn ttl(word: &str) -> Option<Option<u32>> {
+    if !word.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return None;
+    }
+    let (mut sum, mut number) = (Some(0u32), Some(0u32));
+    for byte in word.bytes() {
+        let unit = match byte.to_ascii_lowercase() {
+            b'0'..=b'9' => {
+                number =
+                    number.and_then(|n| n.checked_mul(10)?.checked_add(u32::from(byte - b'0')));
+                continue;
+            }
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return None,
+        };
+        sum = sum.zip(number).and_then(|(sum, n)| sum.checked_add(n.checked_mul(unit)?));
+        number = Some(0);
+    }
+    Some(sum.zip(number).and_then(|(sum, number)| sum.checked_add(number)))
+}
+
+/// The entries of a file: parentheses and quotes go over lines.
+fn entries(text: &str) -> Vec<Entry<'_>> {
+    let (mut all, mut first, mut depth, mut is_quoted) = (Vec::new(), 1, 0_usize, false);
+    let (mut begin, mut end) = (0, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let mut is_escaped = false;
         for byte in line.bytes() {
@@ -215,14 +377,14 @@ fn entries(text: &str) -> Vec<(usize, usize)> {
         }
         end += line.len();
         if depth == 0 && !is_quoted {
-            ends.push((first, end));
-            first = index + 2;
+            all.push(Entry { number: first, text: &text[begin..end], is_open: false });
+            (first, begin) = (index + 2, end);
         }
     }
-    if ends.last().is_none_or(|last| last.1 < end) {
-        ends.push((first, end));
+    if begin < end {
+        all.push(Entry { number: first, text: &text[begin..end], is_open: true });
     }
-    ends
+    all
 }
 
 /// The label that steers the name below it.
@@ -231,16 +393,11 @@ const STEER: &[u8] = b"_steer";
 const TTL_MAX: u32 = i32::MAX as u32;
 /// Protocols of a steered name.
 const ALPN_MAX: usize = 4;
-/// What commonly stands beside an alias by mistake.
-const ALONE: [RecordType; 7] = [
-    RecordType::A,
-    RecordType::AAAA,
-    RecordType::HTTPS,
-    RecordType::MX,
-    RecordType::NS,
-    RecordType::SOA,
-    RecordType::TXT,
-];
+/// RFC 1035 3.3.
+const STRING_BYTES_MAX: usize = 255;
+/// What the map says of a steered name, and what leads elsewhere.
+const STEERED: [RecordType; 4] =
+    [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::CNAME];
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +411,8 @@ mod tests {
         ns1 A 192.0.2.53\n\
         www CNAME video ; the player\n\
         _steer.video TXT \"alpn=h3,h2 port=443\"\n\
-        text TXT \"a;b\" \"(\"\n";
+        text TXT \"a;b\" \"(\"\n\
+        list 1h IN TXT ( \"a b\" c ; and\n  \"\\034\" )\n";
 
     #[test]
     fn a_zone_that_nodes_would_serve_is_taken() {
@@ -273,21 +431,30 @@ mod tests {
         let with = |line: &str| format!("{GOOD}{line}\n");
         let mut wrong = Vec::new();
         for (text, line, reason) in [
-            (with("a A 192.0.2.256"), Some(10), "IPv4"),
-            (with("a A 192.0.2.1\nb WHAT x"), Some(11), "WHAT"),
-            (with("$INCLUDE /etc/passwd"), Some(10), "$INCLUDE"),
-            (with("; $include /etc/passwd"), Some(10), "$INCLUDE"),
-            (with("a (\n A\n 192.0.2 )"), Some(10), ""),
-            (with("other.org. A 192.0.2.1"), Some(10), "outside"),
-            (with("sub SOA ns1 hostmaster 1 2 3 4 5"), Some(10), "SOA"),
+            (with("a A 192.0.2.256"), Some(12), "IPv4"),
+            (with("a A 192.0.2.1\nb WHAT x"), Some(13), "WHAT"),
+            (with("$INCLUDE /etc/passwd"), Some(12), "$INCLUDE"),
+            (with("a A ( 192.0.2.1"), Some(12), "not closed"),
+            (with("$GENERATE 1-3 a A 192.0.2.$"), Some(12), "no directive"),
+            (with("a CH A 192.0.2.1"), Some(12), "class"),
+            (with("a TXT \"\\300\""), Some(12), "255"),
+            (with("a (\n A\n 192.0.2 )"), Some(12), ""),
+            (
+                with("a CAA 0 issue \"ca.example\n$INCLUDE /etc/passwd\n\""),
+                Some(12),
+                "end of its line",
+            ),
+            (with("other.org. A 192.0.2.1"), Some(12), "outside"),
+            (with("sub SOA ns1 hostmaster 1 2 3 4 5"), Some(12), "SOA"),
             (with("www A 192.0.2.1"), Some(7), "CNAME"),
-            (with("video A 192.0.2.1"), Some(10), "is steered"),
-            (with("_steer.b TXT \"ttl=5\""), Some(10), "there is no option"),
-            (with("_steer.b TXT \"port=0\""), Some(10), "is no port"),
-            (with("_steer.b TXT \"alpn=h3,\""), Some(10), "is no alpn"),
-            (with("_steer.b A 192.0.2.1"), Some(10), "something else"),
-            (with("a 4294967295 A 192.0.2.1"), Some(10), "TTL"),
-            (GOOD.replace("@ NS ns1\n", ""), Some(2), "no NS"),
+            (with("video A 192.0.2.1"), Some(12), "is steered"),
+            (with("_steer.b TXT \"ttl=5\""), Some(12), "there is no option"),
+            (with("_steer.b TXT \"port=0\""), Some(12), "is no port"),
+            (with("_steer.b TXT \"alpn=h3,\""), Some(12), "is no alpn"),
+            (with("_steer.b A 192.0.2.1"), Some(12), "something else"),
+            (with("a 4294967295 A 192.0.2.1"), Some(12), "TTL"),
+            (GOOD.replace("@ NS ns1\n", ""), None, "no NS"),
+            (GOOD.replace("$TTL 300\n", ""), Some(1), "no TTL"),
             ("$TTL 5\nns1 A 192.0.2.1\n".to_owned(), None, "no SOA"),
             ("@ IN SOA".to_owned(), Some(1), ""),
             (String::new(), None, "no SOA"),
