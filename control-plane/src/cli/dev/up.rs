@@ -1,4 +1,4 @@
-//! The order in which a whole system comes up: control plane, PoPs, DNS, origin, packager, then a video.
+//! The order in which a whole system comes up: control plane, PoPs, origin, packager, DNS, then a video.
 //!
 //! Each program is waited for before what needs it is started. It returns only when something goes wrong: a system
 //! that runs is ended by a signal.
@@ -50,10 +50,11 @@ pub(super) async fn run(
     for (name, role) in POPS {
         pops.push(start_pop(&settings, &fleet, children, name, role).await?);
     }
-    start_geo(&settings, &fleet, children).await?;
     let origin = start_origin(&settings, children).await?;
     fleet.put_property("demo", &fleet::demo_property(ports.address("origin"))).await?;
     start_packager(&settings, children).await?;
+    // Last: by now the PoPs are well, and the first map is the right one.
+    start_geo(&settings, &fleet, children).await?;
 
     let watch = |video: &str| {
         let edge = pops.iter().find(|pop| pop.role == "edge");

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         purge::a_fill_that_began_before_the_purge_does_not_bring_the_old_back,
         purge::a_pop_that_was_cut_off_during_a_purge_serves_the_new,
         purge::a_body_that_comes_with_the_purge_is_served_everywhere_without_a_fetch,
-        dns::a_pop_that_dies_is_out_of_answers_and_comes_back,
+        dns::a_pop_that_dies_is_out_of_answers,
         upgrade::a_node_is_upgraded_and_no_purge_is_missed_meanwhile,
         bad_input::wrong_requests_get_the_documented_error,
         bad_input::inputs_that_are_no_video_fail_with_a_reason,
