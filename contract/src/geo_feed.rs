@@ -18,6 +18,14 @@ use crate::{
 pub const FEED_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most subnets of one batch of round trips; what a node had beyond them it leaves out and counts.
 pub const SUBNETS_PER_BATCH_MAX: usize = 1024;
+/// The largest message of round trips, in bytes of JSON; a batch that is larger travels in parts of
+/// [`SUBNETS_PER_MESSAGE_MAX`].
+pub const ROUND_TRIPS_BYTES_MAX: usize = 60 * 1024;
+/// The most subnets of one message.
+pub const SUBNETS_PER_MESSAGE_MAX: usize = 160;
+/// What a control plane that takes round trips says in the head of its answer on the telemetry lane. To another one a node
+/// sends none: it would take them for no message at all, and end the lane.
+pub const TAKES_ROUND_TRIPS: &str = "tidegate-takes-round-trips";
 /// The most centroids of a subnet in a batch.
 pub const CENTROIDS_MAX: usize = 8;
 /// The longest prefix of a subnet in a batch, IPv4 and IPv6: no batch tells of a single client.
@@ -142,8 +150,14 @@ pub enum Question {
 }
 
 /// What is wrong with a batch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RoundTripsError {
+    /// Larger than [`ROUND_TRIPS_BYTES_MAX`].
+    #[error("at most {ROUND_TRIPS_BYTES_MAX} bytes, not {0}")]
+    Size(usize),
+    /// Not the JSON of it.
+    #[error("cannot be read: {0}")]
+    Syntax(#[from] serde_json::Error),
     /// Too many subnets.
     #[error("a batch has at most {SUBNETS_PER_BATCH_MAX} subnets, this one has {0}")]
     Subnets(usize),
@@ -158,6 +172,35 @@ pub enum RoundTripsError {
 }
 
 impl RoundTrips {
+    /// The bytes that travel.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a batch holds only texts and finite numbers")
+    }
+
+    /// Reads and checks what somebody else sent.
+    ///
+    /// # Errors
+    /// [`RoundTripsError`]
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RoundTripsError> {
+        if bytes.len() > ROUND_TRIPS_BYTES_MAX {
+            return Err(RoundTripsError::Size(bytes.len()));
+        }
+        let batch: Self = serde_json::from_slice(bytes)?;
+        batch.check()?;
+        Ok(batch)
+    }
+
+    /// The batch in parts that each fit into one message.
+    pub fn parts(self) -> impl Iterator<Item = Self> {
+        let Self { pop, period_ms, mut subnets } = self;
+        std::iter::from_fn(move || {
+            let rest = subnets.split_off(subnets.len().min(SUBNETS_PER_MESSAGE_MAX));
+            let subnets = std::mem::replace(&mut subnets, rest);
+            (!subnets.is_empty()).then(|| Self { pop: pop.clone(), period_ms, subnets })
+        })
+    }
+
     /// Checks what somebody else sent.
     ///
     /// # Errors
@@ -216,6 +259,25 @@ mod tests {
         ] {
             assert_eq!(batch.check().is_ok(), is_good, "{batch:?}");
         }
+    }
+
+    #[test]
+    fn a_full_batch_travels_in_parts_that_fit() {
+        let one = |number: u32| {
+            let first = IpAddr::from([0x2001, 0xdb8, number as u16, 0, 0, 0, 0, 0]);
+            let subnet = Network::new(first, 48).expect("short");
+            let centroids = vec![(9999.99, SAMPLES_MAX); CENTROIDS_MAX];
+            SubnetRoundTrips { subnet, centroids, sent_bytes: u64::MAX }
+        };
+        let subnets: Vec<_> = (0..SUBNETS_PER_BATCH_MAX as u32).map(one).collect();
+        let batch = RoundTrips { subnets, ..RoundTrips::default() };
+        let read = |part: RoundTrips| RoundTrips::from_bytes(&part.to_bytes()).expect("it fits");
+        let parts: Vec<_> = batch.clone().parts().map(read).collect();
+        let together: Vec<_> = parts.into_iter().flat_map(|part| part.subnets).collect();
+        assert_eq!(together, batch.subnets);
+        assert_eq!(RoundTrips::default().parts().count(), 0);
+        let large = vec![b' '; ROUND_TRIPS_BYTES_MAX + 1];
+        assert!(matches!(RoundTrips::from_bytes(&large), Err(RoundTripsError::Size(_))));
     }
 
     #[test]

@@ -117,6 +117,9 @@ pub struct SteeringPolicySpec {
     pub ttl: Duration,
     /// Where it may go, in the order of preference.
     pub pathways: Vec<Pathway>,
+    /// Where it asks the next time; absent: where it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_uri: Option<String>,
 }
 
 /// One way to a stream.
@@ -125,8 +128,12 @@ pub struct SteeringPolicySpec {
 pub struct Pathway {
     /// The pathway's id, as it stands in manifests.
     pub id: ResourceName,
-    /// The PoPs behind it.
+    /// The PoPs behind it; none: all of them, and DNS says which.
     pub pops: Vec<PopId>,
+    /// The host that is put in place of the one in manifests, for a pathway that these do not name: a clone of the
+    /// first one without a host. Without port, since players keep the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// A zone of the authoritative DNS.
@@ -344,7 +351,11 @@ impl CertificateSpec {
 }
 
 impl SteeringPolicySpec {
-    fn check(&self) -> Result<(), String> {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// What is wrong, as text for people.
+    pub fn check(&self) -> Result<(), String> {
         if self.pathways.is_empty() || self.pathways.len() > PATHWAYS_MAX {
             return Err(format!("1 to {PATHWAYS_MAX} pathways are needed"));
         }
@@ -354,6 +365,21 @@ impl SteeringPolicySpec {
         }
         if !(TTL_MIN..=TTL_MAX).contains(&self.ttl) {
             return Err(format!("ttl must be from {TTL_MIN:?} to {TTL_MAX:?}"));
+        }
+        let hosts = self.pathways.iter().filter_map(|pathway| pathway.host.as_ref());
+        for host in hosts {
+            // An address of IPv6 in brackets has colons, but no port.
+            let is_plain = crate::purge::host_of(host).as_deref() == Some(host);
+            if !is_plain || host.len() > HOST_BYTES_MAX || host.contains('*') {
+                return Err(format!("{host:?} is no host in lower case without port"));
+            }
+        }
+        if let Some(uri) = &self.reload_uri {
+            let is_place = ["https://", "http://", "/"].iter().any(|start| uri.starts_with(start));
+            if !is_place || uri.len() > URI_BYTES_MAX || !uri.bytes().all(|b| b.is_ascii_graphic())
+            {
+                return Err("reload_uri must be an absolute URL or path".to_owned());
+            }
         }
         Ok(())
     }
@@ -376,6 +402,10 @@ fn probe() -> Upstream {
 /// A player asks at most once a second, and at least once an hour.
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(3600);
+/// The longest name of the DNS as text.
+const HOST_BYTES_MAX: usize = 253;
+/// As long as the URLs of purges.
+const URI_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -433,6 +463,18 @@ mod tests {
                 "ttl",
             ),
             (Kind::SteeringPolicy, "s", r#"{"ttl":"9s","pathways":[]}"#, "pathways"),
+            (
+                Kind::SteeringPolicy,
+                "s",
+                r#"{"ttl":"9s","pathways":[{"id":"a","pops":[],"host":"a.example:443"}]}"#,
+                "without port",
+            ),
+            (
+                Kind::SteeringPolicy,
+                "s",
+                r#"{"ttl":"9s","pathways":[{"id":"a","pops":[]}],"reload_uri":"s"}"#,
+                "reload_uri",
+            ),
             (Kind::Certificate, "c", r#"{"names":["a"],"chain_pem":"x","key":"k"}"#, "PEM"),
             (Kind::Prefix, "p", "[]", "not the spec"),
         ] {

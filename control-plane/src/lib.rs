@@ -13,10 +13,12 @@ pub mod config; // the settings, part by part
 pub mod api; // HTTP API v1, one file per resource
 pub mod page; // the status page: three files and the rules for browsers
 pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
+pub mod geo; // what the DNS hears of the fleet, and what it is asked
 pub mod release; // changes → signed releases, and how they go out
 pub mod rollout; // which PoP runs which release, and when it turns back
 pub mod change; // what somebody wants to be different
 pub mod resource; // all resources at one version
+pub mod zone; // master files of the DNS, as its nodes take them
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod replica; // what replicas tell one another: that they live, what they see
 pub mod drain; // a PoP is emptied in stages, and filled again slowly

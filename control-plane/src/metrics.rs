@@ -32,6 +32,12 @@ pub struct Metrics {
     pub nacks: IntCounter,
     /// Identities issued or refused, by kind and outcome.
     pub identities: IntCounterVec,
+    /// Geo nodes that follow this replica.
+    pub geo_followers: IntGauge,
+    /// Batches of round trips, by what became of them.
+    pub geo_batches: IntCounterVec,
+    /// Questions to geo nodes, by outcome.
+    pub geo_questions: IntCounterVec,
     /// API requests, by method and status class.
     pub requests: IntCounterVec,
     /// TLS handshakes that failed or took too long, by listener.
@@ -88,6 +94,19 @@ impl Metrics {
                 "control_identities_total",
                 "Identities issued or refused, by kind and outcome.",
                 &["kind", "outcome"],
+            ),
+            geo_followers: gauge(r, "control_geo_followers", "Geo nodes that follow this replica."),
+            geo_batches: counter_vec(
+                r,
+                "control_geo_batches_total",
+                "Batches of round trips, by outcome: taken, too_often (a node says more than it may), lost (a geo node was too slow for it; counted for each).",
+                &["outcome"],
+            ),
+            geo_questions: counter_vec(
+                r,
+                "control_geo_questions_total",
+                "Questions of operators to geo nodes, by outcome: answered, refused, silent, nobody, too_many.",
+                &["outcome"],
             ),
             requests: counter_vec(
                 r,

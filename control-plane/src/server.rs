@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     drain::Drains,
     fleet::{Fleet, Readers},
+    geo::{self, Geo},
     health::Reports,
     keys,
     leader::{self, Candidate, Leader},
@@ -237,6 +238,14 @@ async fn parts(
     let anycast =
         Anycast::new(Arc::clone(&stores.records), declared, reports.clone(), clock.clone());
     let drains = Drains::new(anycast, Readers::default(), config.drain.clone());
+    let geo = Geo::new(geo::Parts {
+        releases: releases.clone(),
+        drains: drains.clone(),
+        fleet: fleet.clone(),
+        records: Arc::clone(&stores.records),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    });
     Ok(sync::Parts {
         purges,
         releases,
@@ -245,6 +254,7 @@ async fn parts(
         leader,
         reports,
         drains,
+        geo,
         store,
         authority,
         clock,
@@ -262,6 +272,7 @@ fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) -> api::Parts
         access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         drains: parts.drains.clone(),
+        geo: parts.geo.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         drain: parts.drain.clone(),
@@ -317,6 +328,13 @@ fn supervise(
         let (drains, leads, drain) = (parts.drains.clone(), parts.leader.leads(), drain.clone());
         async move {
             drains.run(leads, &drain).await;
+            Ok(())
+        }
+    });
+    process.spawn("geo", {
+        let (geo, drain) = (parts.geo.clone(), drain.clone());
+        async move {
+            geo.run(&drain).await;
             Ok(())
         }
     });

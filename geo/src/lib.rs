@@ -16,10 +16,12 @@
 
 pub mod command; // the command line
 pub mod key_command; // its verbs about keys of signed zones
+pub mod fetch; // free files of places
 pub mod node; // builds the parts, binds the sockets, serves, drains
 mod metrics; // what is counted of the world
 pub mod resolve; // what a client would be answered, for operators
 pub mod config; // what can be set, part by part
+pub mod steer; // which PoP a player fetches from, in the middle of a video
 pub mod dns; // queries in, answers out
 pub mod zone; // what is told of names: zone files, steered names
 pub mod admin; // what operators ask of the node

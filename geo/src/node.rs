@@ -28,6 +28,7 @@ use crate::{
     },
     live::Live,
     metrics, resolve,
+    steer::{Policies, Steering},
     world::Worlds,
     zone::{self, ZoneTable},
 };
@@ -47,6 +48,8 @@ pub struct Node {
     pub worlds: Arc<Worlds>,
     /// The zones, shared by all that answers.
     pub zones: Arc<ZoneTable>,
+    /// The steering policies.
+    pub policies: Arc<Policies>,
     /// What answers.
     pub handler: Arc<Handler>,
     udp: Vec<UdpSocket>,
@@ -83,7 +86,9 @@ impl Node {
         let worlds = live.worlds().clone();
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
-        follow_map(live, config, &zones, process)?;
+        let policies = Policies::new(config.steering.policies.clone());
+        Steering::start(&config.steering, Arc::clone(&worlds), Arc::clone(&policies), process)?;
+        follow_map(live, config, &zones, &policies, process)?;
         let cookies = Cookies::new(&config.cookies).context("cookies.secret_file")?.map(Arc::new);
         if let Some(cookies) = cookies.clone() {
             follow(cookies, process);
@@ -101,7 +106,7 @@ impl Node {
         }));
         publish(worlds.clone(), process);
         let (process, config) = (process.clone(), config.clone());
-        Ok(Self { process, worlds, zones, handler, udp, tcp, encrypted, config })
+        Ok(Self { process, worlds, zones, policies, handler, udp, tcp, encrypted, config })
     }
 
     /// Serves until the process drains.
@@ -158,11 +163,13 @@ fn follow(cookies: Arc<Cookies>, process: &Process) {
     });
 }
 
-/// Follows what the map is made from, shows it at the admin port, and takes the zones that the control plane tells.
+/// Follows what the map is made from, shows it at the admin port, and takes the zones and steering policies that the control plane
+/// tells.
 fn follow_map(
     live: Live,
     config: &Config,
     zones: &Arc<ZoneTable>,
+    policies: &Arc<Policies>,
     process: &Process,
 ) -> anyhow::Result<()> {
     let (state, hold, mut views) = (live.state().clone(), live.hold(), live.views());
@@ -176,15 +183,23 @@ fn follow_map(
     let resolve = resolve::resolve(zones.clone(), worlds.clone());
     let answers = live.start(config.live(), process, resolve)?;
     process.admin_routes(admin::routes(Admin { state, answers, hold, clock: Clock::system() }));
-    let (zones, drain) = (zones.clone(), process.drain());
+    let (zones, policies, drain) = (zones.clone(), policies.clone(), process.drain());
     views.mark_changed();
+    let mut is_told = true;
     process.spawn("views", async move {
         loop {
             tokio::select! {
                 () = drain.started() => return Ok(()),
-                changed = views.changed() => {
-                    changed.context("the feed")?;
+                changed = views.changed(), if is_told => {
+                    if changed.is_err() {
+                        // Without a control plane nobody tells anything.
+                        is_told = false;
+                        continue;
+                    }
                     let view = views.borrow_and_update().clone();
+                    for (name, reason) in policies.replace(&view.steering) {
+                        tracing::error!(policy = %name, reason, "a steering policy is refused");
+                    }
                     let zones = zones.clone();
                     let taken = tokio::task::spawn_blocking(move || zones.take_feed(&view.zones));
                     for error in taken.await.unwrap_or_default() {

@@ -133,6 +133,8 @@ mod tests {
             ("[package]\nlease = \"1ms\"", "package.lease"),
             ("[purge]\ncontrol_plane = \"https://h\"", "purge.token_file"),
             ("[delivery]\nobject_cache_control = \"\\n\"", "delivery.object_cache_control"),
+            ("[delivery.steering]\nserver_uri = \"/s\"", "delivery.steering.server_uri"),
+            ("[delivery.steering]\npathway = \"a b\"", "delivery.steering.pathway"),
         ] {
             let error = from_toml::<Config>(text).unwrap_err().to_string();
             assert!(error.contains(name), "{text}: {error}");

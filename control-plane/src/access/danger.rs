@@ -23,6 +23,8 @@ pub enum Danger {
     Announce,
     /// Change what guards announcements.
     Interlock,
+    /// Hold the map of the DNS, or let it go.
+    HoldMap,
     /// Hand out rights that can approve, make tokens or sign.
     GrantPower,
     /// Replace the authority that signs identities.
@@ -103,6 +105,7 @@ impl Danger {
             Self::RemovePop => "remove_pop",
             Self::Announce => "announce",
             Self::Interlock => "interlock",
+            Self::HoldMap => "hold_map",
             Self::GrantPower => "grant_power",
             Self::RotateCa => "rotate_ca",
         }

@@ -21,7 +21,7 @@ pub struct Role {
 }
 
 /// The roles that are always there: name, scopes, what they are for.
-pub const BUILT_IN: [(&str, &[&str], &str); 6] = [
+pub const BUILT_IN: [(&str, &[&str], &str); 7] = [
     ("viewer", &["read"], "sees everything, changes nothing"),
     ("purger", &["read", "purge"], "a publishing system that purges what it changes"),
     (
@@ -29,7 +29,12 @@ pub const BUILT_IN: [(&str, &[&str], &str); 6] = [
         &["read", "purge", "config:write", "release:write", "pop:write", "pop:drain"],
         "runs the CDN from day to day",
     ),
-    ("network", &["read", "pop:drain", "bgp:write"], "runs what is announced, and where"),
+    (
+        "network",
+        &["read", "pop:drain", "bgp:write", "dns:write"],
+        "runs what is announced and answered, and where",
+    ),
+    ("geo", &["geo"], "a node of the DNS"),
     ("approver", &["read", "approve"], "approves what others ask for"),
     ("security", &["read", "approve", "token:write", "ca:write"], "gives and takes rights"),
 ];

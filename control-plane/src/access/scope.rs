@@ -25,6 +25,10 @@ pub enum Verb {
     PopDrain,
     /// Change what is announced.
     BgpWrite,
+    /// Hold the map of the DNS, and let it go.
+    DnsWrite,
+    /// Follow the fleet as a node of the DNS, and answer what operators ask it.
+    Geo,
     /// Make and revoke API tokens, change roles.
     TokenWrite,
     /// Issue, revoke, rotate identities.
@@ -66,7 +70,7 @@ pub enum GrantError {
 
 impl Verb {
     /// All verbs, by the name that stands in a scope.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Read, "read"),
         (Self::Purge, "purge"),
         (Self::ConfigWrite, "config:write"),
@@ -74,6 +78,8 @@ impl Verb {
         (Self::PopWrite, "pop:write"),
         (Self::PopDrain, "pop:drain"),
         (Self::BgpWrite, "bgp:write"),
+        (Self::DnsWrite, "dns:write"),
+        (Self::Geo, "geo"),
         (Self::TokenWrite, "token:write"),
         (Self::CaWrite, "ca:write"),
         (Self::Approve, "approve"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Access, AccessError, decode, encode,
-    scope::{Grant, Scopes},
+    scope::{Grant, Scopes, Verb},
 };
 use crate::{
     store::{Commit, Expect, Key, Record, Records, StoreError},
@@ -132,6 +132,17 @@ impl Access {
         }
         let scopes = self.scopes_of(&token).await?;
         Ok(Some((token, scopes)))
+    }
+
+    /// Whether a token that was shown before may still do something, for calls that last.
+    ///
+    /// # Errors
+    /// [`AccessError::Store`]
+    pub async fn still_allows(&self, id: &str, verb: Verb) -> Result<bool, AccessError> {
+        let Ok(key) = key(id) else { return Ok(false) };
+        let Some(record) = self.records.get(&key).await? else { return Ok(false) };
+        let token = read(&record)?;
+        Ok(!token.has_ended(self.now()) && self.scopes_of(&token).await?.allows(verb, ""))
     }
 
     /// What a token may do, by itself and by its roles. A scope or role that is not known gives nothing.

@@ -54,6 +54,10 @@ pub(super) enum ApiError {
     KeyReused(String),
     #[error("too many requests; the next is allowed in {} ms", .0.as_millis())]
     TooOften(Duration),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Silent(String),
     #[error("too many requests wait")]
     Busy,
     #[error("the store cannot take the request now")]
@@ -84,9 +88,10 @@ impl ApiError {
             Self::Interlock(_) => (423, "interlock", "Refused by the interlock"),
             Self::KeyReused(_) => (422, "idempotency-key-reused", "Idempotency key reused"),
             Self::TooOften(_) => (429, "too-many-requests", "Too many requests"),
-            Self::Busy | Self::StoreFull | Self::Store(_) => {
+            Self::Busy | Self::StoreFull | Self::Store(_) | Self::Unavailable(_) => {
                 (503, "unavailable", "Not available now")
             }
+            Self::Silent(_) => (504, "no-answer", "No answer in time"),
             Self::Panicked => (500, "internal", "Internal error"),
         };
         Problem::new(status, kind, title, self.to_string())

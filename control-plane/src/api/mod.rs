@@ -16,6 +16,7 @@ mod status;
 mod approvals;
 mod tokens;
 mod anycast;
+mod geo;
 mod drain;
 mod auth;
 mod trail;
@@ -24,6 +25,7 @@ mod error;
 pub mod access_model;
 pub mod model;
 pub mod anycast_model;
+pub mod geo_model;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -48,6 +50,7 @@ use crate::{
     access::Access,
     drain::Drains,
     fleet::{self, Fleet},
+    geo::Geo,
     listener::Connection,
     metrics::Metrics,
     page,
@@ -125,6 +128,8 @@ pub struct Parts {
     pub fleet: Fleet,
     /// Drains, groups, and what nodes say.
     pub drains: Drains,
+    /// What the DNS is told and asked.
+    pub geo: Geo,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.
@@ -185,6 +190,15 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/anycast/{group}", get(anycast::show))
         .route("/v1/anycast/{group}/level", post(anycast::level))
         .route("/v1/anycast/{group}/interlock", get(anycast::interlock).put(anycast::set_interlock))
+        .route("/v1/geo/feed", get(geo::feed))
+        .route("/v1/geo/answers/{id}", post(geo::answer))
+        .route("/v1/dns/nodes", get(geo::nodes))
+        .route("/v1/dns/resolve", get(geo::resolve))
+        .route("/v1/dns/map", get(geo::map))
+        .route("/v1/dns/map/diff", get(geo::map_diff))
+        .route("/v1/dns/map/hold", get(geo::hold))
+        .route("/v1/dns/map/freeze", post(geo::freeze))
+        .route("/v1/dns/map/thaw", post(geo::thaw))
         .route("/v1/health", get(anycast::health))
         .route("/v1/health/{pop}", get(anycast::health_of_pop))
         .route("/v1/properties", get(properties::list))

@@ -83,7 +83,8 @@ pub(super) async fn audit(
     next: Next,
 ) -> Response {
     let is_asking = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-        || ASKING_PATHS.contains(&request.uri().path());
+        || ASKING_PATHS.contains(&request.uri().path())
+        || request.uri().path().starts_with(ANSWER_PATHS);
     if is_asking {
         return next.run(request).await;
     }
@@ -114,6 +115,8 @@ fn short(text: &str) -> String {
 
 /// Calls of `POST` that change nothing.
 const ASKING_PATHS: [&str; 2] = ["/v1/can-i", "/v1/validate"];
+/// Where geo nodes say what others asked them.
+const ANSWER_PATHS: &str = "/v1/geo/answers/";
 const NOTES_MAX: usize = 16;
 const TEXT_CHARS_MAX: usize = 512;
 

@@ -17,7 +17,10 @@ use tidegate_contract::{
     resource_spec::{PropertySpec, Spec, SpecError},
 };
 
-use crate::resource::{Entry, State};
+use crate::{
+    resource::{Entry, State},
+    zone::{self, ZONES_BYTES_MAX, ZoneError},
+};
 
 pub use set::{ChangeSet, ChangeState, SetError};
 
@@ -109,6 +112,12 @@ pub enum ChangeError {
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A zone that no node of the DNS would serve.
+    #[error("{0}: {1}")]
+    Zone(ResourceKey, ZoneError),
+    /// More zones than nodes of the DNS take.
+    #[error("all zones together have at most {ZONES_BYTES_MAX} bytes, with these they have {0}")]
+    Zones(usize),
     /// What results is nothing that a PoP would run.
     #[error(transparent)]
     Whole(#[from] CompileError),
@@ -184,6 +193,12 @@ pub fn plan(state: &State, wish: &Wish, version: Generation) -> Result<Planned, 
         after.entries.insert(key.clone(), entry);
         steps.push(Step { key, act });
     }
+    if wish.puts.iter().any(|put| put.kind == Kind::DnsZone) {
+        let bytes = after.of_kind(Kind::DnsZone).map(|(_, entry)| entry.body.len()).sum();
+        if bytes > ZONES_BYTES_MAX {
+            return Err(ChangeError::Zones(bytes));
+        }
+    }
     steps.sort_by(|a, b| a.key.cmp(&b.key));
     if !steps.is_empty() {
         release_compile::check_all(&after.specs(), version)?;
@@ -228,7 +243,12 @@ fn read(key: &ResourceKey, spec: &Value, before: Option<&Entry>) -> Result<Spec,
         spec = serde_json::to_value(new).expect("a property is plain data");
     }
     let bytes = serde_json::to_vec(&spec).expect("JSON is JSON");
-    Ok(Spec::parse(key.kind, &key.name, &bytes)?)
+    let spec = Spec::parse(key.kind, &key.name, &bytes)?;
+    if let Spec::DnsZone(zone) = &spec {
+        let checked = zone::check(key.name.as_str(), &zone.zone);
+        checked.map_err(|error| ChangeError::Zone(key.clone(), error))?;
+    }
+    Ok(spec)
 }
 
 mod seen_by_key {
@@ -326,6 +346,7 @@ mod tests {
             (twice, "twice"),
             (Wish::delete(key("origin/gone")), "there is no"),
             (Wish::delete(key("secret/tidegate-tier-key")), "itself"),
+            (put("dns_zone/example.com", json!({"zone": "@ IN SOA"})), "line 1"),
             (put("property/p", json!({"hosts": ["a"], "origins": ["gone"]})), "origin/gone"),
             (put("pop/A".to_lowercase().as_str(), json!({"role": "moon"})), "not the spec"),
         ] {

@@ -8,6 +8,7 @@ mod purge;
 mod release;
 mod change;
 mod bgp;
+mod dns;
 mod pop;
 mod drain;
 mod health;
@@ -46,6 +47,7 @@ use self::{
     consent::Consent,
     context::{ContextCommand, GLOBAL, Place},
     dev::DevArgs,
+    dns::DnsCommand,
     edge::EdgeCommand,
     failure::{Exit, Failure},
     health::HealthCommand,
@@ -116,6 +118,9 @@ enum Command {
     /// What PoPs announce, and how strongly
     #[command(subcommand)]
     Bgp(BgpCommand),
+    /// What clients are told by the DNS, and why; the map behind it
+    #[command(subcommand)]
+    Dns(DnsCommand),
     /// How PoPs are
     #[command(subcommand)]
     Health(HealthCommand),
@@ -233,6 +238,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
         Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
+        Command::Dns(command) => dns::run(command, &client()?, &consent, &out).await,
         Command::Health(command) => health::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,

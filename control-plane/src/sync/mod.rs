@@ -14,18 +14,20 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{Clock, Drain};
+use tidegate_contract::geo_feed::TAKES_ROUND_TRIPS;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Server};
 
 use crate::{
     access::Access,
     ca::{Authority, Peer},
     drain::Drains,
     fleet::{Fleet, Lane, LaneGuard, Subscription},
+    geo::Geo,
     health::Reports,
     leader::Leader,
     listener::Connection,
@@ -110,6 +112,8 @@ pub struct Parts {
     pub reports: Reports,
     /// What they shall do about routes and clients.
     pub drains: Drains,
+    /// What the DNS is told.
+    pub geo: Geo,
     /// The authority.
     pub authority: Arc<Authority>,
     /// The time of day.
@@ -219,7 +223,10 @@ impl PopSync for Lanes {
             let end = until_end(lane, &parts, &guard, &peer).await;
             close(end, &down, &guard, Lane::Telemetry);
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let mut answer = Response::new(ReceiverStream::new(stream));
+        let takes = MetadataValue::from_static("1");
+        answer.metadata_mut().insert(TAKES_ROUND_TRIPS, takes);
+        Ok(answer)
     }
 }
 

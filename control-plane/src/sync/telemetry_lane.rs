@@ -1,12 +1,12 @@
-//! One node's third lane: its reports, and what its PoP shall do about routes and clients.
+//! One node's third lane: its reports, the round trips of its clients, and what its PoP shall do about routes and clients.
 //!
 //! Orders are made anew from the records whenever any of them changes, and sent when they differ: what a slow node missed
-//! in between does not matter. A report that cannot be read ends the lane.
+//! in between does not matter. What cannot be read ends the lane.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_contract::telemetry::Report;
+use tidegate_contract::{geo_feed::RoundTrips, telemetry::Report};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -59,18 +59,35 @@ async fn read(
     mut up: Streaming<TelemetryUp>,
     guard: &LaneGuard,
 ) -> Result<(), Status> {
+    let mut next_batch = Instant::now();
     while let Some(message) = up.message().await? {
         guard.heard();
-        let Some(telemetry_up::Message::Report(bytes)) = message.message else {
-            return Err(Status::invalid_argument("only one hello, and first"));
-        };
-        let report = Report::from_bytes(&bytes);
-        let report =
-            report.map_err(|error| Status::invalid_argument(format!("a report: {error}")))?;
-        parts.reports.put(guard.name(), report, caller::now(parts).1);
+        match message.message {
+            Some(telemetry_up::Message::Report(bytes)) => {
+                let report = Report::from_bytes(&bytes);
+                let report = report
+                    .map_err(|error| Status::invalid_argument(format!("a report: {error}")))?;
+                parts.reports.put(guard.name(), report, caller::now(parts).1);
+            }
+            Some(telemetry_up::Message::RoundTrips(bytes)) => {
+                let batch = RoundTrips::from_bytes(&bytes);
+                let batch = batch
+                    .map_err(|error| Status::invalid_argument(format!("round trips: {error}")))?;
+                let now = Instant::now();
+                if now < next_batch {
+                    parts.metrics.geo_batches.with_label_values(&["too_often"]).inc();
+                    continue;
+                }
+                next_batch = now + BATCH_EVERY;
+                parts.geo.measured(&guard.name().pop, batch);
+            }
+            _ => return Err(Status::invalid_argument("only one hello, and first")),
+        }
     }
     Ok(())
 }
 
+/// A node sends one a second at the most; each goes to every node of the DNS.
+const BATCH_EVERY: Duration = Duration::from_millis(200);
 /// A node is told at most so often.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

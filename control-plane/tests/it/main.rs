@@ -9,6 +9,7 @@ mod anycast;
 mod api;
 mod cli;
 mod durability;
+mod geo;
 mod identity;
 mod operators;
 mod purges;

@@ -6,8 +6,8 @@ import { launch } from "./chromium.mjs";
 import { control, edges, ready, resolve } from "./system.mjs";
 import tls from "node:tls";
 
-export async function withPage(work) {
-  const browser = await launch([`--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`]);
+export async function withPage(work, more = []) {
+  const browser = await launch([`--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`, ...more]);
   const complaints = [];
   try {
     const page = await browser.newPage();

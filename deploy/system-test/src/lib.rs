@@ -12,4 +12,5 @@ pub mod tus; // an upload, step by step
 pub mod playback; // every segment that a manifest names; frames by ffprobe
 pub mod fake_origin; // an origin that does what the test says
 pub mod viewer; // one client, one protocol
+pub mod dns; // one question to the DNS, written by hand
 pub mod wait; // conditions with a limit

@@ -39,6 +39,8 @@ pub struct Ready {
     pub api_token_file: PathBuf,
     pub control_plane: String,
     pub cli_context: PathBuf,
+    pub dns: String,
+    pub dns_name: String,
     pub pops: Vec<Pop>,
 }
 
@@ -218,6 +220,7 @@ impl System {
             "control" => ("tidegate-control", &["serve"]),
             "origin" => ("tidegate-origin", &["serve"]),
             "packager" => ("tidegate-packager", &[]),
+            "geo" => ("tidegate-geo", &["serve"]),
             _ => ("tidegate-edge", &["serve"]),
         };
         let data = self.data();

@@ -49,6 +49,12 @@ pub struct Config {
     /// How often the node reports its health.
     #[serde(with = "humantime_serde")]
     pub health_interval: Duration,
+    /// Whether the node tells, by subnet, how far its clients are and what is sent to them: from this the DNS knows which
+    /// PoP is best for whom. Nothing finer than a /24 or a /48 is kept or told.
+    pub round_trips: bool,
+    /// How often it tells that.
+    #[serde(with = "humantime_serde")]
+    pub round_trips_interval: Duration,
     /// How long a release is watched after it was put to use; one that does harm within that time is taken back.
     #[serde(with = "humantime_serde")]
     pub probation: Duration,
@@ -72,6 +78,8 @@ impl Default for Config {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
             health_interval: Duration::from_secs(1),
+            round_trips: true,
+            round_trips_interval: Duration::from_secs(10),
             probation: Duration::from_secs(30),
             checker: None,
         }
@@ -120,6 +128,7 @@ impl Config {
             ("backoff_min", self.backoff_min),
             ("backoff_max", self.backoff_max),
             ("health_interval", self.health_interval),
+            ("round_trips_interval", self.round_trips_interval),
         ];
         match waits.iter().find(|(_, wait)| wait.is_zero()) {
             Some((name, _)) => Err(ConfigError::Zero(name)),

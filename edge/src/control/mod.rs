@@ -246,7 +246,11 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
     let config_places = link.places(1);
     if let Some(seam) = seams.telemetry {
         let (link, identity) = (link.clone(), identity_in_use.clone());
-        let feed = TelemetryFeed { seam, open_timeout: config.connect_timeout };
+        let feed = TelemetryFeed {
+            seam,
+            open_timeout: config.connect_timeout,
+            round_trips_interval: config.round_trips_interval,
+        };
         let places = link.places(1);
         let turn = turn.clone();
         process.spawn("control telemetry", async move {

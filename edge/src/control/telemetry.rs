@@ -1,11 +1,14 @@
-//! The third lane: reports up once a second, orders about routes and clients down.
+//! The third lane: reports up once a second, round trips of clients now and then, orders about routes and clients down.
 //!
 //! Both are whole, so a lane that breaks costs nothing but time. Invariant: what was ordered stays when the lane ends;
 //! that it ended is told to nobody.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tidegate_contract::telemetry::{Orders, Report, TELEMETRY_BYTES_MAX};
+use tidegate_contract::{
+    geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
+    telemetry::{Orders, Report, TELEMETRY_BYTES_MAX},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -27,6 +30,8 @@ use super::{
 pub struct Telemetry {
     /// How the node is now.
     pub report: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// How far its clients are, since this was asked last; absent: nobody is told.
+    pub round_trips: Option<Arc<dyn Fn() -> RoundTrips + Send + Sync>>,
     /// What it shall do.
     pub orders: watch::Sender<Orders>,
 }
@@ -36,6 +41,8 @@ pub(super) struct TelemetryFeed {
     pub(super) seam: Telemetry,
     /// How long the control plane may take to answer the call that opens the lane.
     pub(super) open_timeout: Duration,
+    /// How often the control plane is told how far clients are.
+    pub(super) round_trips_interval: Duration,
 }
 
 impl Lane for TelemetryFeed {
@@ -67,9 +74,15 @@ impl TelemetryFeed {
             .max_decoding_message_size(TELEMETRY_BYTES_MAX + MESSAGE_OVERHEAD_BYTES);
         let opening = timeout(self.open_timeout, client.telemetry(ReceiverStream::new(said)));
         let silent = |_| LaneError::Silent(self.open_timeout);
-        let mut heard = opening.await.map_err(silent)??.into_inner();
+        let answer = opening.await.map_err(silent)??;
+        let is_taken = answer.metadata().contains_key(TAKES_ROUND_TRIPS);
+        let round_trips = self.seam.round_trips.as_ref().filter(|_| is_taken);
+        let mut heard = answer.into_inner();
         let mut pulse = interval(REPORT_EVERY);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut harvest = interval(self.round_trips_interval);
+        harvest.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut parts = VecDeque::new();
         loop {
             tokio::select! {
                 next = heard.message() => {
@@ -79,6 +92,16 @@ impl TelemetryFeed {
                 _ = pulse.tick() => {
                     let report = (self.seam.report)().to_bytes();
                     say(telemetry_up::Message::Report(report))?;
+                    // One part at a time: a full batch does not stand in the way of reports.
+                    if let Some(part) = parts.pop_front() {
+                        say(telemetry_up::Message::RoundTrips(RoundTrips::to_bytes(&part)))?;
+                    }
+                }
+                // While parts wait, the next ones gather where they come from.
+                _ = harvest.tick(), if round_trips.is_some() && parts.is_empty() => {
+                    if let Some(take) = round_trips {
+                        parts = take().parts().collect();
+                    }
                 }
             }
         }

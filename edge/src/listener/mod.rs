@@ -21,6 +21,7 @@ pub mod account; // what all buffers together may hold
 mod announced; // how much body a response has
 mod leaving; // asks clients to go elsewhere, for a while
 mod traffic; // sums for the report
+pub mod round_trip; // how far clients are, by subnet, for the DNS
 mod bell; // tells idle connections of the drain
 mod clients; // connections of one address
 mod alarm; // one timer for a connection
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::estate::Heritage;
 use self::metrics::Metrics;
+use self::round_trip::Measurements;
 use self::serving::Serving;
 use self::worker::Worker;
 
@@ -62,6 +64,7 @@ pub struct Listener {
     traces: Option<quic::Traces>,
     estate: Estate,
     leaving: Leaving,
+    measurements: Measurements,
     metrics: Metrics,
     quic_metrics: quic::Metrics,
 }
@@ -100,6 +103,7 @@ impl Listener {
             traces: quic::Traces::new(&config.quic),
             estate: Estate::default(),
             leaving: Leaving::default(),
+            measurements: Measurements::register(registry)?,
             metrics: Metrics::register(registry)?,
             quic_metrics: quic::Metrics::register(registry)?,
         };
@@ -162,6 +166,12 @@ impl Listener {
         Traffic(self.metrics.clone())
     }
 
+    /// How far its clients are.
+    #[must_use]
+    pub fn measurements(&self) -> Measurements {
+        self.measurements.clone()
+    }
+
     /// What this listener leaves to a process that follows; nothing more when it was taken. Whoever has it keeps the
     /// sockets open: drop it when the drain begins.
     pub fn take_estate(&mut self) -> Estate {
@@ -183,7 +193,8 @@ impl Listener {
     pub async fn serve<A: stream::App>(self, app: Arc<A>, drain: Drain) -> Result<(), ListenError> {
         drop(self.estate);
         let (config, account) = (&self.config, self.account);
-        let mut serving = Serving::new(app, config, account, drain.clone(), self.metrics);
+        let (metrics, measurements) = (self.metrics, self.measurements);
+        let mut serving = Serving::new(app, config, account, drain.clone(), metrics, measurements);
         serving.leaving = self.leaving;
         let serving = Arc::new(serving);
         let acceptor = match &self.certificates {

@@ -16,6 +16,7 @@ use super::{
     leaving::Leaving,
     metrics::Metrics,
     quic,
+    round_trip::Measurements,
 };
 
 /// Shared by the accept loops and their connections.
@@ -29,6 +30,7 @@ pub(super) struct Serving<A> {
     /// Every connection and every exchange that waits; the drain waits for it.
     pub(super) tasks: TaskTracker,
     pub(super) metrics: Metrics,
+    pub(super) measurements: Measurements,
     pub(super) account: Account,
     connections: Arc<Semaphore>,
     clients: Arc<Clients>,
@@ -49,6 +51,7 @@ impl<A> Serving<A> {
         account: Account,
         drain: Drain,
         metrics: Metrics,
+        measurements: Measurements,
     ) -> Self {
         let limits = &config.limits;
         let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
@@ -61,6 +64,7 @@ impl<A> Serving<A> {
             leaving: Leaving::default(),
             tasks: TaskTracker::new(),
             metrics,
+            measurements,
             account,
             connections: Arc::new(Semaphore::new(places)),
             clients: Clients::new(limits.connections_per_client_max),

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -16,7 +16,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
     KeyPair, SanType,
 };
-use tidegate_contract::telemetry::Report;
+use tidegate_contract::{
+    geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
+    telemetry::Report,
+};
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
@@ -84,6 +87,7 @@ pub(crate) type TelemetryLane = Lane<TelemetryHello, TelemetryUp, TelemetryDown>
 struct Service {
     ca: CertifiedIssuer<'static, KeyPair>,
     life: Duration,
+    takes_round_trips: AtomicBool,
     purge_lanes: mpsc::Sender<PurgeLane>,
     config_lanes: mpsc::Sender<ConfigLane>,
     telemetry_lanes: mpsc::Sender<TelemetryLane>,
@@ -105,8 +109,16 @@ impl FakeControl {
         let (config_lanes, config_lanes_seen) = mpsc::channel(8);
         let (telemetry_lanes, telemetry_lanes_seen) = mpsc::channel(8);
         let (identities, identities_seen) = mpsc::channel(8);
-        let service =
-            Arc::new(Service { ca, life, purge_lanes, config_lanes, telemetry_lanes, identities });
+        let takes_round_trips = AtomicBool::new(false);
+        let service = Arc::new(Service {
+            ca,
+            life,
+            takes_round_trips,
+            purge_lanes,
+            config_lanes,
+            telemetry_lanes,
+            identities,
+        });
         let publisher = Publisher::new(service.ca.key(), 1);
         let tls = ServerTlsConfig::new()
             .identity(server)
@@ -155,6 +167,11 @@ impl FakeControl {
     /// The next lane of configuration that a node opens.
     pub(crate) async fn config_lane(&self) -> ConfigLane {
         within(async { self.config_lanes.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// From now on it says that it takes round trips.
+    pub(crate) fn take_round_trips(&self) {
+        self.service.takes_round_trips.store(true, Relaxed);
     }
 
     /// The next lane of telemetry that a node opens.
@@ -281,6 +298,19 @@ impl TelemetryLane {
         }
     }
 
+    /// The next round trips; reports are left out.
+    pub(crate) async fn round_trips(&mut self) -> RoundTrips {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(telemetry_up::Message::RoundTrips(bytes)) = message.message {
+                    return RoundTrips::from_bytes(&bytes).unwrap();
+                }
+            }
+        })
+        .await
+    }
+
     pub(crate) async fn order(&self, orders: &[u8]) {
         let message = telemetry_down::Message::Orders(orders.to_vec());
         self.down.send(Ok(TelemetryDown { message: Some(message) })).await.unwrap();
@@ -397,7 +427,12 @@ impl PopSync for Service {
         };
         let (down, said) = mpsc::channel(16);
         let _ = self.telemetry_lanes.send(Lane { hello, up, down }).await;
-        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+        let stream: Self::TelemetryStream = Box::pin(ReceiverStream::new(said));
+        let mut answer = Response::new(stream);
+        if self.takes_round_trips.load(Relaxed) {
+            answer.metadata_mut().insert(TAKES_ROUND_TRIPS, "1".parse().unwrap());
+        }
+        Ok(answer)
     }
 }
 

@@ -9,5 +9,6 @@ mod node;
 mod publisher;
 mod purge;
 mod release;
+mod round_trip;
 mod telemetry;
 mod upgrade;

@@ -1,6 +1,7 @@
 //! The agent of one node with the seams that the rest of the node would read.
 
 use std::{
+    net::Ipv4Addr,
     os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex},
@@ -9,6 +10,8 @@ use std::{
 
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{
+    geo_feed::{RoundTrips, SUBNETS_PER_BATCH_MAX, SubnetRoundTrips},
+    network::Network,
     purge::PurgeOrder,
     replacement::Replacement,
     surrogate_key::SurrogateKey,
@@ -112,6 +115,7 @@ impl TestNode {
             },
             telemetry: Some(Telemetry {
                 report: Arc::new(|| Report { is_leaving: true, ..Report::default() }),
+                round_trips: Some(Arc::new(measured)),
                 orders: orders.clone(),
             }),
             clock: clock.clone(),
@@ -166,6 +170,18 @@ pub(crate) fn settings(control: &FakeControl, folder: &Path) -> Config {
         backoff_max: Duration::from_millis(100),
         health_interval: Duration::from_millis(50),
         checker: Some(env!("CARGO_BIN_EXE_tidegate-edge").into()),
+        round_trips_interval: Duration::from_millis(50),
         ..Config::default()
     }
+}
+
+/// As many subnets as a batch may have.
+pub(crate) fn measured() -> RoundTrips {
+    let one = |number: usize| SubnetRoundTrips {
+        subnet: Network::new(Ipv4Addr::from_bits((number as u32) << 8).into(), 24).unwrap(),
+        centroids: vec![(12.5, 3.0)],
+        sent_bytes: 1,
+    };
+    let subnets = (0..SUBNETS_PER_BATCH_MAX).map(one).collect();
+    RoundTrips { pop: None, period_ms: 50, subnets }
 }

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use tidegate_contract::{
     header::SURROGATE_KEY,
     id::{MediaId, VideoId},
@@ -22,6 +23,7 @@ use crate::{
     delivery::{
         config::Config,
         model::{Conditions, Selection, manifest_type, object_keys, object_kind, object_type},
+        steering::name_server,
     },
     objects::{ObjectError, ObjectFacts},
     web::ApiError,
@@ -68,6 +70,10 @@ async fn deliver_manifest(
         Ok(body) => body,
         Err(ObjectError::Missing(_)) => return Err(delivery.missing(&keys)),
         Err(error) => return Err(error.into()),
+    };
+    let body = match str::from_utf8(&body) {
+        Ok(text) => name_server(text, &name, &delivery.config.steering).map_or(body, Bytes::from),
+        Err(_) => body,
     };
     let etag = format!("\"{}\"", &blake3::hash(&body).to_hex()[..ETAG_HEX_DIGITS]);
     let length = body.len() as u64;

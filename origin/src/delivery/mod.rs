@@ -4,8 +4,9 @@
 //! carry a short TTL and the surrogate keys by which they are purged.
 
 mod api;
+mod steering; // players are told where to fetch from
 mod config;
 mod model;
 
 pub use api::routes;
-pub use config::Config;
+pub use config::{Config, Steering};

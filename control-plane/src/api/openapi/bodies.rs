@@ -70,6 +70,11 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("Plan", &[is("group", "string"), is("pop", "string"), is("changes", "object"), is("expected_percent", "object"), is("epoch?", "integer")]),
     ("Interlock", &[is("min_announcing", "integer"), is("max_capacity_withdrawn_percent", "integer"), is("is_frozen", "boolean"), is("is_shedding", "boolean")]),
     ("InterlockRequest", &[is("min_announcing?", "integer"), is("max_capacity_withdrawn_percent?", "integer"), is("is_frozen", "boolean"), is("is_shedding", "boolean")]),
+    ("GeoNode", &[is("node", "string"), is("label", "string"), is("since_unix_ms", "integer"), is("version", "integer"), is("lost", "integer")]),
+    ("DnsAnswer", &[is("node", "string"), is("answer", "any")]),
+    ("HoldRequest", &[is("reason", "string")]),
+    ("Hold", &[is("frozen?", "Freeze")]),
+    ("Freeze", &[is("by", "string"), is("reason", "string"), is("since_unix_ms", "integer")]),
     ("PopHealth", &[is("pop", "string"), is("health", "string"), is("why", "string"), is("views_good", "integer"), is("views_bad", "integer"), is("requests", "integer"), is("errors", "integer"), is("nodes", "[NodeHealth]")]),
     ("NodeHealth", &[is("node", "string"), is("heard_unix_ms", "integer"), is("mbps", "integer"), is("resets", "integer"), is("report", "object")]),
 ];
@@ -95,6 +100,9 @@ mod tests {
         let anycast = include_str!("../anycast_model.rs");
         let (permits, group) =
             (include_str!("../../anycast/permits.rs"), include_str!("../../anycast/state.rs"));
+        let geo = include_str!("../geo_model.rs");
+        let (following, freeze) =
+            (include_str!("../../geo/following.rs"), include_str!("../../geo/freeze.rs"));
         let (chain, roles) =
             (include_str!("../../access/chain.rs"), include_str!("../../access/roles.rs"));
         for (body, name, source) in [
@@ -148,6 +156,11 @@ mod tests {
             ("Plan", "Plan", permits),
             ("Interlock", "InterlockView", anycast),
             ("InterlockRequest", "InterlockState", group),
+            ("GeoNode", "FollowerView", following),
+            ("DnsAnswer", "DnsAnswer", geo),
+            ("HoldRequest", "HoldRequest", geo),
+            ("Hold", "HoldView", geo),
+            ("Freeze", "Freeze", freeze),
             ("PopHealth", "HealthPop", anycast),
             ("NodeHealth", "HealthNode", anycast),
         ] {

@@ -29,6 +29,18 @@ impl Fleet {
         Ok(())
     }
 
+    /// Makes or replaces a resource of any kind.
+    pub(super) async fn put_resource(
+        &self,
+        kind: &str,
+        name: &str,
+        spec: &Value,
+    ) -> anyhow::Result<()> {
+        let body = json!({ "spec": spec });
+        self.send(Method::PUT, &format!("/v1/resources/{kind}/{name}"), Some(&body)).await?;
+        Ok(())
+    }
+
     /// Makes or replaces a property.
     pub(super) async fn put_property(&self, name: &str, property: &Value) -> anyhow::Result<()> {
         self.send(Method::PUT, &format!("/v1/properties/{name}"), Some(property)).await?;
@@ -69,11 +81,6 @@ pub(super) fn demo_property(origin: std::net::SocketAddr) -> Value {
         "hosts": ["*"],
         "origins": [{ "authority": origin.to_string() }],
     })
-}
-
-/// A PoP that faces clients.
-pub(super) fn edge_pop() -> Value {
-    json!({ "role": "edge" })
 }
 
 /// A PoP that fills for others, reached over TLS under the demo's authority.

@@ -9,6 +9,7 @@ mod upload; // a video in, by tus
 mod ready; // what person and scripts are told
 mod child; // child processes
 mod certificate; // the demo's authority
+mod steering; // what DNS and steering are told
 mod ports; // chosen once, kept
 mod layout; // where everything lies
 

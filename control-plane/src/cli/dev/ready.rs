@@ -29,6 +29,14 @@ pub(super) struct Summary {
     pub(super) hls_path: Option<String>,
     /// Path of its MPD.
     pub(super) dash_path: Option<String>,
+    /// Where the DNS is, `host:port`, over UDP and TCP.
+    pub(super) dns: SocketAddr,
+    /// A name that leads each client to its PoP.
+    pub(super) dns_name: String,
+    /// A subnet near each PoP, for queries that say for whom they ask.
+    pub(super) dns_clients: Vec<String>,
+    /// The steering manifest that playlists and MPDs name.
+    pub(super) steering_url: String,
     /// The PoPs.
     pub(super) pops: Vec<Pop>,
 }
@@ -62,6 +70,23 @@ impl fmt::Display for Summary {
         for pop in &self.pops {
             writeln!(f, "  {:<11} https://{} ({})", pop.name, pop.authority, pop.role)?;
         }
+        writeln!(f, "  {:<11} {} (name {})", "dns", self.dns, self.dns_name)?;
+        writeln!(f, "\nask the DNS which PoP a client gets:")?;
+        let (ip, port) = (self.dns.ip(), self.dns.port());
+        for client in &self.dns_clients {
+            writeln!(f, "  dig +short @{ip} -p {port} {} +subnet={client}", self.dns_name)?;
+        }
+        let context = self.cli_context.display();
+        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tidegate"));
+        let cli = own.display();
+        if let Some((client, _)) = self.dns_clients.last().and_then(|client| client.split_once('/'))
+        {
+            let name = &self.dns_name;
+            writeln!(
+                f,
+                "  {cli} --context-file {context} dns resolve {name} --client {client} --explain"
+            )?;
+        }
         let edges = || self.pops.iter().filter(|pop| pop.role == "edge");
         let (Some(video), Some(hls), Some(dash)) =
             (&self.video_id, &self.hls_path, &self.dash_path)
@@ -83,9 +108,6 @@ impl fmt::Display for Summary {
         if let Some(pop) = edges().next() {
             writeln!(f, "  ffplay http://{}{hls}", pop.http_authority)?;
         }
-        let context = self.cli_context.display();
-        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tidegate"));
-        let cli = own.display();
         writeln!(f, "  {cli} --context-file {context} purge key video-{video} --wait")?;
         writeln!(f, "  {cli} --context-file {context} pop list")
     }
@@ -108,6 +130,10 @@ mod tests {
             video_id: Some("v1".into()),
             hls_path: Some("/v/v1/main.m3u8".into()),
             dash_path: Some("/v/v1/manifest.mpd".into()),
+            dns: SocketAddr::from(([127, 0, 0, 1], 5)),
+            dns_name: "video.demo.test".into(),
+            dns_clients: vec!["198.51.100.0/24".into()],
+            steering_url: "https://steer.localhost:3/steering/demo".into(),
             pops: vec![Pop {
                 name: "pop-a".into(),
                 role: "edge",
@@ -130,14 +156,21 @@ mod tests {
             "video_id",
             "hls_path",
             "dash_path",
+            "dns",
+            "dns_name",
+            "dns_clients",
+            "steering_url",
             "pops",
         ];
         expected.sort_unstable();
         assert_eq!(names, expected);
         let text = summary.to_string();
-        for line in
-            ["curl --http3 --cacert ca.pem -i https://localhost:3/v/v1/main.m3u8", "purge key"]
-        {
+        for line in [
+            "curl --http3 --cacert ca.pem -i https://localhost:3/v/v1/main.m3u8",
+            "purge key",
+            "dig +short @127.0.0.1 -p 5 video.demo.test +subnet=198.51.100.0/24",
+            "dns resolve video.demo.test --client 198.51.100.0 --explain",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }

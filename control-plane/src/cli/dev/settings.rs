@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::{layout::Layout, ports::Ports};
+use super::{
+    layout::Layout,
+    ports::Ports,
+    steering::{self, PATHWAY, POLICY, SITES, STEERING_HOST},
+};
 
 /// Where the programs meet: the parts of the configurations that two of them share.
 pub(super) struct Settings<'a> {
@@ -45,6 +49,13 @@ impl Settings<'_> {
                 "internal": self.ports.address("origin-internal"),
             },
             "auth": { "tokens_file": self.layout.secret("origin-tokens") },
+            "delivery": { "steering": {
+                "server_uri": format!(
+                    "https://{STEERING_HOST}:{}/steering/{POLICY}",
+                    self.ports.address(&format!("{}-https", SITES[0].pop)).port()
+                ),
+                "pathway": PATHWAY,
+            } },
             "upload": { "spool_dir": self.layout.state("origin/spool") },
             "package": { "token_file": self.layout.secret("packager-token") },
             "purge": {
@@ -71,12 +82,43 @@ impl Settings<'_> {
         })
     }
 
+    pub(super) fn geo(&self) -> Value {
+        let dns = self.ports.address("geo-dns");
+        json!({
+            "process": self.process("geo"),
+            "listen": { "udp": [dns], "tcp": [dns] },
+            "steering": { "listen": self.ports.address("geo-steering") },
+            "places": { "places": self.layout.state("geo/places.mmdb"), "home": steering::home() },
+            "control": {
+                "urls": [format!("https://localhost:{}", self.ports.address("control-api").port())],
+                "token_file": self.layout.secret("geo-token"),
+                "ca_file": self.layout.secret("control-ca.pem"),
+                "data": self.layout.state("geo"),
+            },
+            "probe": { "ca_file": self.layout.ca_certificate() },
+        })
+    }
+
+    /// Where a PoP serves HTTPS: on this machine's own name, and where DNS and steering say that it is. There every PoP has
+    /// the port of the first, since a player that changes over takes its port with it.
+    fn https(&self, pop: &str) -> Vec<SocketAddr> {
+        let own = self.ports.address(&format!("{pop}-https"));
+        let mut all = both_families(own);
+        if let Some(site) = steering::site(pop) {
+            let first = self.ports.address(&format!("{}-https", SITES[0].pop));
+            let mut ports = vec![first.port(), own.port()];
+            ports.dedup();
+            all.extend(ports.into_iter().map(|port| SocketAddr::from((site.address(), port))));
+        }
+        all
+    }
+
     pub(super) fn pop(&self, name: &str) -> Value {
         json!({
             "process": self.process(name),
             "listen": {
                 "http": both_families(self.ports.address(&format!("{name}-http"))),
-                "https": both_families(self.ports.address(&format!("{name}-https"))),
+                "https": self.https(name),
                 "tls": { "certificate": self.layout.pop_certificate(), "key": self.layout.pop_key() },
             },
             "control": {
@@ -145,10 +187,13 @@ fn both_families(address: SocketAddr) -> Vec<SocketAddr> {
     }
 }
 
-const FIXED_PORTS: [&str; 7] = [
+const FIXED_PORTS: [&str; 10] = [
     "control-api",
     "control-sync",
     "control-admin",
+    "geo-dns",
+    "geo-steering",
+    "geo-admin",
     "origin",
     "origin-internal",
     "origin-admin",

@@ -1,4 +1,4 @@
-//! The order in which a whole system comes up: control plane, PoPs, origin, packager, then a video.
+//! The order in which a whole system comes up: control plane, PoPs, origin, packager, DNS, then a video.
 //!
 //! Each program is waited for before what needs it is started. It returns only when something goes wrong: a system
 //! that runs is ended by a signal.
@@ -23,6 +23,7 @@ use super::{
     ports::Ports,
     ready::{Pop, Summary},
     settings::{Settings, port_names},
+    steering::{self, POLICY, SITES, STEERED_NAME, STEERING_HOST, ZONE},
     upload::{self, Origin, Video},
 };
 
@@ -52,6 +53,8 @@ pub(super) async fn run(
     let origin = start_origin(&settings, children).await?;
     fleet.put_property("demo", &fleet::demo_property(ports.address("origin"))).await?;
     start_packager(&settings, children).await?;
+    // Last: by now the PoPs are well, and the first map is the right one.
+    start_geo(&settings, &fleet, children).await?;
 
     let watch = |video: &str| {
         let edge = pops.iter().find(|pop| pop.role == "edge");
@@ -62,7 +65,7 @@ pub(super) async fn run(
         death = children.death() => bail!(death.explain()),
     };
     let watch_url = video.as_deref().and_then(watch);
-    let summary = summary(layout, &fleet, &origin, pops, watch_url, video);
+    let summary = summary(&settings, &fleet, &origin, pops, watch_url, video);
     layout::replace(
         &layout.file(READY_FILE),
         &format!("{}\n", serde_json::to_string_pretty(&summary)?),
@@ -84,7 +87,7 @@ async fn start_control(settings: &Settings<'_>, children: &mut Children) -> anyh
         let place = ["--data-dir".to_owned(), state.display().to_string()];
         output(&program, verb, &place).await
     };
-    for scope in ["admin", "purge"] {
+    for scope in ["admin", "purge", "geo"] {
         let file = layout.secret(&format!("{scope}-token"));
         if !file.exists() {
             let made = in_state(&["token", "create", "--label", "dev", "--scope", scope]).await?;
@@ -115,11 +118,16 @@ async fn start_pop(
 ) -> anyhow::Result<Pop> {
     let Settings { layout, ports, .. } = settings;
     let https = ports.address(&format!("{name}-https"));
-    let pop = match role {
-        "shield" => fleet::shield_pop(https, &layout.ca_certificate())?,
-        _ => fleet::edge_pop(),
-    };
-    fleet.put_pop(name, &pop).await?;
+    match steering::site(name) {
+        Some(site) => {
+            let port = ports.address(&format!("{}-https", SITES[0].pop)).port();
+            fleet.put_resource("pop", name, &site.pop_spec(port)).await?;
+        }
+        None => {
+            let shield = fleet::shield_pop(https, &layout.ca_certificate())?;
+            fleet.put_pop(name, &shield).await?;
+        }
+    }
     let token = fleet.enrolment_token(name).await?;
     keep_secret(&layout.secret(&format!("{name}-enrolment-token")), &token)?;
     let arguments = settings.write(name, &settings.pop(name))?;
@@ -131,6 +139,31 @@ async fn start_pop(
         http_authority: format!("localhost:{}", ports.address(&format!("{name}-http")).port()),
         admin: ready.admin,
     })
+}
+
+/// The DNS, and who steers players: both know of PoPs, zone and policy by the control plane alone.
+async fn start_geo(
+    settings: &Settings<'_>,
+    fleet: &Fleet,
+    children: &mut Children,
+) -> anyhow::Result<()> {
+    let Settings { layout, ports, .. } = settings;
+    let program = layout.program("tidegate-geo")?;
+    let port = ports.address(&format!("{}-https", SITES[0].pop)).port();
+    fleet.put_resource("dns_zone", ZONE, &steering::zone(port)).await?;
+    fleet.put_resource("steering_policy", POLICY, &steering::policy()).await?;
+    let property = steering::property(ports.address("geo-steering"));
+    fleet.put_property("steering", &property).await?;
+    let state = layout.state("geo");
+    fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    let lines = state.join("places.txt");
+    fs::write(&lines, steering::places())
+        .with_context(|| format!("cannot write {}", lines.display()))?;
+    let files = [lines, state.join("places.mmdb")].map(|file| file.display().to_string());
+    output(&program, &["make-places"], &files).await?;
+    let arguments = settings.write("geo", &settings.geo())?;
+    start(layout, children, "geo", "tidegate-geo", arguments, &["serve"]).await?;
+    Ok(())
 }
 
 async fn start_origin(settings: &Settings<'_>, children: &mut Children) -> anyhow::Result<Origin> {
@@ -221,14 +254,20 @@ async fn upload_clip(
 }
 
 fn summary(
-    layout: &Layout,
+    settings: &Settings<'_>,
     fleet: &Fleet,
     origin: &Origin,
     pops: Vec<Pop>,
     watch_url: Option<String>,
     video: Option<String>,
 ) -> Summary {
+    let Settings { layout, ports, .. } = settings;
+    let steering = ports.address(&format!("{}-https", SITES[0].pop)).port();
     Summary {
+        dns: ports.address("geo-dns"),
+        dns_name: STEERED_NAME.to_owned(),
+        dns_clients: SITES.iter().map(|site| site.client_subnet().to_owned()).collect(),
+        steering_url: format!("https://{STEERING_HOST}:{steering}/steering/{POLICY}"),
         watch_url,
         ca_cert: layout.ca_certificate(),
         origin: origin.base.clone(),

@@ -16,7 +16,10 @@ use tidegate_contract::{
     resource_spec::Spec,
 };
 
-use crate::cli::failure::{Exit, Failure};
+use crate::{
+    cli::failure::{Exit, Failure},
+    zone,
+};
 
 /// One resource, as it is written and as a server shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,9 +49,13 @@ impl Document {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let json = self.spec.to_string();
         let checked = Spec::parse(self.kind, &self.name, json.as_bytes());
-        checked.map(|_| ()).map_err(|error| {
+        let wrong = |error: &dyn std::fmt::Display| {
             Failure::new(Exit::Invalid, format!("{}/{}: {error}", self.kind, self.name))
-        })
+        };
+        if let Spec::DnsZone(spec) = checked.map_err(|error| wrong(&error))? {
+            zone::check(self.name.as_str(), &spec.zone).map_err(|error| wrong(&error))?;
+        }
+        Ok(())
     }
 
     /// Where it is.

@@ -3,12 +3,14 @@
 //! Nothing waits without a limit: what does not happen within [`LIMIT`] fails the test.
 
 mod control;
+mod feed;
 mod node;
 mod program;
 
 use std::time::Duration;
 
 pub(crate) use control::{Answer, TestControl, property};
+pub(crate) use feed::{Feed, condition};
 pub(crate) use node::{ConfigLane, TelemetryLane, TestNode};
 pub(crate) use program::{Program, Ran, tidegate};
 

@@ -12,6 +12,7 @@ use aws_lc_rs::{
 
 use rcgen::{CertificateParams, KeyPair};
 use tidegate_contract::{
+    geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
     id::{Generation, PopId},
     purge::PurgeOrder,
     release::{hash_of, root_of},
@@ -86,6 +87,23 @@ impl TelemetryLane {
             panic!("orders");
         };
         Orders::from_bytes(&bytes).expect("orders")
+    }
+
+    /// What the node measured.
+    pub(crate) async fn round_trips(&self, batch: &RoundTrips) {
+        let message = telemetry_up::Message::RoundTrips(batch.to_bytes().into());
+        let _ = self.up.send(TelemetryUp { message: Some(message) }).await;
+    }
+
+    /// The error that the lane ends with.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            match within(self.down.message()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::aborted("the lane has ended"),
+                Err(status) => return status,
+            }
+        }
     }
 
     pub(crate) async fn report(&self, report: &Report) {
@@ -199,8 +217,9 @@ impl TestNode {
         let hello = TelemetryUp { message: Some(telemetry_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client = PopSyncClient::new(self.connect().await?);
-        let down = within(client.telemetry(ReceiverStream::new(ups))).await?.into_inner();
-        Ok(TelemetryLane { up, down })
+        let answer = within(client.telemetry(ReceiverStream::new(ups))).await?;
+        assert!(answer.metadata().contains_key(TAKES_ROUND_TRIPS));
+        Ok(TelemetryLane { up, down: answer.into_inner() })
     }
 
     async fn connect(&self) -> Result<Channel, Status> {

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod browser;
+mod dns;
 mod loss;
 mod playback;
 mod purge;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         playback::every_byte_of_every_segment_is_that_of_the_object_store,
         playback::ffmpeg_decodes_all_frames_of_hls_and_dash,
         playback::renditions_can_be_switched_at_the_same_instants,
+        dns::clients_get_the_pop_near_them_and_operators_hear_why,
         browser::browsers_and_independent_parsers_accept_it,
         viewers::fifty_viewers_cost_one_fetch_per_tier,
         viewers::a_slow_client_that_comes_first_slows_nobody,
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         purge::a_fill_that_began_before_the_purge_does_not_bring_the_old_back,
         purge::a_pop_that_was_cut_off_during_a_purge_serves_the_new,
         purge::a_body_that_comes_with_the_purge_is_served_everywhere_without_a_fetch,
+        dns::a_pop_that_dies_is_out_of_answers,
         upgrade::a_node_is_upgraded_and_no_purge_is_missed_meanwhile,
         bad_input::wrong_requests_get_the_documented_error,
         bad_input::inputs_that_are_no_video_fail_with_a_reason,

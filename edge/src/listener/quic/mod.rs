@@ -300,6 +300,8 @@ async fn converse<A: App>(
         return serving.metrics.refused("handshake");
     };
     let limit = serving.limits.handshake_timeout;
+    let measured = || serving.measurements.connection(connection.remote_address().ip());
+    let (measured, shaken) = (measured(), measured());
     let watched = {
         let (connection, metrics) = (connection.clone(), serving.metrics.clone());
         async move {
@@ -308,10 +310,27 @@ async fn converse<A: App>(
             if !is_done || connection.close_reason().is_some() {
                 metrics.refused("handshake");
                 connection.close(VarInt::from_u32(0), b"handshake timeout");
+            } else if let Some(measured) = shaken {
+                measured.round_trip(round_trip(&connection));
             }
         }
     };
-    tokio::join!(watched, h3::converse(connection, worker, serving));
+    let served = async {
+        let Some(mut measured) = measured else {
+            return h3::converse(connection, worker, serving).await;
+        };
+        let served = h3::converse(connection.clone(), worker, serving);
+        measured.during(served, || connection.stats().udp_tx.bytes).await;
+        measured.round_trip(round_trip(&connection));
+    };
+    tokio::join!(watched, served);
+}
+
+/// The shortest round trip to the client so far.
+fn round_trip(connection: &quinn::Connection) -> Duration {
+    let path = connection.stats().path;
+    // The minimum begins at what is assumed before the first is measured.
+    if path.min_rtt < ASSUMED_RTT { path.min_rtt } else { path.rtt }
 }
 
 /// Counts handshakes that are under way.
@@ -377,5 +396,7 @@ const UNI_STREAMS_MAX: u32 = 8;
 const INCOMING_BUFFER_EACH: u64 = 64 * 1024;
 /// Bytes of datagrams that may wait in the kernel to be handed back.
 const LINE_BYTES: usize = 4 << 20;
+/// RFC 9002 6.2.2; the transport's default.
+const ASSUMED_RTT: Duration = Duration::from_millis(333);
 /// Time for the closing packets at the end of the drain.
 const CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -77,14 +77,17 @@ async fn serve<A: App>(
         if serving.has_h2c && begins_with_preface(&connection, serving.limits.header_timeout).await
         {
             let io = Transport::plain(connection, client, &serving.limits);
+            let io = io.measured(&serving.measurements);
             return h2::converse(io, serving, bell).await;
         }
         let io = Transport::plain(connection, client, &serving.limits);
+        let io = io.measured(&serving.measurements);
         return h1::converse(io, serving, bell).await;
     };
     let handshake = Transport::handshake(connection, client, &tls, &serving.limits);
     let shaken = tokio::time::timeout(serving.limits.handshake_timeout, handshake).await;
     let Ok(Ok(io)) = shaken else { return serving.metrics.refused("handshake") };
+    let io = io.measured(&serving.measurements);
     if let Some((is_tls13, is_resumed)) = io.handshake_kind() {
         serving.metrics.handshake(is_tls13, is_resumed);
     }

@@ -24,6 +24,7 @@ use crate::listener::{
     alarm::Alarm,
     config::Limits,
     pace::{self, Pace},
+    round_trip::{Measured, Measurements},
     stream::Way,
 };
 
@@ -46,6 +47,8 @@ pub(in crate::listener) struct Transport {
     is_hurried: bool,
     /// A response is under way: an end of the connection must not look like the end of a body without length.
     must_cut: bool,
+    /// Absent: nobody wants to know how far clients are.
+    measured: Option<Measured>,
 }
 
 #[derive(Debug)]
@@ -95,7 +98,19 @@ impl Transport {
             gathered_max: usize::MAX,
             is_hurried: false,
             must_cut: false,
+            measured: None,
         }
+    }
+
+    /// Notes how far the client is, and from now on what is sent to it.
+    pub(in crate::listener) fn measured(mut self, measurements: &Measurements) -> Self {
+        self.measured = measurements.connection(self.client.ip());
+        if let Some(measured) = &self.measured
+            && let Some(time) = way::round_trip(self.socket())
+        {
+            measured.round_trip(time);
+        }
+        self
     }
 
     pub(in crate::listener) fn is_tls(&self) -> bool {
@@ -287,6 +302,9 @@ impl Transport {
         match polled {
             Poll::Ready(Ok(bytes)) => {
                 self.pushed += bytes as u64;
+                if let Some(measured) = &mut self.measured {
+                    measured.sent(bytes as u64);
+                }
                 if self.pace.is_waiting() {
                     self.pace.moved(bytes, Instant::now());
                 }
