@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod command; // the command line
+pub mod dns; // what answers queries
 pub mod explain; // which PoP a client gets, and why
 pub mod world; // what answers are made from at a moment
 pub mod map; // which PoP serves which part of the Internet
