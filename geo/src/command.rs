@@ -1,6 +1,7 @@
-//! The command line: makes files of places, says where an address is and which PoP it gets. No server is asked.
+//! The command line: serves DNS, makes files of places, says where an address is and which PoP it gets.
 //!
-//! Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 it failed, 2 usage.
+//! Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 it failed, 2 usage. Invariant: no command
+//! but `serve` asks or answers anybody.
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use tidegate_chassis::{ConfigArgs, Program};
 
 use crate::{
     explain::explain,
@@ -20,6 +22,7 @@ use crate::{
     latency::Latency,
     locate::{self, File, write::from_lines},
     map::{Inputs, Round},
+    node,
     place::Place,
     unit::Units,
 };
@@ -34,6 +37,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answer DNS queries until told to stop
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Make a file of places (MaxMind DB) from lines PREFIX,COUNTRY,LATITUDE,LONGITUDE[,CITY]
     MakePlaces {
         /// The lines
@@ -78,7 +86,13 @@ struct Files {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = match Cli::parse().command {
+        Command::Serve { config } => {
+            return tidegate_chassis::run(&PROGRAM, &config, toml::Table::new(), node::run);
+        }
+        command => command,
+    };
+    match run(command) {
         Ok(text) => match io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             // Nobody reads on.
@@ -93,6 +107,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<String, String> {
     match command {
+        Command::Serve { .. } => unreachable!("it has been run"),
         Command::MakePlaces { lines, file } => make_places(&lines, &file),
         Command::Locate { files, addresses } => locate_all(&files, &addresses),
         Command::Explain { files, fleet, json, clients } => {
@@ -186,6 +201,8 @@ fn read(path: &Path) -> Result<String, String> {
 fn named(path: &Path, error: impl std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
+
+const PROGRAM: Program = Program { name: "tidegate-geo", env_prefix: "TIDEGATE_GEO" };
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,11 @@
 #![warn(missing_docs)]
 
 pub mod command; // the command line
-pub mod dns; // what answers queries
+pub mod node; // builds the parts, binds the sockets, serves, drains
+pub mod config; // what can be set, part by part
+pub mod dns; // queries in, answers out
+pub mod zone; // what is told of names: zone files, steered names
+pub mod standing; // a world from files alone
 pub mod explain; // which PoP a client gets, and why
 pub mod world; // what answers are made from at a moment
 pub mod map; // which PoP serves which part of the Internet

@@ -1,3 +1,8 @@
-//! DNS: what a client asks, what it is told.
+//! DNS: queries in, answers out.
+//!
+//! Invariant: what is answered is decided in `answer` alone, whichever way a query came.
 
 pub mod fast; // the common query over UDP, from a table
+pub mod config;
+pub mod answer;
+pub mod subnet;

@@ -3,7 +3,7 @@
 //! Whatever is unusual is nobody's here and goes to the handler, which knows all of DNS. Invariant: what is read is what
 //! the handler's parser reads of the same bytes; in doubt it is not read.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::dns::subnet::Subnet;
 
 /// The longest name on the wire, its last zero included (RFC 1035, 2.3.4).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -26,21 +26,10 @@ pub struct Edns<'a> {
     pub payload_bytes: u16,
     /// Whether signatures are wanted (RFC 3225).
     pub dnssec_ok: bool,
-    /// For whom is asked (RFC 7871).
-    pub subnet: Option<Subnet<'a>>,
+    /// For whom is asked (RFC 7871), and the option's content: an answer has the same but for the scope.
+    pub subnet: Option<(Subnet, &'a [u8])>,
     /// The content of a cookie option (RFC 7873): 8 bytes of the client, and 8 to 32 of a server.
     pub cookie: Option<&'a [u8]>,
-}
-
-/// A client subnet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subnet<'a> {
-    /// The option's content, as it came: an answer has the same but for the scope.
-    pub content: &'a [u8],
-    /// The address, zero beyond the prefix.
-    pub address: IpAddr,
-    /// The length of the prefix.
-    pub source: u8,
 }
 
 /// A name in the form in which tables have it: on the wire, lower case.
@@ -77,13 +66,6 @@ impl<'a> Query<'a> {
         let record_type = u16::from_be_bytes([question[0], question[1]]);
         Some(Self { head: &packet[..after_name + 4], record_type, edns })
     }
-
-    /// The subnet's address when there is one that says something, else `None`: who asks is meant.
-    #[must_use]
-    pub fn subnet_address(&self) -> Option<IpAddr> {
-        let subnet = self.edns?.subnet?;
-        (subnet.source > 0).then_some(subnet.address)
-    }
 }
 
 impl<'a> Edns<'a> {
@@ -113,7 +95,7 @@ impl<'a> Edns<'a> {
             let (content, rest) = rest.split_at_checked(length)?;
             match [fixed[0], fixed[1]] {
                 OPTION_SUBNET if edns.subnet.is_none() => {
-                    edns.subnet = Some(Subnet::read(content)?);
+                    edns.subnet = Some((Subnet::parse(content).ok()?, content));
                 }
                 OPTION_COOKIE if edns.cookie.is_none() && is_cookie(content) => {
                     edns.cookie = Some(content);
@@ -123,21 +105,6 @@ impl<'a> Edns<'a> {
             options = rest;
         }
         Some(edns)
-    }
-}
-
-impl<'a> Subnet<'a> {
-    fn read(content: &'a [u8]) -> Option<Self> {
-        let ([family_high, family, source, scope], prefix) = content.split_first_chunk::<4>()?;
-        if *family_high != 0 || *scope != 0 || prefix.len() != usize::from(*source).div_ceil(8) {
-            return None;
-        }
-        let address = match *family {
-            FAMILY_V4 => IpAddr::V4(Ipv4Addr::from(filled::<4>(prefix, *source)?)),
-            FAMILY_V6 => IpAddr::V6(Ipv6Addr::from(filled::<16>(prefix, *source)?)),
-            _ => return None,
-        };
-        Some(Self { content, address, source: *source })
     }
 }
 
@@ -186,20 +153,6 @@ fn is_cookie(content: &[u8]) -> bool {
     content.len() == 8 || (16..=40).contains(&content.len())
 }
 
-/// The octets of a prefix, filled with zeros; `None` when there are bits beyond it (RFC 7871, 6: they are not there).
-fn filled<const N: usize>(prefix: &[u8], source: u8) -> Option<[u8; N]> {
-    if usize::from(source) > N * 8 {
-        return None;
-    }
-    let mut octets = [0; N];
-    octets[..prefix.len()].copy_from_slice(prefix);
-    let beyond = prefix.len() * 8 - usize::from(source);
-    match prefix.last() {
-        Some(last) if last & !(0xffu8 << beyond) != 0 => None,
-        _ => Some(octets),
-    }
-}
-
 /// The length of a header.
 pub(super) const HEADER_BYTES: usize = 12;
 /// In the third byte of a header.
@@ -209,13 +162,11 @@ pub(super) const CHECKING_DISABLED: u8 = 0x10;
 const AUTHENTIC: u8 = 0x20;
 const LABEL_BYTES_MAX: usize = 63;
 const CLASS_IN: [u8; 2] = [0, 1];
-const TYPE_OPT: u8 = 41;
+pub(super) const TYPE_OPT: u8 = 41;
 /// In the first byte of the flags.
-const DNSSEC_OK: u8 = 0x80;
-const OPTION_SUBNET: [u8; 2] = [0, 8];
-const OPTION_COOKIE: [u8; 2] = [0, 10];
-const FAMILY_V4: u8 = 1;
-const FAMILY_V6: u8 = 2;
+pub(super) const DNSSEC_OK: u8 = 0x80;
+pub(super) const OPTION_SUBNET: [u8; 2] = [0, 8];
+pub(super) const OPTION_COOKIE: [u8; 2] = [0, 10];
 
 #[cfg(test)]
 mod tests {
@@ -253,15 +204,10 @@ mod tests {
         let query = read(&packet).expect("common");
         let edns = query.edns.expect("there");
         assert_eq!((edns.payload_bytes, edns.dnssec_ok), (1232, false));
-        let subnet = edns.subnet.expect("there");
+        let (subnet, content) = edns.subnet.expect("there");
         assert_eq!((subnet.address, subnet.source), ([10, 1, 2, 0].into(), 24));
-        assert_eq!(query.subnet_address(), Some(subnet.address));
+        assert_eq!(content, b"\0\x01\x18\0\x0a\x01\x02");
         assert_eq!(edns.cookie, Some(&b"COOKIES!"[..]));
-        let packet = with_opt(b"\0\x08\0\x0a\0\x02\x30\0\x20\x01\x0d\xb8\0\x07");
-        let address = read(&packet).expect("common").subnet_address();
-        assert_eq!(address, Some("2001:db8:7::".parse().expect("an address")));
-        let packet = with_opt(b"\0\x08\0\x04\0\x01\0\0");
-        assert_eq!(read(&packet).expect("common").subnet_address(), None, "a refusal of subnets");
     }
 
     #[test]

@@ -1,0 +1,111 @@
+//! The client's subnet, as a resolver tells it (RFC 7871).
+//!
+//! Invariant: a subnet has no bits beyond its prefix, and is never longer than what is honoured.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A subnet that a resolver asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its family as it was told: 1 or 2; 0 only where nothing is told.
+    pub family: u16,
+    /// SOURCE PREFIX-LENGTH.
+    pub source: u8,
+    /// ADDRESS, filled up with zeros.
+    pub address: IpAddr,
+}
+
+/// An option that is no subnet: answered with FORMERR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a client's subnet")]
+pub struct SubnetError;
+
+impl Subnet {
+    /// Reads the data of the option.
+    ///
+    /// # Errors
+    /// [`SubnetError`]: a family that there is not, a scope in a query, too many or too few bytes, bits beyond the prefix
+    /// (RFC 7871 6, 7.1.2).
+    pub fn parse(data: &[u8]) -> Result<Self, SubnetError> {
+        let [high, low, source, scope, address @ ..] = data else { return Err(SubnetError) };
+        let (family, source) = (u16::from_be_bytes([*high, *low]), *source);
+        let bits_max = match family {
+            // Nothing is told, so nothing is told of what.
+            0 => 0,
+            1 => 32,
+            2 => 128,
+            _ => return Err(SubnetError),
+        };
+        let bytes = usize::from(source).div_ceil(8);
+        if *scope != 0 || source > bits_max || address.len() != bytes {
+            return Err(SubnetError);
+        }
+        let mut whole = [0; 16];
+        whole[..bytes].copy_from_slice(address);
+        if bytes > 0 && whole[bytes - 1] & !prefix_mask(source) != 0 {
+            return Err(SubnetError);
+        }
+        let address = match family {
+            2 => Ipv6Addr::from(whole).into(),
+            _ => Ipv4Addr::new(whole[0], whole[1], whole[2], whole[3]).into(),
+        };
+        Ok(Self { family, source, address })
+    }
+
+    /// The address to answer for; `None`: the resolver wants its client left out of it, and is answered for itself
+    /// (RFC 7871 7.1.2).
+    #[must_use]
+    pub fn client(&self) -> Option<IpAddr> {
+        let honoured =
+            self.source.min(if self.address.is_ipv4() { HONOURED.0 } else { HONOURED.1 });
+        (honoured > 0).then(|| cut(self.address, honoured))
+    }
+
+    /// The longest scope that an answer to it may have: what is not honoured makes no difference, and an answer that was
+    /// not for the client is for everybody.
+    #[must_use]
+    pub fn scope(&self, scope: u8) -> u8 {
+        if self.source == 0 {
+            return 0;
+        }
+        scope.min(if self.address.is_ipv4() { HONOURED.0 } else { HONOURED.1 })
+    }
+
+    /// The data of the option in an answer.
+    #[must_use]
+    pub fn to_bytes(&self, scope: u8) -> Vec<u8> {
+        let [high, low] = self.family.to_be_bytes();
+        let mut data = vec![high, low, self.source, scope];
+        let bytes = usize::from(self.source).div_ceil(8);
+        match self.address {
+            IpAddr::V4(address) => data.extend(&address.octets()[..bytes]),
+            IpAddr::V6(address) => data.extend(&address.octets()[..bytes]),
+        }
+        data
+    }
+}
+
+/// The bits of the last byte that belong to a prefix.
+fn prefix_mask(prefix: u8) -> u8 {
+    match prefix % 8 {
+        0 => 0xff,
+        bits => 0xff << (8 - bits),
+    }
+}
+
+fn cut(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
+}
+
+/// The longest prefix that makes a difference, IPv4 and IPv6 (RFC 7871 11.1): no answer is for a single household, and
+/// caches of resolvers stay small.
+const HONOURED: (u8, u8) = (24, 48);

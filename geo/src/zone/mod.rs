@@ -1,0 +1,25 @@
+//! What is told of names: zones from master files (RFC 1035) and from the control plane, and which names are steered.
+//!
+//! Whoever answers takes the newest [`Zones`] from the [`ZoneTable`] and never waits. Invariant: a zone that is wrong never
+//! takes the place of one that serves.
+
+mod watch;
+mod table;
+mod holding;
+mod master_file;
+mod build;
+mod zones;
+mod tree;
+mod record_set;
+mod steered;
+mod error;
+pub mod config;
+
+pub use error::{Reason, ZoneError};
+pub use holding::{Standing, ZONES_MAX};
+pub use record_set::RecordSet;
+pub use steered::{Steered, SteeredError};
+pub use table::ZoneTable;
+pub use tree::{Found, Node, Zone};
+pub use watch::watch;
+pub use zones::Zones;

@@ -1,0 +1,157 @@
+//! One zone: its names, and what is found at a name (RFC 1034 4.3.2, RFC 4592).
+//!
+//! Invariant: every name between the apex and a name with records is there too, so that "there is no such name" is never
+//! said of one that has names below it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hickory_proto::rr::{Name, RData, RecordType, rdata::SOA};
+
+use crate::zone::{record_set::RecordSet, steered::Steered};
+
+/// A zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    origin: Name,
+    soa: RecordSet,
+    nodes: HashMap<Name, Node>,
+    records: usize,
+}
+
+/// What is at a name. One without anything is there for the names below it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// Records, a set for each type.
+    pub sets: Vec<RecordSet>,
+    /// Whether addresses come from the map, and how.
+    pub steered: Option<Arc<Steered>>,
+}
+
+/// What a zone knows of a name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found<'a> {
+    /// It is there, or stands in the place of a wildcard.
+    Here(&'a Node),
+    /// It is below, or at, a name that others serve.
+    Delegated(&'a Node),
+    /// It is not there.
+    Missing,
+}
+
+impl Zone {
+    /// A zone of nodes that were checked; `None` without an SOA record at its apex.
+    pub(super) fn new(origin: Name, mut nodes: HashMap<Name, Node>) -> Option<Self> {
+        let soa = nodes.get(&origin)?.set(RecordType::SOA)?.clone();
+        let mut parents: Vec<Name> = Vec::new();
+        for owner in nodes.keys() {
+            let mut parent = owner.clone();
+            while parent != origin && !parent.is_root() {
+                parent = parent.base_name();
+                parents.push(parent.clone());
+            }
+        }
+        for parent in parents {
+            nodes.entry(parent).or_default();
+        }
+        let records = nodes.values().flat_map(|node| &node.sets).map(|set| set.data.len()).sum();
+        Some(Self { origin, soa, nodes, records })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn origin(&self) -> &Name {
+        &self.origin
+    }
+
+    /// Its SOA record.
+    #[must_use]
+    pub fn soa(&self) -> &RecordSet {
+        &self.soa
+    }
+
+    /// What its SOA record says.
+    #[must_use]
+    pub fn authority(&self) -> &SOA {
+        match self.soa.data.first() {
+            Some(RData::SOA(soa)) => soa,
+            _ => unreachable!("a set is never empty and has data of its type"),
+        }
+    }
+
+    /// Its SOA record as it stands in an answer that denies: kept as long as the denial may be (RFC 2308 5).
+    #[must_use]
+    pub fn denial(&self) -> RecordSet {
+        let ttl = self.soa.ttl.min(self.authority().minimum);
+        self.soa.clone().with_ttl(ttl)
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Every name, in no order.
+    pub fn names(&self) -> impl Iterator<Item = (&Name, &Node)> {
+        self.nodes.iter()
+    }
+
+    /// What is at a name itself, whether or not others serve it.
+    #[must_use]
+    pub fn node(&self, name: &Name) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// What the zone knows of a name that lies in it.
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Found<'_> {
+        let below = name.iter().len().saturating_sub(self.origin.iter().len());
+        let mut encloser = None;
+        for cut in (0..=below).rev() {
+            let ancestor = name.trim_to(name.iter().len() - cut);
+            let Some(node) = self.nodes.get(&ancestor) else { break };
+            if node.is_cut() && ancestor != self.origin {
+                return Found::Delegated(node);
+            }
+            if cut == 0 {
+                return Found::Here(node);
+            }
+            encloser = Some(ancestor);
+        }
+        let wildcard = encloser.and_then(|encloser| encloser.prepend_label("*").ok());
+        match wildcard.and_then(|wildcard| self.nodes.get(&wildcard)) {
+            Some(node) => Found::Here(node),
+            None => Found::Missing,
+        }
+    }
+
+    /// The addresses of name servers that this zone knows.
+    pub fn glue<'a>(&'a self, servers: &'a RecordSet) -> impl Iterator<Item = &'a RecordSet> {
+        let hosts = servers.data.iter().filter_map(|data| match data {
+            RData::NS(host) => self.nodes.get(&host.0),
+            _ => None,
+        });
+        hosts.flat_map(|node| {
+            [RecordType::A, RecordType::AAAA].into_iter().filter_map(|kind| node.set(kind))
+        })
+    }
+}
+
+impl Node {
+    /// The records of a type.
+    #[must_use]
+    pub fn set(&self, kind: RecordType) -> Option<&RecordSet> {
+        self.sets.iter().find(|set| set.kind == kind)
+    }
+
+    /// Whether it has name servers: below the apex, others serve it then.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.set(RecordType::NS).is_some()
+    }
+
+    /// The types that it has records of.
+    pub fn kinds(&self) -> impl Iterator<Item = RecordType> {
+        self.sets.iter().map(|set| set.kind)
+    }
+}

@@ -1,0 +1,48 @@
+//! All zones, by name.
+//!
+//! Invariant: a name belongs to the zone with the longest name above it; only its DS records belong to the zone above that
+//! (RFC 4035 3.1.4.1).
+
+use std::{collections::HashMap, sync::Arc};
+
+use hickory_proto::rr::{Name, RecordType};
+
+use crate::zone::tree::Zone;
+
+/// All zones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Zones {
+    by_origin: HashMap<Name, Arc<Zone>>,
+}
+
+impl Zones {
+    /// These zones; of two with one name, the later.
+    #[must_use]
+    pub fn new(zones: impl IntoIterator<Item = Arc<Zone>>) -> Self {
+        let named = zones.into_iter().map(|zone| (zone.origin().clone(), zone));
+        Self { by_origin: named.collect() }
+    }
+
+    /// The zone that answers for a name and a type.
+    #[must_use]
+    pub fn find(&self, name: &Name, kind: RecordType) -> Option<&Arc<Zone>> {
+        let own = self.above(name)?;
+        if kind == RecordType::DS && own.origin() == name && !name.is_root() {
+            return self.above(&name.base_name()).or(Some(own));
+        }
+        Some(own)
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Zone>> {
+        self.by_origin.values()
+    }
+
+    fn above(&self, name: &Name) -> Option<&Arc<Zone>> {
+        if self.by_origin.is_empty() {
+            return None;
+        }
+        let labels = name.iter().len();
+        (0..=labels).rev().find_map(|kept| self.by_origin.get(&name.trim_to(kept)))
+    }
+}
