@@ -17,6 +17,10 @@ pub struct Config {
     pub fast: dns::fast::config::Config,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// Who is who it says.
+    pub cookies: dns::cookie::Config,
+    /// How much goes to one network over UDP.
+    pub rate: dns::rate::Config,
     /// Where zones come from.
     pub zones: zone::config::Config,
     /// Where clients are.
@@ -32,6 +36,7 @@ impl ProgramConfig for Config {
         self.listen.check()?;
         self.fast.check()?;
         self.answers.check()?;
+        self.rate.check()?;
         self.zones.check()
     }
 

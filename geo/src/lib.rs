@@ -16,6 +16,7 @@
 
 pub mod command; // the command line
 pub mod node; // builds the parts, binds the sockets, serves, drains
+mod metrics; // what is counted of the world
 pub mod config; // what can be set, part by part
 pub mod dns; // queries in, answers out
 pub mod zone; // what is told of names: zone files, steered names

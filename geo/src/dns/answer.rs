@@ -58,6 +58,9 @@ pub struct Answer {
     pub scope: u8,
     /// The kind of it.
     pub outcome: Outcome,
+    /// The name that it shares with the answers to other names: the zone of what is missing or made from a wildcard, what
+    /// is delegated. Absent: it is of its name alone.
+    pub common: Option<Name>,
 }
 
 /// What is denied.
@@ -135,6 +138,7 @@ pub fn answer_for(
                         &Asked { world, kind: query.kind, target },
                     );
                 };
+                answer.note_wildcard(zone, &name);
                 answer.answers.push(alias.owned_by(&name));
                 let Some(RData::CNAME(target)) = alias.data.first() else { return answer };
                 let Some(next) = zones.find(&target.0, query.kind) else { return answer };
@@ -162,11 +166,13 @@ impl Answer {
             denial: None,
             scope: 0,
             outcome,
+            common: None,
         }
     }
 
     /// The name is there.
     fn here(mut self, zone: &Arc<Zone>, node: &Node, name: Name, asked: &Asked<'_>) -> Self {
+        self.note_wildcard(zone, &name);
         if let Some(steered) = &node.steered
             && STEERED.contains(&asked.kind)
         {
@@ -230,9 +236,16 @@ impl Answer {
         self.deny(zone, name, kinds, ttl_max)
     }
 
+    fn note_wildcard(&mut self, zone: &Zone, name: &Name) {
+        if zone.node(name).is_none() {
+            self.common = Some(zone.origin().clone());
+        }
+    }
+
     fn missing(mut self, zone: &Arc<Zone>, name: Name) -> Self {
         self.code = ResponseCode::NXDomain;
         self.outcome = Outcome::Missing;
+        self.common = Some(zone.origin().clone());
         self.deny(zone, name, Vec::new(), u32::MAX)
     }
 
@@ -264,6 +277,7 @@ impl Answer {
         }
         self.is_authoritative = false;
         self.outcome = Outcome::Referral;
+        self.common = Some(servers.owner.clone());
         self.authorities.push(servers.clone());
         self.additionals.extend(zone.glue(servers).cloned());
         if query.dnssec_ok {

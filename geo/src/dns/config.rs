@@ -38,6 +38,8 @@ pub struct Answers {
     /// What this node calls itself to those who ask (NSID, RFC 5001). Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nsid: Option<String>,
+    /// One in how many queries is logged; 0: none.
+    pub log_every: u32,
 }
 
 impl Default for Listen {
@@ -56,7 +58,7 @@ impl Default for Listen {
 
 impl Default for Answers {
     fn default() -> Self {
-        Self { udp_bytes_max: 1232, nsid: None }
+        Self { udp_bytes_max: 1232, nsid: None, log_every: 0 }
     }
 }
 
@@ -66,6 +68,12 @@ impl Listen {
     /// # Errors
     /// What does not.
     pub fn check(&self) -> anyhow::Result<()> {
+        for addr in &self.udp {
+            ensure!(
+                !addr.ip().is_unspecified(),
+                "listen.udp has {addr}: name each address, as answers leave from the address that was asked"
+            );
+        }
         ensure!(self.tcp_connections_max > 0, "listen.tcp_connections_max is 0");
         ensure!(
             self.tcp_connections_per_client_max > 0,

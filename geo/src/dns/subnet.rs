@@ -85,6 +85,22 @@ impl Subnet {
     }
 }
 
+/// The network of a client as far as it may be told: /24 or /48.
+#[must_use]
+pub fn network(client: IpAddr) -> String {
+    let prefix = if client.is_ipv4() { HONOURED.0 } else { HONOURED.1 };
+    format!("{}/{prefix}", cut(client, prefix))
+}
+
+/// What counts as one client where connections are limited: an address, or a /64.
+#[must_use]
+pub fn host(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(client) => client.into(),
+        IpAddr::V6(client) => cut(client.into(), 64),
+    }
+}
+
 /// The bits of the last byte that belong to a prefix.
 fn prefix_mask(prefix: u8) -> u8 {
     match prefix % 8 {

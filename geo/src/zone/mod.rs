@@ -13,6 +13,7 @@ mod tree;
 mod record_set;
 mod steered;
 mod error;
+mod metrics;
 pub mod config;
 
 pub use error::{Reason, ZoneError};

@@ -12,13 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, header};
-use prometheus::{IntCounter, IntGauge};
-use tidegate_chassis::{
-    Process,
-    metrics::{counter, gauge},
-};
+use tidegate_chassis::Process;
 
-use crate::zone::{config::Config, holding::Standing, table::ZoneTable};
+use crate::zone::{config::Config, holding::Standing, metrics::Metrics, table::ZoneTable};
 
 /// Reads the folder, follows it, and adds `GET /zones` and `POST /reload` to the admin port.
 ///
@@ -28,13 +24,7 @@ pub fn watch(table: &Arc<ZoneTable>, config: &Config, process: &Process) -> anyh
     let watch = Watch {
         table: table.clone(),
         folder: config.folder.clone(),
-        zones: gauge(process.registry(), "geo_zones", "Zones that serve."),
-        wrong: gauge(process.registry(), "geo_zones_wrong", "Zones whose newest text is refused."),
-        refused: counter(
-            process.registry(),
-            "geo_zone_refusals_total",
-            "Texts of zones that were refused.",
-        ),
+        metrics: Metrics::register(process.registry()),
     };
     watch.look().context("the folder of zones")?;
     let routes = Router::new()
@@ -62,9 +52,7 @@ pub fn watch(table: &Arc<ZoneTable>, config: &Config, process: &Process) -> anyh
 struct Watch {
     table: Arc<ZoneTable>,
     folder: Option<PathBuf>,
-    zones: IntGauge,
-    wrong: IntGauge,
-    refused: IntCounter,
+    metrics: Metrics,
 }
 
 impl Watch {
@@ -72,7 +60,7 @@ impl Watch {
     fn look(&self) -> std::io::Result<()> {
         if let Some(folder) = &self.folder {
             for error in self.table.take_folder(folder)? {
-                self.refused.inc();
+                self.metrics.refused.inc();
                 tracing::error!(%error, "a zone is refused; what was read of it before serves on");
             }
         }
@@ -80,8 +68,8 @@ impl Watch {
         let count = |is: fn(&&Standing) -> bool| {
             i64::try_from(standing.iter().filter(is).count()).unwrap_or(i64::MAX)
         };
-        self.zones.set(count(|standing| standing.zone.is_some()));
-        self.wrong.set(count(|standing| standing.error.is_some()));
+        self.metrics.zones.set(count(|standing| standing.zone.is_some()));
+        self.metrics.wrong.set(count(|standing| standing.error.is_some()));
         Ok(())
     }
 }

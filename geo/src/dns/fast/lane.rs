@@ -9,6 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender},
     },
     thread,
     time::Duration,
@@ -16,23 +17,21 @@ use std::{
 
 use prometheus::{IntCounter, Registry};
 use tidegate_chassis::metrics::counter;
-use tokio::sync::mpsc::Sender;
 
 use super::{
     batch::{Batch, Slot},
     engine::{Engine, Verdict},
     socket::Socket,
 };
+use crate::dns::{handler::Handler, transport::Transport};
 
 /// A query that the handler answers.
 #[derive(Debug)]
 pub struct Unusual {
-    /// What came.
-    pub packet: Box<[u8]>,
-    /// From whom.
-    pub peer: SocketAddr,
+    packet: Box<[u8]>,
+    peer: SocketAddr,
     /// At which address, where a socket has all of them.
-    pub asked: Option<IpAddr>,
+    asked: Option<IpAddr>,
 }
 
 /// What one thread works with.
@@ -41,20 +40,20 @@ pub struct Lane {
     pub socket: Arc<Socket>,
     /// What answers them.
     pub engine: Engine,
-    /// Where unusual ones go.
-    pub unusual: Sender<Unusual>,
+    /// What answers the others, and has the clock.
+    pub handler: Arc<Handler>,
+    /// Where those go.
+    pub unusual: SyncSender<Unusual>,
     /// What is counted.
     pub counts: Counts,
     /// Set when the thread shall end.
     pub stop: Arc<AtomicBool>,
 }
 
-/// What the fast path counts, all threads together.
+/// What the fast path counts beside what is answered, all threads together.
 #[derive(Debug, Clone)]
 pub struct Counts {
-    answered: IntCounter,
-    handed: IntCounter,
-    dropped: IntCounter,
+    overflowed: IntCounter,
     unsent: IntCounter,
 }
 
@@ -63,32 +62,33 @@ impl Counts {
     #[must_use]
     pub fn new(registry: &Registry) -> Self {
         Self {
-            answered: counter(
+            overflowed: counter(
                 registry,
-                "geo_fast_answers_total",
-                "Queries over UDP that were answered from the table.",
-            ),
-            handed: counter(
-                registry,
-                "geo_fast_handed_total",
-                "Queries over UDP that were handed to the handler.",
-            ),
-            dropped: counter(
-                registry,
-                "geo_fast_dropped_total",
+                "geo_udp_overflowed_total",
                 "Queries over UDP that were dropped since too many waited for the handler.",
             ),
             unsent: counter(
                 registry,
-                "geo_fast_unsent_total",
+                "geo_udp_unsent_total",
                 "Answers over UDP that the network did not take.",
             ),
         }
     }
+}
 
-    /// An answer of the handler could not be sent.
-    pub fn unsent(&self) {
-        self.unsent.inc();
+/// The other thread of a socket: answers what is unusual, until nobody hands anything on any more.
+pub fn answer_unusual(
+    waiting: &Receiver<Unusual>,
+    socket: &Socket,
+    handler: &Handler,
+    counts: &Counts,
+) {
+    while let Ok(Unusual { packet, peer, asked }) = waiting.recv() {
+        if let Some(answer) = handler.answer_bytes(&packet, peer, Transport::Udp)
+            && socket.send(&answer, peer, asked).is_err()
+        {
+            counts.unsent.inc();
+        }
     }
 }
 
@@ -130,34 +130,24 @@ impl Lane {
     }
 
     fn turn(&mut self, batch: &mut Batch) {
-        let Self { engine, unusual, socket, counts, .. } = self;
-        let (mut answered, mut handed, mut dropped) = (0, 0, 0);
+        let Self { engine, handler, unusual, socket, counts, .. } = self;
+        let now = handler.limiter_now();
+        let mut overflowed = 0;
         batch.each(|Slot { packet, peer, asked, answer }| {
-            match engine.answer(packet, peer.ip(), answer) {
-                Verdict::Answered(length) => {
-                    answered += 1;
-                    length
-                }
+            match engine.answer(packet, peer, now, answer) {
+                Verdict::Answered(length) => length,
+                Verdict::Dropped => 0,
                 Verdict::NotMine => {
-                    // Room first: a flood is not to cost memory for each of its packets.
-                    match unusual.try_reserve() {
-                        Ok(room) => {
-                            handed += 1;
-                            room.send(Unusual { packet: packet.into(), peer, asked });
-                        }
-                        Err(_) => dropped += 1,
-                    }
+                    let one = Unusual { packet: packet.into(), peer, asked };
+                    overflowed += u64::from(unusual.try_send(one).is_err());
                     0
                 }
             }
         });
         let unsent = batch.send(socket);
-        for (counter, count) in [
-            (&counts.answered, answered),
-            (&counts.handed, handed),
-            (&counts.dropped, dropped),
-            (&counts.unsent, unsent as u64),
-        ] {
+        engine.flush();
+        for (counter, count) in [(&counts.overflowed, overflowed), (&counts.unsent, unsent as u64)]
+        {
             if count > 0 {
                 counter.inc_by(count);
             }

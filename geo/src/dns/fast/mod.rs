@@ -11,6 +11,7 @@ pub mod service; // sockets, threads and the newest table
 pub mod lane; // one thread: receive, answer, send, hand on
 pub mod config; // the section `[fast]`
 pub mod engine; // a packet in, an answer out
+pub mod tally; // what one thread counts
 pub mod table; // names and a world, made into answers
 pub mod names; // zones, made into a table by name
 pub mod template; // an answer as bytes without its question
@@ -18,4 +19,4 @@ pub mod batch; // many datagrams in one call
 pub mod socket; // sockets that share an address
 pub mod parse; // a packet, if it is a common query
 
-pub use service::{Fallback, Fast};
+pub use service::Fast;

@@ -100,7 +100,9 @@ impl<'a> Edns<'a> {
                 OPTION_COOKIE if edns.cookie.is_none() && is_cookie(content) => {
                     edns.cookie = Some(content);
                 }
-                _ => return None,
+                // One twice, or one that asks something: others are left alone (RFC 6891, 6.1.2).
+                OPTION_SUBNET | OPTION_COOKIE | OPTION_NSID => return None,
+                _ => {}
             }
             options = rest;
         }
@@ -165,6 +167,7 @@ const CLASS_IN: [u8; 2] = [0, 1];
 pub(super) const TYPE_OPT: u8 = 41;
 /// In the first byte of the flags.
 pub(super) const DNSSEC_OK: u8 = 0x80;
+const OPTION_NSID: [u8; 2] = [0, 3];
 pub(super) const OPTION_SUBNET: [u8; 2] = [0, 8];
 pub(super) const OPTION_COOKIE: [u8; 2] = [0, 10];
 
@@ -245,7 +248,8 @@ mod tests {
             (b"\0\x08\0\x07\0\x03\x18\0\x0a\x01\x02", "no family"),
             (b"\0\x08\0\x09\0\x01\x21\0\x0a\x01\x02\x03\0", "longer than an address"),
             (b"\0\x0a\0\x07COOKIES", "a short cookie"),
-            (b"\0\x03\0\0", "an option that we do not know"),
+            (b"\0\x03\0\0", "who wants the node's name"),
+            (b"\0\x0c\0\x04\0", "padding that is not there"),
             (b"\0\x0a\0\x09COOKIES!", "an option longer than the record"),
             (b"\0\x08\0\x04\0\x01\0\0\0\x08\0\x04\0\x01\0\0", "one twice"),
         ] {

@@ -4,13 +4,13 @@
 //! their next batch. Invariant: a change of the table costs no query.
 
 use std::{
-    future::Future,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -21,48 +21,23 @@ use tidegate_chassis::{
     Process,
     metrics::{counter, gauge},
 };
-use tokio::{
-    sync::mpsc::{Receiver, channel},
-    task::spawn_blocking,
-};
+use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     config::Config,
-    engine::{Engine, Limits},
-    lane::{Counts, Lane, Unusual},
+    engine::Engine,
+    lane::{Counts, Lane, answer_unusual},
     names::Names,
     socket::Socket,
     table::Table,
 };
-use crate::{
-    world::{World, Worlds},
-    zone::{ZoneTable, Zones},
-};
-
-/// Who answers what is unusual.
-pub trait Fallback: Send + Sync + 'static {
-    /// The answer to a packet from somebody; `None`: none.
-    fn answer(
-        &self,
-        packet: &[u8],
-        peer: SocketAddr,
-    ) -> impl Future<Output = Option<Vec<u8>>> + Send;
-}
+use crate::{dns::handler::Handler, world::World, zone::Zones};
 
 /// The fast path, bound to its addresses.
 #[derive(Debug)]
 pub struct Fast {
     sockets: Vec<Arc<Socket>>,
     addresses: Vec<SocketAddr>,
-}
-
-/// What is served from.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// The zones.
-    pub zones: Arc<ZoneTable>,
-    /// The worlds.
-    pub worlds: Arc<Worlds>,
 }
 
 impl Fast {
@@ -87,48 +62,44 @@ impl Fast {
         &self.addresses
     }
 
-    /// Serves until the process drains.
+    /// Serves until the process drains. With `is_signing` those who want signatures get their answers from the handler.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn serve(
         self,
-        sources: Sources,
-        limits: Limits,
+        handler: &Arc<Handler>,
+        is_signing: bool,
         config: &Config,
-        fallback: Arc<impl Fallback>,
         process: &Process,
     ) -> anyhow::Result<()> {
-        let table = Tables::start(sources, process);
+        let table = Tables::start(Arc::clone(handler), is_signing, process);
         let counts = Counts::new(process.registry());
         let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
+        let mut threads: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
         for (number, socket) in self.sockets.into_iter().enumerate() {
-            let (unusual, waiting) = channel(config.queue_max);
-            let answering =
-                hand_on(waiting, Arc::clone(&socket), Arc::clone(&fallback), counts.clone());
-            process.spawn("dns handler", answering);
+            let (unusual, waiting) = sync_channel(config.queue_max);
+            let (own, same, counting) = (Arc::clone(&socket), Arc::clone(handler), counts.clone());
             let lane = Lane {
                 socket,
-                engine: Engine::new(Arc::clone(&table), limits),
+                engine: Engine::new(Arc::clone(&table), Arc::clone(handler)),
+                handler: Arc::clone(handler),
                 unusual,
                 counts: counts.clone(),
                 stop: Arc::clone(&stop),
             };
-            let thread = thread::Builder::new().name(format!("dns-{number}"));
-            threads.push(thread.spawn(move || lane.run()).context("a thread")?);
-        }
-        let drain = process.drain();
-        process.spawn("dns threads", async move {
-            let mut ended = spawn_blocking(move || {
-                for thread in threads {
-                    match thread.join() {
-                        Ok(ended) => ended.context("a UDP socket")?,
-                        Err(_) => anyhow::bail!("a thread of DNS panicked"),
-                    }
-                }
+            let named = |what: &str| thread::Builder::new().name(format!("{what}-{number}"));
+            let fast = named("dns").spawn(move || lane.run().context("a UDP socket"));
+            threads.push(fast.context("a thread")?);
+            let other = named("dns-other").spawn(move || {
+                answer_unusual(&waiting, &own, &same, &counting);
                 Ok(())
             });
+            threads.push(other.context("a thread")?);
+        }
+        let drain = process.drain();
+        process.spawn("udp", async move {
+            let mut ended = spawn_blocking(move || joined(threads));
             tokio::select! {
                 ended = &mut ended => ended?,
                 () = drain.started() => {
@@ -141,46 +112,45 @@ impl Fast {
     }
 }
 
-/// Answers what is unusual, one after the other: a flood of it takes one core for each socket at most.
-async fn hand_on(
-    mut waiting: Receiver<Unusual>,
-    socket: Arc<Socket>,
-    fallback: Arc<impl Fallback>,
-    counts: Counts,
-) -> anyhow::Result<()> {
-    while let Some(Unusual { packet, peer, asked }) = waiting.recv().await {
-        if let Some(answer) = fallback.answer(&packet, peer).await
-            && socket.send(&answer, peer, asked).is_err()
-        {
-            counts.unsent();
+/// Waits for threads; the first that fails is told at once.
+fn joined(mut threads: Vec<JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    while !threads.is_empty() {
+        for thread in threads.extract_if(.., |thread| thread.is_finished()) {
+            thread.join().map_err(|_| anyhow::anyhow!("a thread of DNS panicked"))??;
         }
+        thread::sleep(LOOK_EVERY);
     }
     Ok(())
 }
 
 /// Makes tables.
 struct Tables {
-    sources: Sources,
+    handler: Arc<Handler>,
+    is_signing: bool,
     newest: Arc<ArcSwap<Table>>,
     made: IntCounter,
     names: IntGauge,
 }
 
 impl Tables {
-    fn start(sources: Sources, process: &Process) -> Arc<ArcSwap<Table>> {
-        let (zones, worlds) = (sources.zones.changes(), sources.worlds.changes());
-        let (held, first) = make(&sources.zones.newest_full(), sources.worlds.newest_full(), None);
+    fn start(handler: Arc<Handler>, is_signing: bool, process: &Process) -> Arc<ArcSwap<Table>> {
+        let parts = handler.parts();
+        let (zones, worlds) = (parts.zones.changes(), parts.worlds.changes());
+        let held = parts.zones.newest_full();
+        let first = make(&held, parts.worlds.newest_full(), None, is_signing);
         let newest = Arc::new(ArcSwap::from_pointee(first));
         let registry = process.registry();
         let tables = Self {
-            sources,
             newest: Arc::clone(&newest),
-            made: counter(registry, "geo_fast_tables_total", "Tables made for the fast path."),
-            names: gauge(registry, "geo_fast_names", "Names in the table of the fast path."),
+            is_signing,
+            made: counter(registry, "geo_tables_total", "Tables made for the fast path of UDP."),
+            names: gauge(registry, "geo_table_names", "Names in the table of the fast path."),
+            handler,
         };
+        tables.made.inc();
         tables.names.set(newest.load().names().count() as i64);
         let drain = process.drain();
-        process.spawn("dns table", async move {
+        process.spawn("table", async move {
             tokio::select! {
                 () = tables.follow(held, zones, worlds) => Ok(()),
                 () = drain.started() => Ok(()),
@@ -192,8 +162,8 @@ impl Tables {
     async fn follow(
         self,
         mut held: Arc<Zones>,
-        mut zones: tokio::sync::watch::Receiver<u64>,
-        mut worlds: tokio::sync::watch::Receiver<u64>,
+        mut zones: watch::Receiver<u64>,
+        mut worlds: watch::Receiver<u64>,
     ) {
         loop {
             let changed = tokio::select! {
@@ -205,27 +175,37 @@ impl Tables {
             }
             zones.borrow_and_update();
             worlds.borrow_and_update();
-            let (newest, world) =
-                (self.sources.zones.newest_full(), self.sources.worlds.newest_full());
+            let parts = self.handler.parts();
+            let (newest, world) = (parts.zones.newest_full(), parts.worlds.newest_full());
+            // Names stay as they are when only the world is another.
             let names = Arc::ptr_eq(&held, &newest).then(|| Arc::clone(self.newest.load().names()));
-            let Ok((zones, table)) = spawn_blocking(move || make(&newest, world, names)).await
-            else {
-                tracing::error!("the table could not be made; the last one serves on");
-                continue;
-            };
-            held = zones;
-            self.names.set(table.names().count() as i64);
-            self.newest.store(Arc::new(table));
-            self.made.inc();
+            let (is_signing, of) = (self.is_signing, Arc::clone(&newest));
+            let made = spawn_blocking(move || make(&newest, world, names, is_signing));
+            match made.await {
+                Ok(table) => {
+                    held = of;
+                    self.names.set(table.names().count() as i64);
+                    self.newest.store(Arc::new(table));
+                    self.made.inc();
+                }
+                Err(_) => tracing::error!("no table could be made; the last one serves on"),
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-fn make(zones: &Arc<Zones>, world: Arc<World>, names: Option<Arc<Names>>) -> (Arc<Zones>, Table) {
+fn make(
+    zones: &Arc<Zones>,
+    world: Arc<World>,
+    names: Option<Arc<Names>>,
+    is_signing: bool,
+) -> Table {
     let names = names.unwrap_or_else(|| Arc::new(Names::new(zones, &world)));
-    (Arc::clone(zones), Table::new(names, zones, world))
+    Table::new(names, zones, world, is_signing)
 }
 
+/// How often is looked whether a thread ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two tables: what changes at once is one change, and a dead PoP is out of answers soon enough.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -24,6 +24,7 @@ pub const TEMPLATES_MAX: usize = 1 << 18;
 pub struct Table {
     names: Arc<Names>,
     world: Arc<World>,
+    is_signing: bool,
     /// By PoP: who is named after it, and the number of the pair.
     pairs: Vec<Vec<(Option<u16>, u32)>>,
     pairs_count: usize,
@@ -41,9 +42,10 @@ pub struct Found<'a> {
 }
 
 impl Table {
-    /// Makes the table of names, which were made of the same zones, and a world.
+    /// Makes the table of names, which were made of the same zones, and a world. With `is_signing` those who want signatures
+    /// are the handler's.
     #[must_use]
-    pub fn new(names: Arc<Names>, zones: &Zones, world: Arc<World>) -> Self {
+    pub fn new(names: Arc<Names>, zones: &Zones, world: Arc<World>, is_signing: bool) -> Self {
         let all = pairs(&world);
         let mut pairs = vec![Vec::new(); world.map.fleet().pops().len()];
         for (number, (pop, next)) in (0u32..).zip(&all) {
@@ -74,7 +76,7 @@ impl Table {
                 }));
             }
         }
-        Self { names, world, pairs, pairs_count: all.len(), templates }
+        Self { names, world, is_signing, pairs, pairs_count: all.len(), templates }
     }
 
     /// The answer for a name on the wire in lower case, a type, and who asks or for whom.
@@ -91,6 +93,12 @@ impl Table {
                 template.as_ref().map(|template| Found { template, scope })
             }
         }
+    }
+
+    /// Whether answers may have signatures, which are not in the table.
+    #[must_use]
+    pub fn is_signing(&self) -> bool {
+        self.is_signing
     }
 
     /// The names that it was made of.

@@ -11,7 +11,10 @@ use hickory_proto::{
 
 use super::parse::HEADER_BYTES;
 use crate::{
-    dns::answer::{Answer, Outcome},
+    dns::{
+        answer::{Answer, Outcome},
+        handler::subject,
+    },
     zone::RecordSet,
 };
 
@@ -27,6 +30,7 @@ pub struct Template {
     code: u8,
     is_authoritative: bool,
     outcome: Outcome,
+    limited_as: Option<Box<[u8]>>,
 }
 
 impl Template {
@@ -55,6 +59,7 @@ impl Template {
             code,
             is_authoritative: answer.is_authoritative,
             outcome: answer.outcome,
+            limited_as: answer.common.as_ref().map(|name| subject(name).into()),
         })
     }
 
@@ -68,6 +73,18 @@ impl Template {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// The name that it counts for in rate limits; `None`: the one that is asked for.
+    #[must_use]
+    pub fn limited_as(&self) -> Option<&[u8]> {
+        self.limited_as.as_deref()
+    }
+
+    /// RCODE.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     /// Makes the message in `out`, which begins with the question's header and the question itself, `head` bytes in all, an
