@@ -1,3 +1,4 @@
 //! `tidegate-geo` as a user runs it.
 
 mod command;
+mod fast;

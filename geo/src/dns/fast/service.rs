@@ -21,7 +21,10 @@ use tidegate_chassis::{
     Process,
     metrics::{counter, gauge},
 };
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+};
 
 use super::{
     config::Config,
@@ -97,18 +100,30 @@ impl Fast {
             });
             threads.push(other.context("a thread")?);
         }
-        let drain = process.drain();
+        let (told, ended) = oneshot::channel();
+        let joining = move || drop(told.send(joined(threads)));
+        thread::Builder::new().name("dns-join".to_owned()).spawn(joining).context("a thread")?;
+        let (stop, drain) = (Stop(stop), process.drain());
         process.spawn("udp", async move {
-            let mut ended = spawn_blocking(move || joined(threads));
+            let mut ended = ended;
             tokio::select! {
                 ended = &mut ended => ended?,
                 () = drain.started() => {
-                    stop.store(true, Ordering::Relaxed);
+                    drop(stop);
                     ended.await?
                 }
             }
         });
         Ok(())
+    }
+}
+
+/// Stops the threads when it goes, also with a runtime that goes before the drain.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
