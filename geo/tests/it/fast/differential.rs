@@ -251,7 +251,7 @@ impl std::fmt::Debug for Stage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_the_fast_path_says_the_handler_says(
         stage in stage(), questions in prop::collection::vec(asked(), 40), has_cookies in any::<bool>(),
