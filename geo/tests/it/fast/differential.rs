@@ -251,10 +251,10 @@ impl std::fmt::Debug for Stage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_the_fast_path_says_the_handler_says(
-        stage in stage(), questions in prop::collection::vec(asked(), 40), has_cookies in any::<bool>(),
+        stage in stage(), questions in prop::collection::vec(asked(), 20), has_cookies in any::<bool>(),
     ) {
         let mut fast = Fast::new(&stage.handler(None, has_cookies));
         for asked in questions {
