@@ -17,6 +17,10 @@ pub struct Config {
     pub fast: dns::fast::config::Config,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// Where encrypted queries are taken, and how many at once.
+    pub encrypted: dns::encrypted::config::Config,
+    /// How zones are signed.
+    pub dnssec: dns::sign::config::Config,
     /// Who is who it says.
     pub cookies: dns::cookie::Config,
     /// How much goes to one network over UDP.
@@ -36,6 +40,8 @@ impl ProgramConfig for Config {
         self.listen.check()?;
         self.fast.check()?;
         self.answers.check()?;
+        self.encrypted.check()?;
+        self.dnssec.check()?;
         self.rate.check()?;
         self.zones.check()
     }

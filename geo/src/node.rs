@@ -16,11 +16,13 @@ use crate::{
     config::Config,
     dns::{
         cookie::Cookies,
+        encrypted::Listeners,
         fast::Fast,
         handler::{Handler, Parts},
         metrics::Metrics,
         query_log::QueryLog,
         rate::Limiter,
+        sign::Signer,
         tcp::{self, Connections},
     },
     metrics, standing,
@@ -47,6 +49,7 @@ pub struct Node {
     pub handler: Arc<Handler>,
     udp: Fast,
     tcp: Vec<TcpListener>,
+    encrypted: Listeners,
     config: Config,
 }
 
@@ -72,6 +75,7 @@ impl Node {
             process.announce("tcp", listener.local_addr()?);
             tcp.push(listener);
         }
+        let encrypted = Listeners::bind(&config.encrypted, process).await?;
         let worlds = Worlds::new(standing::world(&config.places, &config.fleet)?);
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
@@ -85,13 +89,14 @@ impl Node {
             answers: config.answers.clone(),
             idle: config.listen.tcp_idle,
             cookies,
+            signer: Signer::watch(&config.dnssec, process)?,
             limiter: Limiter::new(&config.rate)?.map(Arc::new),
             log: QueryLog::every(config.answers.log_every),
             metrics: Metrics::register(process.registry()),
         }));
         publish(worlds.clone(), process);
         let (process, config) = (process.clone(), config.clone());
-        Ok(Self { process, worlds, zones, handler, udp, tcp, config })
+        Ok(Self { process, worlds, zones, handler, udp, tcp, encrypted, config })
     }
 
     /// Serves until the process drains.
@@ -102,7 +107,7 @@ impl Node {
         let process = self.process;
         let drain = process.drain();
         let is_listening = process.ready("listener");
-        self.udp.serve(&self.handler, false, &self.config.fast, &process)?;
+        self.udp.serve(&self.handler, &self.config.fast, &process)?;
         let connections =
             Connections::new(&self.config.listen, self.handler.parts().metrics.clone());
         for listener in self.tcp {
@@ -115,9 +120,11 @@ impl Node {
             );
             process.spawn("tcp", async { served.await.context("TCP") });
         }
+        let encrypted = self.encrypted.serve(&self.handler, &process)?;
         is_listening.set(true);
         drain.started().await;
         connections.closed().await;
+        encrypted.closed().await;
         Ok(())
     }
 }

@@ -103,10 +103,12 @@ impl Cookies {
         let secrets = self.secrets.load();
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as u32;
         let back = |server: &[u8]| Some([own.as_slice(), server].concat());
-        let made = |secret| make(secret, own, now, client);
+        let made = |secret| make(secret, own, head(now), client);
         let is_ours = |secret: &&[u8; 16]| {
-            let made = make(secret, own, made_at(shown), client);
-            verify_slices_are_equal(&made, shown).is_ok()
+            // What is reserved goes into the hash as it came (RFC 9018, appendix A.3).
+            let Some((head, _)) = shown.split_first_chunk::<8>() else { return false };
+            let made = make(secret, own, *head, client);
+            head[0] == VERSION && verify_slices_are_equal(&made, shown).is_ok()
         };
         let found = secrets.0.iter().position(|secret| is_ours(&secret));
         // Serial arithmetic (RFC 9018 4.3): seconds wrap in 2106.
@@ -154,11 +156,16 @@ fn made_at(server: &[u8]) -> u32 {
     server.get(4..8).map_or(0, |time| u32::from_be_bytes([time[0], time[1], time[2], time[3]]))
 }
 
+/// What a cookie that is made now begins with.
+fn head(now: u32) -> [u8; 8] {
+    let [a, b, c, d] = now.to_be_bytes();
+    [VERSION, 0, 0, 0, a, b, c, d]
+}
+
 /// A server's cookie (RFC 9018 4).
-fn make(secret: &[u8; 16], own: &[u8; 8], time: u32, client: IpAddr) -> [u8; 16] {
+fn make(secret: &[u8; 16], own: &[u8; 8], head: [u8; 8], client: IpAddr) -> [u8; 16] {
     let mut cookie = [0; 16];
-    cookie[0] = VERSION;
-    cookie[4..8].copy_from_slice(&time.to_be_bytes());
+    cookie[..8].copy_from_slice(&head);
     let mut hasher = SipHasher24::new_with_key(secret);
     hasher.write(own);
     hasher.write(&cookie[..8]);
@@ -208,26 +215,54 @@ mod tests {
     /// The examples of RFC 9018, appendix A.
     #[test]
     fn cookies_are_those_of_other_makers() {
-        for (secret, own, client, time, expected) in [
+        let (new, old) = (Shown::Own, Shown::Ours);
+        for (secrets, client, time, query, shown, answer) in [
             (
-                SECRET,
-                "2464c4abcf10c957",
+                vec![SECRET],
                 "198.51.100.100",
                 1_559_731_985,
+                "2464c4abcf10c957",
+                new,
                 "010000005cf79f111f8130c3eee29480",
             ),
             (
-                SECRET,
-                "fc93fc62807ddb86",
-                "203.0.113.203",
+                vec![SECRET],
+                "198.51.100.100",
                 1_559_734_385,
+                "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
+                old,
                 "010000005cf7a871d4a564a1442aca77",
             ),
+            // In the example it is good; it is older than an hour.
+            (
+                vec![SECRET],
+                "203.0.113.203",
+                1_559_734_700,
+                "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
+                new,
+                "010000005cf7a9acf73a7810aca2381e",
+            ),
+            (
+                vec![SECRET],
+                "203.0.113.203",
+                1_559_728_000,
+                "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
+                old,
+                "01abcdef5cf78f71a314227b6679ebf5",
+            ),
+            (
+                vec!["445536bcd2513298075a5d379663c962", OTHER],
+                "2001:db8:220:1:59de:d0f4:8769:82b8",
+                1_559_741_961,
+                "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
+                old,
+                "010000005cf7c609a6bb79d16625507a",
+            ),
         ] {
-            let (shown, back) =
-                cookies(&[secret]).judge(Some(&hex(own)), client.parse().unwrap(), at(time));
-            assert_eq!(shown, Shown::Own);
-            assert_eq!(back.unwrap(), hex(&format!("{own}{expected}")));
+            let cookies = cookies(&secrets);
+            let judged = cookies.judge(Some(&hex(query)), client.parse().unwrap(), at(time));
+            assert_eq!(judged.0, shown, "{query}");
+            assert_eq!(judged.1.unwrap(), hex(&format!("{}{answer}", &query[..16])));
         }
     }
 

@@ -232,10 +232,10 @@ mod tests {
         assert_eq!(passed(&limiter, "192.0.2.77", b"a", 100, 5 * SECOND), 0);
         assert_eq!(passed(&limiter, "192.0.2.1", b"b", 100, 5 * SECOND), 21);
         assert_eq!(passed(&limiter, "192.0.3.1", b"a", 100, 5 * SECOND), 21);
-        assert_eq!(passed(&limiter, "192.0.2.1", b"a", 100, 6 * SECOND), 10);
         assert_eq!(passed(&limiter, "2001:db8:0:12::1", b"a", 100, 5 * SECOND), 21);
         assert_eq!(passed(&limiter, "2001:db8:0:34::1", b"a", 100, 5 * SECOND), 0);
         assert_eq!(passed(&limiter, "2001:db8:0:134::1", b"a", 100, 5 * SECOND), 21);
+        assert_eq!(passed(&limiter, "192.0.2.1", b"a", 100, 6 * SECOND), 10);
         assert_eq!(passed(&limiter, "::ffff:192.0.2.1", b"a", 1, 6 * SECOND), 0);
     }
 

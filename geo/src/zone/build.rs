@@ -3,12 +3,9 @@
 //! What resolvers would trip over is refused here and not served: aliases beside other records, delegations without an
 //! address, wildcards that delegate. Invariant: every set that leaves here has one TTL and no record twice.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use hickory_proto::rr::{DNSClass, Name, RData, RecordSet as Parsed, RecordType, RrKey};
+use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::zone::{
     error::Reason,
@@ -17,70 +14,86 @@ use crate::zone::{
     tree::{Node, Zone},
 };
 
-/// Checks records and makes a zone of them.
-pub(super) fn build(origin: Name, parsed: BTreeMap<RrKey, Parsed>) -> Result<Zone, Reason> {
+/// A record as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Line {
+    /// Its line, from 1.
+    pub(super) line: usize,
+    pub(super) owner: Name,
+    pub(super) ttl: u32,
+    pub(super) data: RData,
+}
+
+/// The line, if it is in one, and what is wrong.
+pub(super) type Wrong = (Option<usize>, Box<Reason>);
+
+/// Checks records and makes a zone of them; or says what is wrong, and in which line if it is in one.
+pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, Wrong> {
     let mut nodes: HashMap<Name, Node> = HashMap::new();
-    let mut steering = Vec::new();
-    let mut records = 0;
-    for set in parsed.into_values() {
-        records += set.records_count();
-        if records > RECORDS_MAX {
-            return Err(Reason::TooMuch { what: "records of a zone", max: RECORDS_MAX });
+    // What is wrong with a name is said with the line where it was last.
+    let mut seen: HashMap<Name, usize> = HashMap::new();
+    let mut sets: HashMap<(Name, RecordType), (u32, Vec<RData>)> = HashMap::new();
+    for Line { line, owner, ttl, data } in lines {
+        let (owner, kind) = (owner.to_lowercase(), data.record_type());
+        seen.insert(owner.clone(), line);
+        let (least, all) = sets.entry((owner.clone(), kind)).or_insert((ttl, Vec::new()));
+        check_line(&origin, owner, kind, all.len())
+            .map_err(|reason| (Some(line), Box::new(reason)))?;
+        // Sets have one TTL (RFC 2181 5.2); the shortest is right for all of them.
+        *least = ttl.min(*least);
+        if !all.contains(&data) {
+            all.push(data);
         }
-        let set = checked(&origin, &set)?;
+    }
+    let mut steering = Vec::new();
+    for ((owner, kind), (ttl, data)) in sets {
+        let set = RecordSet { owner, kind, ttl, data: data.into() };
         match steered_name(&set.owner) {
             Some(name) => steering.push((name, set)),
             None => nodes.entry(set.owner.clone()).or_default().sets.push(set),
         }
     }
     for (name, set) in steering {
-        let steered = Some(Arc::new(options(&name, &set)?));
-        if !origin.zone_of(&name) {
-            return Err(Reason::Outside(name));
+        let line = seen.get(&set.owner).copied();
+        let found = nodes.entry(name.clone()).or_default();
+        if found.steered.is_some() {
+            return Err((line, Box::new(Reason::SteersNothing(set.owner))));
         }
-        nodes.entry(name).or_default().steered = steered;
+        found.steered =
+            Some(Arc::new(options(&name, &set).map_err(|reason| (line, Box::new(reason)))?));
+        if !origin.zone_of(&name) {
+            return Err((line, Box::new(Reason::Outside(name))));
+        }
     }
     for (name, node) in &nodes {
-        check(&origin, name, node, &nodes)?;
+        let wrong = |reason| (seen.get(name).copied(), Box::new(reason));
+        check(&origin, name, node, &nodes).map_err(wrong)?;
+    }
+    for node in nodes.values_mut() {
+        // In one order, however the table is made.
+        node.sets.sort_by_key(|set| u16::from(set.kind));
     }
     let apex = nodes.get(&origin);
     if apex.is_some_and(|apex| apex.set(RecordType::SOA).is_some() && !apex.is_cut()) {
-        return Err(Reason::NoServers);
+        return Err((None, Box::new(Reason::NoServers)));
     }
-    Zone::new(origin.clone(), nodes).ok_or(Reason::NoSoa(origin))
+    Zone::new(origin.clone(), nodes).ok_or_else(|| (None, Box::new(Reason::NoSoa(origin))))
 }
 
-/// One set, by itself.
-fn checked(origin: &Name, set: &Parsed) -> Result<RecordSet, Reason> {
-    let (owner, kind) = (set.name().to_lowercase(), set.record_type());
+/// One record among those of its set so far.
+fn check_line(origin: &Name, owner: Name, kind: RecordType, before: usize) -> Result<(), Reason> {
     if !origin.zone_of(&owner) {
         return Err(Reason::Outside(owner));
     }
-    if !SERVED.contains(&kind) {
-        return Err(Reason::Kind(owner, kind));
+    match kind {
+        RecordType::SOA if owner != *origin => Err(Reason::SoaBelow(owner)),
+        RecordType::SOA if before > 0 => Err(Reason::TwoSoas(owner)),
+        RecordType::CNAME if before > 0 => Err(Reason::TwoCnames(owner)),
+        _ if before >= SET_MAX => {
+            Err(Reason::TooMuch { what: "records of one name and type", max: SET_MAX })
+        }
+        _ => Ok(()),
     }
-    if kind == RecordType::SOA && owner != *origin {
-        return Err(Reason::SoaBelow(owner));
-    }
-    let mut ttl = TTL_MAX;
-    let mut data: Vec<RData> = Vec::new();
-    for record in set.records_without_rrsigs() {
-        if record.dns_class != DNSClass::IN {
-            return Err(Reason::Class(owner));
-        }
-        if record.ttl > TTL_MAX {
-            return Err(Reason::Ttl(owner));
-        }
-        // Sets have one TTL (RFC 2181 5.2); the shortest is right for all of them.
-        ttl = ttl.min(record.ttl);
-        if !data.contains(&record.data) {
-            data.push(record.data.clone());
-        }
-        if data.len() > SET_MAX {
-            return Err(Reason::TooMuch { what: "records of one name and type", max: SET_MAX });
-        }
-    }
-    Ok(RecordSet { owner, kind, ttl, data: data.into() })
 }
 
 /// The name that `_steer.NAME` steers.
@@ -107,9 +120,6 @@ fn check(
 ) -> Result<(), Reason> {
     if node.set(RecordType::CNAME).is_some() && node.sets.len() > 1 {
         return Err(Reason::CnameAndOthers(name.clone()));
-    }
-    if node.set(RecordType::CNAME).is_some_and(|set| set.data.len() > 1) {
-        return Err(Reason::TwoCnames(name.clone()));
     }
     let own = |kind| node.set(kind).is_some();
     if node.steered.is_some()
@@ -184,7 +194,7 @@ fn reachable(origin: &Name, server: &Name, nodes: &HashMap<Name, Node>) -> Resul
 /// The label that steers the name below it.
 const STEER: &[u8] = b"_steer";
 /// The types that are served from files; what belongs to signatures is made, not written.
-const SERVED: [RecordType; 20] = [
+pub(super) const SERVED: [RecordType; 21] = [
     RecordType::A,
     RecordType::AAAA,
     RecordType::CAA,
@@ -203,6 +213,7 @@ const SERVED: [RecordType; 20] = [
     RecordType::SOA,
     RecordType::SRV,
     RecordType::SSHFP,
+    RecordType::SVCB,
     RecordType::TLSA,
     RecordType::TXT,
 ];
@@ -210,8 +221,6 @@ const SERVED: [RecordType; 20] = [
 const NOT_BESIDE_STEERING: [RecordType; 5] =
     [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::CNAME, RecordType::NS];
 /// The highest bit of a TTL is not used (RFC 2181 8).
-const TTL_MAX: u32 = i32::MAX as u32;
-/// The most records of a zone: what ZONE_BYTES_MAX of text holds, about.
-const RECORDS_MAX: usize = 250_000;
+pub(super) const TTL_MAX: u32 = i32::MAX as u32;
 /// The most records of one name and type: more do not fit an answer over TCP, at 100 bytes each.
 const SET_MAX: usize = 600;

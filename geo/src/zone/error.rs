@@ -16,7 +16,7 @@ pub struct ZoneError {
     /// The line, from 1.
     pub line: Option<usize>,
     /// Why.
-    pub reason: Reason,
+    pub reason: Box<Reason>,
 }
 
 /// What is wrong with a zone.
@@ -32,7 +32,7 @@ pub enum Reason {
     #[error("{0}")]
     Syntax(String),
     /// It names other files.
-    #[error("$INCLUDE is not allowed, not even in a comment")]
+    #[error("$INCLUDE is not done")]
     Include,
     /// Too large.
     #[error("{what}: at most {max}")]
@@ -51,6 +51,9 @@ pub enum Reason {
     /// Not exactly one SOA record at the apex.
     #[error("the zone has no SOA record at {0}, its name")]
     NoSoa(Name),
+    /// Two SOA records.
+    #[error("{0} has two SOA records")]
+    TwoSoas(Name),
     /// An SOA record elsewhere.
     #[error("{0} is not the name of the zone and has an SOA record")]
     SoaBelow(Name),

@@ -59,7 +59,11 @@ impl Holding {
                 continue;
             }
             let before = self.entries.remove(&source).and_then(|entry| entry.zone);
-            let refused = |reason| ZoneError { source: source.clone(), line: None, reason };
+            let refused = |reason: Reason| ZoneError {
+                source: source.clone(),
+                line: None,
+                reason: reason.into(),
+            };
             let read = match &text {
                 _ if self.entries.len() >= ZONES_MAX => {
                     Err(refused(Reason::TooMuch { what: "zones", max: ZONES_MAX }))

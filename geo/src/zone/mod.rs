@@ -7,6 +7,7 @@ mod watch;
 mod table;
 mod holding;
 mod master_file;
+mod entry;
 mod build;
 mod zones;
 mod tree;
@@ -24,3 +25,6 @@ pub use table::ZoneTable;
 pub use tree::{Found, Node, Zone};
 pub use watch::watch;
 pub use zones::Zones;
+
+#[cfg(test)]
+mod tests;

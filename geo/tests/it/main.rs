@@ -2,3 +2,8 @@
 
 mod command;
 mod fast;
+mod dns;
+mod dnssec;
+mod dnssec_node;
+mod encrypted;
+mod harness;

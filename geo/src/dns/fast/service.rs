@@ -65,18 +65,17 @@ impl Fast {
         &self.addresses
     }
 
-    /// Serves until the process drains. With `is_signing` those who want signatures get their answers from the handler.
+    /// Serves until the process drains.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn serve(
         self,
         handler: &Arc<Handler>,
-        is_signing: bool,
         config: &Config,
         process: &Process,
     ) -> anyhow::Result<()> {
-        let table = Tables::start(Arc::clone(handler), is_signing, process);
+        let table = Tables::start(Arc::clone(handler), process);
         let counts = Counts::new(process.registry());
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
@@ -148,8 +147,9 @@ struct Tables {
 }
 
 impl Tables {
-    fn start(handler: Arc<Handler>, is_signing: bool, process: &Process) -> Arc<ArcSwap<Table>> {
+    fn start(handler: Arc<Handler>, process: &Process) -> Arc<ArcSwap<Table>> {
         let parts = handler.parts();
+        let is_signing = parts.signer.is_some();
         let (zones, worlds) = (parts.zones.changes(), parts.worlds.changes());
         let held = parts.zones.newest_full();
         let first = make(&held, parts.worlds.newest_full(), None, is_signing);

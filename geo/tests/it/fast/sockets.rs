@@ -37,7 +37,7 @@ fn serve(address: &str, sockets: usize, handler: &Arc<Handler>, process: &Proces
     let config = fast::config::Config { sockets, ..fast::config::Config::default() };
     let fast = Fast::bind(&[address.parse().unwrap()], &config).unwrap();
     let bound = fast.addresses()[0];
-    fast.serve(handler, false, &config, process).unwrap();
+    fast.serve(handler, &config, process).unwrap();
     bound
 }
 

@@ -73,6 +73,7 @@ impl Stage {
             answers: Answers::default(),
             idle: Duration::from_secs(10),
             cookies: Cookies::new(&cookies).unwrap().map(Arc::new),
+            signer: None,
             limiter: limits.and_then(|limits| Limiter::new(limits).unwrap()).map(Arc::new),
             log: QueryLog::every(0),
             metrics: Metrics::register(&Registry::new()),
@@ -91,7 +92,7 @@ impl Fast {
         let parts = handler.parts();
         let (zones, world) = (parts.zones.newest_full(), parts.worlds.newest_full());
         let names = Arc::new(Names::new(&zones, &world));
-        let table = Table::new(names, &zones, world, false);
+        let table = Table::new(names, &zones, world, parts.signer.is_some());
         let table = Arc::new(ArcSwap::from_pointee(table));
         Self { engine: Engine::new(table, Arc::clone(handler)), handler: Arc::clone(handler) }
     }

@@ -1,7 +1,7 @@
 //! What is answered: records, a denial, a referral, or that this is not ours (RFC 1034 4.3.2, RFC 2308, RFC 4592).
 //!
 //! Pure: zones, a world and a query in, an answer out; nothing of the message that carries it. Invariant: an answer that
-//! depends on who asks says for how many bits it is the same, and one that does not says 0.
+//! depends on who asks says how many bits made the difference, and one that does not says 0.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -54,7 +54,7 @@ pub struct Answer {
     pub additionals: Vec<RecordSet>,
     /// What has to be proved about a name; absent: nothing is denied.
     pub denial: Option<Denial>,
-    /// For clients that share so many first bits the same is answered; 0: for everybody.
+    /// Resolvers may give it to all clients that share so many first bits; 0: to everybody.
     pub scope: u8,
     /// The kind of it.
     pub outcome: Outcome,
@@ -380,3 +380,6 @@ const STEERED: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::H
 const CHAIN_MAX: usize = 8;
 /// The port that need not be said.
 const HTTPS_PORT: u16 = 443;
+
+#[cfg(test)]
+mod tests;
