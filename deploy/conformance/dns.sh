@@ -99,3 +99,68 @@ dnsviz probe -A -E -x "example+:ns.example=[127.0.0.1]:$port" -N "example:ns.exa
   > "$dir/probe.log" 2>&1 || fail 'dnsviz probe' "$(tail -5 "$dir/probe.log")"
 cat "$dir/probe.log"
 dnsviz grok -r "$dir/probe.json" -l info -o "$dir/grok.json" > "$dir/grok.log" 2>&1 || fail 'dnsviz grok' "$(tail -5 "$dir/grok.log")"
+python3 - "$dir/grok.json" > "$dir/issues" << 'PYTHON' || fail 'dnsviz grok said nothing that can be read'
+import json, sys
+
+def issues(value, path):
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("errors", "warnings") and isinstance(inner, list):
+                for issue in inner:
+                    said = issue.get("description", issue) if isinstance(issue, dict) else issue
+                    print(f"{name[:-1]}: {' / '.join(path)}: {said}")
+            else:
+                issues(inner, path + [str(name)])
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            issues(inner, path + [str(number)])
+
+def count(value, name):
+    if isinstance(value, dict):
+        return sum(1 for key, inner in value.items() if key == name and isinstance(inner, str)) + sum(
+            count(inner, name) for inner in value.values())
+    return sum(count(inner, name) for inner in value) if isinstance(value, list) else 0
+
+with open(sys.argv[1]) as file:
+    grok = json.load(file)
+issues(grok, [])
+print(f"things with a status: {count(grok, 'status')}", file=sys.stderr)
+if count(grok, "status") < 20:
+    sys.exit("hardly anything was looked at")
+PYTHON
+while IFS= read -r issue; do fail "dnsviz: $issue"; done < "$dir/issues"
+dnsviz=$((failed - before))
+
+echo "== validation by delv and drill"
+before=$((passed + failed)) failures=$failed
+{
+  echo 'trust-anchors {'
+  read -r tag algorithm digest text <<< "$ds"
+  printf '  example. static-ds %s %s %s "%s";\n};\n' "$tag" "$algorithm" "$digest" "$text"
+} > "$dir/anchors"
+dig @127.0.0.1 -p "$port" +short +dnssec dnskey example | grep '^257' | sed 's/^/example. IN DNSKEY /' > "$dir/drill.key"
+while read -r name type expected; do
+  said=$(delv @127.0.0.1 -p "$port" -a "$dir/anchors" +root=example "$name" "$type" 2>&1 || true)
+  if grep -qxF -e "; $expected" <<< "$said"; then pass; else fail "delv $name $type: not $expected" "$said"; fi
+  said=$(drill -p "$port" -k "$dir/drill.key" -D "$name" "$type" @127.0.0.1 2>&1 || true)
+  if grep -qE 'rcode: NOERROR' <<< "$said"; then pass; else fail "drill $name $type" "$said"; fi
+done << 'QUESTIONS'
+video.example A fully validated
+video.example AAAA fully validated
+video.example HTTPS fully validated
+www.example A fully validated
+a.wild.example TXT fully validated
+example SOA fully validated
+example NS fully validated
+example DNSKEY fully validated
+example CDS fully validated
+example CDNSKEY fully validated
+video.example TXT negative response, fully validated
+wild.example TXT negative response, fully validated
+nope.example A negative response, fully validated
+sub.example DS negative response, fully validated
+QUESTIONS
+
+printf 'compliance %s, dnsviz %s errors and warnings, validation %s/%s\n' \
+  "$compliance" "$dnsviz" "$((passed + failed - before - failed + failures))" "$((passed + failed - before))"
+[ "$failed" -eq 0 ]

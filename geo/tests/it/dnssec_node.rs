@@ -125,7 +125,8 @@ impl SignedNode {
             metric.get_label().iter().any(|label| label.name() == *name && label.value() == *value)
         };
         let found = metrics.iter().find(|metric| labels.iter().all(|label| has(metric, label)));
-        found.map_or(0.0, |metric| metric.get_counter().value() + metric.get_gauge().value())
+        found
+            .map_or(0.0, |metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
     }
 
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
