@@ -108,6 +108,16 @@ impl Fast {
         }
     }
 
+    /// How long the answer is that the fast path writes; 0: it is the handler's.
+    #[allow(dead_code)]
+    pub(super) fn length(&mut self, packet: &[u8], client: SocketAddr) -> usize {
+        let mut out = [0; ANSWER_BYTES_MAX];
+        match self.engine.answer(packet, client, 0, &mut out) {
+            Verdict::Answered(length) => length,
+            Verdict::NotMine | Verdict::Dropped => 0,
+        }
+    }
+
     /// The handler's own answer.
     pub(super) fn slow(&self, packet: &[u8], client: SocketAddr) -> Option<Vec<u8>> {
         self.handler.answer_bytes(packet, client, Transport::Udp)
