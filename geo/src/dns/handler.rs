@@ -140,7 +140,9 @@ impl Handler {
                 if has_edns { reply.extended(false, payload) } else { reply }
             }
         };
-        match self.limited(client, transport, Kind::Error, &[]) {
+        let verdict = self.limited(client, transport, Kind::Error, &[]);
+        self.parts.metrics.limited(verdict, false);
+        match verdict {
             Verdict::Pass => {}
             Verdict::Slip => reply.truncate(),
             Verdict::Drop => return None,

@@ -125,3 +125,71 @@ fn cut(address: IpAddr, prefix: u8) -> IpAddr {
 /// The longest prefix that makes a difference, IPv4 and IPv6 (RFC 7871 11.1): no answer is for a single household, and
 /// caches of resolvers stay small.
 const HONOURED: (u8, u8) = (24, 48);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_subnet_is_refused() {
+        for (data, is_good) in [
+            (&[0, 1, 24, 0, 10, 1, 2][..], true),
+            (&[0, 1, 20, 0, 10, 1, 0x20], true),
+            (&[0, 1, 20, 0, 10, 1, 0x28], false),
+            (&[0, 1, 24, 0, 10, 1], false),
+            (&[0, 1, 24, 0, 10, 1, 2, 0], false),
+            (&[0, 1, 24, 16, 10, 1, 2], false),
+            (&[0, 1, 33, 0, 10, 1, 2, 3, 0], false),
+            (&[0, 1, 0, 0], true),
+            (&[0, 2, 0, 0], true),
+            (&[0, 0, 0, 0], true),
+            (&[0, 0, 8, 0, 10], false),
+            (&[0, 3, 0, 0], false),
+            (&[1, 1, 0, 0], false),
+            (&[0, 1, 0], false),
+            (&[], false),
+        ] {
+            assert_eq!(Subnet::parse(data).is_ok(), is_good, "{data:?}");
+        }
+        let mut six = vec![0, 2, 129, 0];
+        six.extend([0; 17]);
+        assert!(Subnet::parse(&six).is_err());
+    }
+
+    #[test]
+    fn nobody_is_told_more_than_the_network() {
+        for (client, shown, counted) in [
+            ("192.0.2.77", "192.0.2.0/24", "192.0.2.77"),
+            ("2001:db8:1:2:3::4", "2001:db8:1::/48", "2001:db8:1:2::"),
+        ] {
+            let client: IpAddr = client.parse().unwrap();
+            assert_eq!(
+                (network(client).as_str(), host(client).to_string().as_str()),
+                (shown, counted)
+            );
+        }
+        assert_eq!(host("::ffff:192.0.2.77".parse().unwrap()).to_string(), "192.0.2.77");
+    }
+
+    proptest! {
+        #[test]
+        fn a_subnet_comes_back_as_it_was_told(is_six in any::<bool>(), source in 0..=128_u8, bits in any::<u128>()) {
+            let (family, source) = if is_six { (2, source) } else { (1, source.min(32)) };
+            let whole = if is_six { bits.to_be_bytes().to_vec() } else { (bits as u32).to_be_bytes().to_vec() };
+            let bytes = usize::from(source).div_ceil(8);
+            let mut data = vec![0, family, source, 0];
+            data.extend(&whole[..bytes]);
+            if bytes > 0 {
+                let last = data.len() - 1;
+                data[last] &= prefix_mask(source);
+            }
+            let subnet = Subnet::parse(&data).unwrap();
+            prop_assert_eq!(subnet.to_bytes(0), data);
+            let honoured = if is_six { 48 } else { 24 };
+            prop_assert_eq!(subnet.client(), (source > 0).then(|| cut(subnet.address, source.min(honoured))));
+            prop_assert!(subnet.scope(200) <= honoured && (source > 0 || subnet.scope(9) == 0));
+        }
+    }
+}

@@ -178,13 +178,19 @@ async fn converse(
         out.extend(length.to_be_bytes());
         out.extend(answer);
         // What came with it is answered with it.
-        if stream.buffer().len() < 2 || out.len() > OUT_MAX {
+        if !has_query(stream.buffer()) || out.len() > OUT_MAX {
             timeout(ANSWER_WAIT, stream.get_mut().write_all(&out)).await??;
             out.clear();
         }
     }
     timeout(ANSWER_WAIT, stream.get_mut().write_all(&out)).await??;
     timeout(ANSWER_WAIT, stream.get_mut().shutdown()).await?
+}
+
+/// Whether a whole query waits.
+fn has_query(bytes: &[u8]) -> bool {
+    let length = bytes.split_first_chunk::<2>();
+    length.is_some_and(|(length, rest)| rest.len() >= usize::from(u16::from_be_bytes(*length)))
 }
 
 /// The largest query: a question with all options there are stays far below.

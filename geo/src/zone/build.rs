@@ -65,9 +65,13 @@ pub(super) fn build(origin: Name, lines: Vec<Line>) -> Result<Zone, Wrong> {
             return Err((line, Box::new(Reason::Outside(name))));
         }
     }
+    let has_cuts = nodes.iter().any(|(name, node)| node.is_cut() && *name != origin);
     for (name, node) in &nodes {
         let wrong = |reason| (seen.get(name).copied(), Box::new(reason));
         check(&origin, name, node, &nodes).map_err(wrong)?;
+        if has_cuts {
+            below_cut(&origin, name, node, &nodes).map_err(wrong)?;
+        }
     }
     for node in nodes.values_mut() {
         // In one order, however the table is made.
@@ -136,7 +140,6 @@ fn check(
     if own(RecordType::DS) && (name == origin || !node.is_cut()) {
         return Err(Reason::DsWithoutCut(name.clone()));
     }
-    below_cut(origin, name, node, nodes)?;
     if let Some(servers) = node.set(RecordType::NS) {
         for server in &*servers.data {
             let RData::NS(server) = server else { continue };

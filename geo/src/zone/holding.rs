@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use hickory_proto::rr::Name;
 use serde::Serialize;
 
@@ -16,6 +17,25 @@ use crate::zone::{
 /// The most zones of a source.
 pub const ZONES_MAX: usize = 1000;
 
+/// What a source says of a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// What the zone is called.
+    pub(super) name: String,
+    pub(super) text: Text,
+}
+
+/// The text of a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Text {
+    /// As it was when it was told last.
+    Same,
+    /// This.
+    Is(String),
+    /// It cannot be had.
+    Unread(String),
+}
+
 /// What is held of a source.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holding {
@@ -24,8 +44,8 @@ pub(super) struct Holding {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// The text that was read last, good or not.
-    text: Result<String, String>,
+    /// Of the text that was told last, good or not; or why there was none.
+    digest: Result<[u8; 32], String>,
     zone: Option<Arc<Zone>>,
     error: Option<ZoneError>,
 }
@@ -46,36 +66,26 @@ pub struct Standing {
 }
 
 impl Holding {
-    /// Takes all texts of the source, by the name of where they come from; a name ends as `folder/NAME.zone` does, or is
-    /// that of the zone. Those that are gone take their zones with them. Gives back what is newly wrong.
-    pub(super) fn take(
-        &mut self,
-        texts: BTreeMap<String, Result<String, String>>,
-    ) -> Vec<ZoneError> {
+    /// Takes all that the source says, by where it came from. What is gone takes its zone with it. Gives back what is
+    /// newly wrong.
+    pub(super) fn take(&mut self, told: BTreeMap<String, Told>) -> Vec<ZoneError> {
         let mut complaints = Vec::new();
-        self.entries.retain(|source, _| texts.contains_key(source));
-        for (source, text) in texts {
-            if self.entries.get(&source).is_some_and(|entry| entry.text == text) {
+        self.entries.retain(|source, _| told.contains_key(source));
+        for (source, Told { name, text }) in told {
+            let digest = match &text {
+                Text::Same => continue,
+                Text::Is(text) => Ok(fingerprint(text)),
+                Text::Unread(error) => Err(error.clone()),
+            };
+            if self.entries.get(&source).is_some_and(|entry| entry.digest == digest) {
                 continue;
             }
-            let before = self.entries.remove(&source).and_then(|entry| entry.zone);
-            let refused = |reason: Reason| ZoneError {
-                source: source.clone(),
-                line: None,
-                reason: reason.into(),
-            };
-            let read = match &text {
-                _ if self.entries.len() >= ZONES_MAX => {
-                    Err(refused(Reason::TooMuch { what: "zones", max: ZONES_MAX }))
-                }
-                Ok(text) => master_file::read(&source, name_of(&source), text),
-                Err(error) => Err(refused(Reason::Read(error.clone()))),
-            };
-            let entry = match read {
-                Ok(zone) => Entry { text, zone: Some(Arc::new(zone)), error: None },
+            let zone = self.entries.remove(&source).and_then(|entry| entry.zone);
+            let entry = match self.read(&source, &name, &text) {
+                Ok(zone) => Entry { digest, zone: Some(Arc::new(zone)), error: None },
                 Err(error) => {
                     complaints.push(error.clone());
-                    Entry { text, zone: before, error: Some(error) }
+                    Entry { digest, zone, error: Some(error) }
                 }
             };
             self.entries.insert(source, entry);
@@ -101,13 +111,34 @@ impl Holding {
             }
         })
     }
+
+    /// Reads a zone that stands beside the others.
+    fn read(&self, source: &str, name: &str, text: &Text) -> Result<Zone, ZoneError> {
+        let refused = |reason: Reason| ZoneError {
+            source: source.to_owned(),
+            line: None,
+            reason: reason.into(),
+        };
+        if self.entries.len() >= ZONES_MAX {
+            return Err(refused(Reason::TooMuch { what: "zones", max: ZONES_MAX }));
+        }
+        let zone = match text {
+            Text::Is(text) => master_file::read(source, name, text)?,
+            Text::Unread(error) => return Err(refused(Reason::Read(error.clone()))),
+            Text::Same => return Err(refused(Reason::Read("nothing was told".to_owned()))),
+        };
+        let has = |entry: &Entry| {
+            entry.zone.as_ref().is_some_and(|other| other.origin() == zone.origin())
+        };
+        match self.entries.iter().find(|(_, entry)| has(entry)) {
+            Some((other, _)) => Err(refused(Reason::Taken(other.clone()))),
+            None => Ok(zone),
+        }
+    }
 }
 
-/// The name of the zone that a file is named after.
-fn name_of(source: &str) -> &str {
-    let file = source.rsplit_once('/').map_or(source, |(_, file)| file);
-    file.strip_suffix(FILE_END).unwrap_or(file)
+fn fingerprint(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
 }
-
-/// How the files of zones end.
-pub(super) const FILE_END: &str = ".zone";

@@ -10,7 +10,10 @@ use std::{
 };
 
 use hickory_proto::{
-    rr::{Name, RData, RecordType, rdata::TXT},
+    rr::{
+        Name, RData, RecordType,
+        rdata::{CNAME, NS, TXT},
+    },
     serialize::txt::Parser,
 };
 
@@ -170,10 +173,22 @@ impl Reader {
         Ok(kind)
     }
 
-    /// What the record says; but for text, by the library's parser.
+    /// What the record says; but for text and what is most of every zone, by the library's parser.
     fn data(&self, kind: RecordType, words: &[&str]) -> Result<RData, Reason> {
-        if kind == RecordType::TXT {
-            return text(words);
+        let no_address = |word: &str| Reason::Syntax(format!("{word:?} is no address"));
+        match (kind, words) {
+            (RecordType::TXT, words) => return text(words),
+            (RecordType::A, [word]) => {
+                return word.parse().map(RData::A).map_err(|_| no_address(word));
+            }
+            (RecordType::AAAA, [word]) => {
+                return word.parse().map(RData::AAAA).map_err(|_| no_address(word));
+            }
+            (RecordType::NS, [word]) => return self.name(word).map(|name| RData::NS(NS(name))),
+            (RecordType::CNAME, [word]) => {
+                return self.name(word).map(|name| RData::CNAME(CNAME(name)));
+            }
+            _ => {}
         }
         if words.iter().any(|word| has_code(word)) {
             return Err(syntax("bytes by their numbers (\\DDD) stand in TXT records alone"));
@@ -287,7 +302,7 @@ fn syntax(text: &str) -> Reason {
 }
 
 /// The most bytes of a zone's text: some two hundred thousand records.
-const ZONE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const ZONE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most records of a zone: what so much text holds, about.
 const RECORDS_MAX: usize = 250_000;
 /// The longest string (RFC 1035 3.3).

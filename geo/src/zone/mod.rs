@@ -5,6 +5,7 @@
 
 mod watch;
 mod table;
+mod folder;
 mod holding;
 mod master_file;
 mod entry;

@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 
 use crate::zone::{
     error::ZoneError,
-    holding::{FILE_END, Holding, Standing},
+    folder::Folder,
+    holding::{Holding, Standing, Text, Told},
     zones::Zones,
 };
 
@@ -29,6 +30,7 @@ pub struct ZoneTable {
 
 #[derive(Debug, Default)]
 struct Sources {
+    folder: Folder,
     files: Holding,
     feed: Holding,
 }
@@ -64,7 +66,7 @@ impl ZoneTable {
 
     /// Puts zones in the place of all there are, whatever their source.
     pub fn replace(&self, zones: Zones) {
-        if **self.newest.load() != zones {
+        if !self.newest.load().is_same(&zones) {
             self.newest.store(Arc::new(zones));
             self.changed.send_modify(|number| *number += 1);
         }
@@ -72,8 +74,14 @@ impl ZoneTable {
 
     /// Takes the zones of the control plane: master files by the names of their zones. Gives back what is newly wrong.
     pub fn take_feed(&self, zones: &BTreeMap<String, String>) -> Vec<ZoneError> {
-        let texts = zones.iter().map(|(name, text)| (name.clone(), Ok(text.clone()))).collect();
-        self.take(texts, |sources| &mut sources.feed)
+        let told = |(name, text): (&String, &String)| {
+            let source = format!("{name} of the control plane");
+            (source, Told { name: name.clone(), text: Text::Is(text.clone()) })
+        };
+        let mut sources = self.lock();
+        let complaints = sources.feed.take(zones.iter().map(told).collect());
+        self.put(&sources);
+        complaints
     }
 
     /// Takes the `*.zone` files of a folder. Gives back what is newly wrong.
@@ -81,35 +89,27 @@ impl ZoneTable {
     /// # Errors
     /// The folder cannot be read; the zones stay as they were.
     pub fn take_folder(&self, folder: &Path) -> io::Result<Vec<ZoneError>> {
-        let mut texts = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.ends_with(FILE_END) && !name.starts_with('.') {
-                let text = fs::read_to_string(&path).map_err(|error| error.to_string());
-                texts.insert(path.display().to_string(), text);
-            }
-        }
-        Ok(self.take(texts, |sources| &mut sources.files))
+        let mut sources = self.lock();
+        let told = sources.folder.look(folder)?;
+        let complaints = sources.files.take(told);
+        self.put(&sources);
+        Ok(complaints)
     }
 
     /// How it stands with every zone of every source.
     #[must_use]
     pub fn standing(&self) -> Vec<Standing> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.lock();
         sources.files.standing().chain(sources.feed.standing()).collect()
     }
 
-    fn take(
-        &self,
-        texts: BTreeMap<String, Result<String, String>>,
-        holding: impl FnOnce(&mut Sources) -> &mut Holding,
-    ) -> Vec<ZoneError> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let complaints = holding(&mut sources).take(texts);
+    fn put(&self, sources: &Sources) {
         // Of two with one name, the later counts.
         let all = sources.feed.zones().chain(sources.files.zones());
         self.replace(Zones::new(all.cloned()));
-        complaints
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

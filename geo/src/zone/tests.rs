@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hickory_proto::rr::RData;
+use hickory_proto::rr::{RData, RecordType};
 use proptest::prelude::*;
 
 use super::{master_file::read, *};
@@ -129,7 +129,7 @@ fn a_wrong_text_leaves_its_zone_and_the_others_alone() {
     let serial = |origin: &str| {
         let zones = table.newest_full();
         let origin = origin.parse().unwrap();
-        zones.find(&origin, hickory_proto::rr::RecordType::A).map(|zone| zone.authority().serial)
+        zones.find(&origin, RecordType::A).map(|zone| zone.authority().serial)
     };
     let mut changes = table.changes();
     assert_eq!(take(&[("a.test", GOOD), ("b.test", GOOD)]), 0);
@@ -141,7 +141,10 @@ fn a_wrong_text_leaves_its_zone_and_the_others_alone() {
     // It is said once, and shown for as long as it lasts.
     assert_eq!(take(&[("a.test", "wrong"), ("b.test", &newer)]), 0);
     let standing = table.standing();
-    assert!(standing[0].error.as_ref().unwrap().starts_with("a.test, line 1: "), "{standing:?}");
+    assert!(
+        standing[0].error.as_ref().unwrap().starts_with("a.test of the control plane, line 1: "),
+        "{standing:?}"
+    );
     assert_eq!((standing[0].serial, standing[1].error.as_ref()), (Some(7), None));
     assert_eq!(take(&[("b.test", &newer)]), 0);
     assert_eq!((serial("a.test."), serial("b.test.")), (None, Some(8)));
@@ -171,6 +174,17 @@ fn a_file_goes_before_the_control_plane() {
     assert!(table.take_folder(folder.path()).unwrap().is_empty());
     assert_eq!(serial(), [7]);
     assert!(table.take_folder(&folder.path().join("none")).is_err());
+    // One zone is in one file.
+    std::fs::write(folder.path().join("a.test.zone"), GOOD).unwrap();
+    assert!(table.take_folder(folder.path()).unwrap().is_empty());
+    std::fs::write(folder.path().join("A.test.zone"), &newer).unwrap();
+    let taken = table.take_folder(folder.path()).unwrap();
+    assert!(taken.len() == 1 && taken[0].to_string().contains("a.test.zone has this zone already"));
+    assert!(table.take_folder(folder.path()).unwrap().is_empty());
+    assert_eq!(serial(), [7]);
+    // A zone of the control plane may be called as files are.
+    table.take_feed(&[("b.zone".to_owned(), GOOD.to_owned())].into());
+    assert!(table.newest_full().find(&"b.zone.".parse().unwrap(), RecordType::A).is_some());
 }
 
 proptest! {

@@ -43,11 +43,12 @@ impl Zone {
     pub(super) fn new(origin: Name, mut nodes: HashMap<Name, Node>) -> Option<Self> {
         let soa = nodes.get(&origin)?.set(RecordType::SOA)?.clone();
         let mut parents: Vec<Name> = Vec::new();
-        for owner in nodes.keys() {
-            let mut parent = owner.clone();
-            while parent != origin && !parent.is_root() {
-                parent = parent.base_name();
+        for owner in nodes.keys().filter(|owner| **owner != origin) {
+            // One that is there has seen to those above it.
+            let mut parent = owner.base_name();
+            while !nodes.contains_key(&parent) && !parent.is_root() {
                 parents.push(parent.clone());
+                parent = parent.base_name();
             }
         }
         for parent in parents {

@@ -38,6 +38,15 @@ impl Zones {
         self.by_origin.values()
     }
 
+    /// Whether these are the very same zones, and not only alike.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let has = |zone: &Arc<Zone>| {
+            other.by_origin.get(zone.origin()).is_some_and(|other| Arc::ptr_eq(zone, other))
+        };
+        self.by_origin.len() == other.by_origin.len() && self.all().all(has)
+    }
+
     fn above(&self, name: &Name) -> Option<&Arc<Zone>> {
         if self.by_origin.is_empty() {
             return None;
