@@ -144,8 +144,9 @@ impl Lane {
                 }
             }
         });
-        let unsent = batch.send(socket);
+        // Before: whoever got an answer finds it counted.
         engine.flush();
+        let unsent = batch.send(socket);
         for (counter, count) in [(&counts.overflowed, overflowed), (&counts.unsent, unsent as u64)]
         {
             if count > 0 {
