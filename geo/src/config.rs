@@ -20,6 +20,8 @@ use crate::{
 pub struct Config {
     /// Where queries are taken, and how many at once.
     pub listen: dns::config::Listen,
+    /// How UDP is served.
+    pub fast: dns::fast::config::Config,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
     /// Where encrypted queries are taken, and how many at once.
@@ -51,6 +53,7 @@ pub struct Config {
 impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
+        self.fast.check()?;
         self.answers.check()?;
         self.encrypted.check()?;
         self.dnssec.check()?;
