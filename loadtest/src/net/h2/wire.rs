@@ -22,13 +22,7 @@ use super::{
 };
 use crate::{
     kind::FailureClass,
-    net::{
-        Failure,
-        course::Course,
-        failure::Broken,
-        link::Call,
-        transport::Transport,
-    },
+    net::{Failure, course::Course, failure::Broken, link::Call, transport::Transport},
 };
 
 /// A connection.

@@ -135,27 +135,32 @@ impl Transport {
             if count > 0 || tls.is_over {
                 return Poll::Ready(Ok(count));
             }
-            let count = if tls.ahead.is_empty() {
+            let count = if tls.has_whole_ahead() {
+                tls.decrypt_ahead(take)?
+            } else {
                 if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                    tls.rest();
                     return Poll::Pending;
                 }
-                let mut space = ReadBuf::new(&mut space[..self.read_max]);
-                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut space);
+                // Behind the part of a record that waits.
+                let part = tls.ahead.len();
+                let end = part.saturating_add(self.read_max).min(BUFFER);
+                let mut behind = ReadBuf::new(&mut space[part..end]);
+                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut behind);
+                let count = behind.filled().len();
                 if read.is_pending() {
                     tls.rest();
                 }
                 ready!(read)?;
-                self.share.add(space.filled().len());
-                match space.filled().is_empty() {
-                    true => tls.end()?,
-                    false => {
-                        let (used, count) = tls.decrypt(space.filled(), take)?;
-                        tls.keep(&space.filled()[used..]);
-                        count
-                    }
+                self.share.add(count);
+                if count == 0 {
+                    tls.end()?
+                } else {
+                    space[..part].copy_from_slice(&tls.ahead);
+                    let (used, taken) = tls.decrypt(&space[..part + count], take)?;
+                    tls.keep(&space[used..part + count]);
+                    taken
                 }
-            } else {
-                tls.decrypt_ahead(take)?
             };
             if tls.connection.wants_write() {
                 // An answer to a key update; it can wait for the socket.
@@ -233,5 +238,6 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// One read of a socket: eight TLS records, which stay in the second-level cache.
-const BUFFER: usize = 128 * 1024;
+/// One read of a socket: eight TLS records of the largest size, which stay in the second-level cache. A multiple of them,
+/// so that whoever is read while its server has more keeps no part of one.
+const BUFFER: usize = 8 * (16 * 1024 + 22);

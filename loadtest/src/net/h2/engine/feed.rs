@@ -4,11 +4,11 @@
 //! send is a few bytes, and a server that does not take them is left.
 
 use super::{
-    Engine,
     super::{
         frame::{self, Head},
         wrong::Wrong,
     },
+    Engine,
     stream::{End, Lines},
 };
 

@@ -90,10 +90,7 @@ struct Scratch {
     value: Vec<u8>,
 }
 
-fn text<'a, 'i: 'a>(
-    rest: &mut &'i [u8],
-    scratch: &'a mut Vec<u8>,
-) -> Result<&'a [u8], Wrong> {
+fn text<'a, 'i: 'a>(rest: &mut &'i [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Wrong> {
     let is_huffman = rest.first().is_some_and(|first| first & 0x80 != 0);
     let length = integer::take(rest, 7)?;
     let (bytes, behind) = rest.split_at_checked(length).ok_or(wrong("a string that is cut off"))?;
