@@ -125,12 +125,7 @@ pub(crate) async fn a_search_for_the_knee_ends_with_a_rate(stage: &mut Stage) {
         "ramp-to-knee",
         &[],
         &["failed_starts<=0"],
-        &[
-            "--duration=2s",
-            "--set=knee.from=1",
-            "--set=knee.to=2",
-            "--set=player.watch_time=\"1s\"",
-        ],
+        &["--duration=2s", "--set=knee.to=4", "--set=player.watch_time=\"1s\""],
     )
     .await;
     let steps = results["steps"].as_array().unwrap();
