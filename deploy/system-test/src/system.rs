@@ -264,7 +264,8 @@ impl System {
         }
     }
 
-    fn pid(&self, name: &str) -> u32 {
+    /// The number of a program's process.
+    pub fn pid(&self, name: &str) -> u32 {
         let file = self.data().join(format!("ready/{name}.pid"));
         fs::read_to_string(file).unwrap().trim().parse().unwrap()
     }

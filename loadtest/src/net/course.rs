@@ -168,10 +168,6 @@ impl<'a> Course<'a> {
         self.announced.is_some_and(|announced| self.bytes < announced)
     }
 
-    pub(super) fn has_length(&self) -> bool {
-        self.announced.is_some()
-    }
-
     /// Whether the head announces more than is read of what nobody wants.
     pub(super) fn is_unwanted(&self) -> bool {
         !matches!(self.verdict, Some(Verdict::Object))

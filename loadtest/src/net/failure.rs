@@ -73,6 +73,22 @@ impl From<Failure> for Fault {
     }
 }
 
+/// How an exchange on a connection that others share broke off.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) failure: Failure,
+    /// The connection may go on.
+    pub(super) is_stream: bool,
+    /// The server said that it did nothing.
+    pub(super) is_undone: bool,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_stream: true, is_undone: false }
+    }
+}
+
 fn is_own(code: i32) -> bool {
     [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM]
         .iter()

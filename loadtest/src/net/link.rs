@@ -94,9 +94,7 @@ pub(super) async fn tcp(
     let connect = Some(began.elapsed());
     let failed = |error| Failure::of_io(&error, Step::Connect);
     let address = stream.peer_addr().map_err(failed)?.ip();
-    // HTTP/2 takes what fits its own buffer, and what is left of a read is copied.
-    let read_max = if protocol == Protocol::H2 { H2_READ_MAX } else { usize::MAX };
-    let read_max = read_max.min(course.pace.read_max());
+    let read_max = course.pace.read_max();
     let (buffer, turns) = (Rc::clone(&shared.buffer), Rc::clone(&shared.turns));
     let plain = Transport::plain(stream, buffer, turns, read_max);
     if !origin.is_tls {
@@ -132,9 +130,6 @@ async fn in_time(
         Err(_) => Err(Failure::new(FailureClass::Handshake, "no handshake in time")),
     }
 }
-
-/// Four TLS records.
-const H2_READ_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

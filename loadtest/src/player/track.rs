@@ -60,6 +60,8 @@ pub(super) struct Track {
     pub(super) was_starved: bool,
     /// Bytes of downloads that were given up or of no use.
     pub(super) lost_bytes: u64,
+    /// How many bytes a second of media the last whole segment had, and of which source it was.
+    pub(super) bytes_per_second: Option<(usize, f64)>,
 }
 
 /// A timeline at its place on the media's axis.
@@ -102,6 +104,19 @@ pub(super) struct Loading {
     pub(super) check_at: Option<Duration>,
     /// When it is given up for another source.
     pub(super) abandon: Option<(Duration, usize)>,
+    /// There when it is asked for while it is made.
+    pub(super) growth: Option<Growth>,
+}
+
+/// What of a segment that is being made is in the buffer already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Growth {
+    /// How many bytes a second of it is thought to have.
+    pub(super) bytes_per_second: f64,
+    pub(super) pushed: Duration,
+    pub(super) pushed_bytes: u64,
+    /// The link was measured by it.
+    pub(super) is_sampled: bool,
 }
 
 /// What is under way.
@@ -210,7 +225,8 @@ impl Track {
     /// Takes what is under way out; what came of it so far is lost.
     pub(super) fn give_up(&mut self) -> Option<FetchId> {
         let loading = self.loading.take()?;
-        self.lost_bytes += loading.bytes;
+        let pushed = loading.growth.map_or(0, |growth| growth.pushed_bytes);
+        self.lost_bytes += loading.bytes.saturating_sub(pushed);
         self.is_chosen = false;
         Some(loading.id)
     }

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a command ends by itself or is killed when its time is over.
 
-use std::{process::Stdio, time::Duration};
+use std::{pin::pin, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -61,12 +61,16 @@ pub(super) async fn run_command(
     let mut said = Vec::new();
     let stderr = child.stderr.take();
     let ended = async {
-        // A grandchild may keep the pipe open for ever: the command's own end is what counts.
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = keep_end(stderr, &mut said) => child.wait().await,
-        };
-        status
+        let mut reading = pin!(keep_end(stderr, &mut said));
+        tokio::select! {
+            () = &mut reading => child.wait().await,
+            status = child.wait() => {
+                // What it said last still lies in the pipe. A grandchild may keep that open for ever: the command's own
+                // end is what counts.
+                let _ = tokio::time::timeout(LAST_WORDS_MAX, reading).await;
+                status
+            }
+        }
     };
     let status = match tokio::time::timeout(timeout, ended).await {
         Ok(Ok(status)) => status,
@@ -93,6 +97,8 @@ async fn keep_end(stream: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
 }
 
 const SAID_BYTES_MAX: usize = 1_024;
+/// How long a pipe is read whose command has ended; what it wrote is there already.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +129,13 @@ mod tests {
         let ended = run(&["/nowhere/at/all"], false).await;
         assert!(ended.exit.is_none() && ended.trouble.contains("cannot be started"));
         assert!(!run(&[], false).await.is_good());
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_that_keeps_the_pipe_open_is_not_waited_for() {
+        let ended = run(&["sleep 30 & echo broken >&2; exit 3"], true).await;
+        assert_eq!(ended.exit, Some(3));
+        assert!(ended.trouble.contains("broken"), "{ended:?}");
     }
 
     #[tokio::test]

@@ -157,7 +157,7 @@ fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<(), ScenarioE
     Ok(())
 }
 
-/// Puts `a.b.c=value` in; the value is TOML where it is, else text.
+/// Puts `a.b.c=value` in; the value is TOML where it is, else text. A number is an element that an array has.
 fn set(table: &mut Table, setting: &str) -> Result<(), ScenarioError> {
     let wrong = || {
         ScenarioError::Flag(format!(
@@ -168,12 +168,17 @@ fn set(table: &mut Table, setting: &str) -> Result<(), ScenarioError> {
     let (key, raw) = setting.split_once('=').ok_or_else(wrong)?;
     let mut parts: Vec<&str> = key.trim().split('.').collect();
     let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(wrong)?;
+    let no_table = |part: &str| ScenarioError::Flag(format!("--set {key}: {part} is no table"));
     let mut here = table;
-    for part in parts {
-        let next = here.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        here = next
-            .as_table_mut()
-            .ok_or_else(|| ScenarioError::Flag(format!("--set {key}: {part} is no table")))?;
+    let mut parts = parts.into_iter();
+    while let Some(part) = parts.next() {
+        let mut next = here.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        while let Value::Array(elements) = next {
+            let element = parts.next().and_then(|index| index.parse::<usize>().ok());
+            next =
+                element.and_then(|index| elements.get_mut(index)).ok_or_else(|| no_table(part))?;
+        }
+        here = next.as_table_mut().ok_or_else(|| no_table(part))?;
     }
     let value = raw.parse().unwrap_or_else(|_| Value::String(raw.to_owned()));
     here.insert(last.to_owned(), value);
@@ -271,7 +276,9 @@ run = [\"${stop:-true}\"]
             seed: Some(9),
             protocols: Some("h1=1,h3=3".parse().unwrap()),
             gates: vec![Gate::parse("startup_p95<1s").unwrap()],
-            set: vec!["player.buffer_max=12s".to_owned(), "rig.workers=3".to_owned()],
+            set: ["player.buffer_max=12s", "rig.workers=3", "fault.0.at=4s"]
+                .map(str::to_owned)
+                .into(),
             resolve: vec!["a.test:443=127.0.0.1:8443".to_owned()],
             ..Overrides::default()
         };
@@ -283,6 +290,7 @@ run = [\"${stop:-true}\"]
         assert_eq!(scenario.sessions.protocols, Mix { h1: 1.0, h2: 0.0, h3: 3.0 });
         assert_eq!(scenario.net.resolve.len(), 1);
         assert_eq!(scenario.faults[0].run, ["true"]);
+        assert_eq!(scenario.faults[0].at, Duration::from_secs(4));
     }
 
     #[test]
@@ -314,6 +322,8 @@ run = [\"${stop:-true}\"]
         assert!(read(TEXT, &with("player.nothing=1")).unwrap_err().contains("player.nothing"));
         assert!(read(TEXT, &with("seed.more=1")).is_err());
         assert!(read(TEXT, &with("name.more=1")).unwrap_err().contains("name is no table"));
+        assert!(read(TEXT, &with("fault.9.at=1s")).unwrap_err().contains("fault is no table"));
+        assert!(read(TEXT, &with("fault.x.at=1s")).unwrap_err().contains("fault is no table"));
         assert!(read(TEXT, &with("novalue")).unwrap_err().contains("not key=value"));
         for mix in ["", "h1=x", "h4", "h1=0", "h1=-1", "h1=nan"] {
             assert!(mix.parse::<Mix>().is_err(), "{mix}");

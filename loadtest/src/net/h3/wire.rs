@@ -15,7 +15,7 @@ use h3::{
     error::{Code, ConnectionError, LocalError, StreamError},
 };
 use h3_quinn::OpenStreams;
-use http::Version;
+use http::{Request, Version};
 use quinn::Endpoint;
 use tokio::{
     sync::{Notify, watch},
@@ -26,9 +26,9 @@ use super::{
     super::{
         Failure,
         course::Course,
-        failure::Step,
+        failure::{Broken, Step},
         greeting::Greeting,
-        h2::{Broken, HEADERS_MAX, request},
+        h2::HEADERS_MAX,
         link::{Call, Origin},
         quic,
         shared::Shared,
@@ -115,7 +115,7 @@ impl Wire {
         course: &mut Course<'_>,
     ) -> Result<(), Broken> {
         let pace = course.pace;
-        let request = request(call, course, Version::HTTP_3)?;
+        let request = request(call, course)?;
         let mut sender = self.http.borrow().sender.clone();
         let mut stream = match sender.send_request(request).await {
             Ok(stream) => stream,
@@ -264,6 +264,22 @@ pub(super) async fn connect(
         });
     }
     Ok(wire)
+}
+
+/// The request of an exchange.
+fn request(call: &Call<'_>, course: &Course<'_>) -> Result<Request<()>, Failure> {
+    let target = &course.url[url::Position::BeforePath..url::Position::AfterQuery];
+    let uri = http::Uri::builder()
+        .scheme("https")
+        .authority(call.origin.authority())
+        .path_and_query(target)
+        .build();
+    let uri = uri.map_err(|_| Failure::new(FailureClass::Protocol, "a URL that is no target"))?;
+    let mut request = Request::new(());
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_3;
+    *request.headers_mut() = call.headers.clone();
+    Ok(request)
 }
 
 /// HTTP/3 on a connection: its control streams are opened, and driven from now on.

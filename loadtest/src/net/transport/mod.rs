@@ -16,7 +16,7 @@ use std::{
 
 use rustls::ClientConnection;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead as _, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -37,6 +37,8 @@ pub(super) fn buffer() -> Buffer {
 pub(super) struct Transport {
     tcp: TcpStream,
     tls: Option<Box<Tls>>,
+    /// Without TLS: what was read and not taken yet. With it, its own state has that.
+    ahead: Vec<u8>,
     buffer: Buffer,
     turns: Rc<Turns>,
     share: Share,
@@ -47,7 +49,8 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn plain(tcp: TcpStream, buffer: Buffer, turns: Rc<Turns>, read_max: usize) -> Self {
         let read_max = read_max.clamp(1, BUFFER);
-        Self { tcp, tls: None, buffer, turns, share: Share::default(), read_max }
+        let (tls, ahead, share) = (None, Vec::new(), Share::default());
+        Self { tcp, tls, ahead, buffer, turns, share, read_max }
     }
 
     pub(super) fn with_tls(
@@ -112,41 +115,52 @@ impl Transport {
     ) -> Poll<io::Result<usize>> {
         let mut space = self.buffer.borrow_mut();
         let Some(tls) = &mut self.tls else {
+            if !self.ahead.is_empty() {
+                let count = take(&self.ahead);
+                self.ahead.drain(..count);
+                return Poll::Ready(Ok(count));
+            }
             if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
                 return Poll::Pending;
             }
             let mut space = ReadBuf::new(&mut space[..self.read_max]);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut space))?;
             self.share.add(space.filled().len());
-            take(space.filled());
-            return Poll::Ready(Ok(space.filled().len()));
+            let count = take(space.filled());
+            self.ahead = space.filled()[count..].to_vec();
+            return Poll::Ready(Ok(count));
         };
         loop {
             let (count, _) = tls.drain(take)?;
             if count > 0 || tls.is_over {
                 return Poll::Ready(Ok(count));
             }
-            let count = if tls.ahead.is_empty() {
+            let count = if tls.has_whole_ahead() {
+                tls.decrypt_ahead(take)?
+            } else {
                 if turns.is_some_and(|turns| !turns.may_read(&mut self.share, cx)) {
+                    tls.rest();
                     return Poll::Pending;
                 }
-                let mut space = ReadBuf::new(&mut space[..self.read_max]);
-                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut space);
+                // Behind the part of a record that waits.
+                let part = tls.ahead.len();
+                let end = part.saturating_add(self.read_max).min(BUFFER);
+                let mut behind = ReadBuf::new(&mut space[part..end]);
+                let read = Pin::new(&mut self.tcp).poll_read(cx, &mut behind);
+                let count = behind.filled().len();
                 if read.is_pending() {
                     tls.rest();
                 }
                 ready!(read)?;
-                self.share.add(space.filled().len());
-                match space.filled().is_empty() {
-                    true => tls.end()?,
-                    false => {
-                        let (used, count) = tls.decrypt(space.filled(), take)?;
-                        tls.keep(&space.filled()[used..]);
-                        count
-                    }
+                self.share.add(count);
+                if count == 0 {
+                    tls.end()?
+                } else {
+                    space[..part].copy_from_slice(&tls.ahead);
+                    let (used, taken) = tls.decrypt(&space[..part + count], take)?;
+                    tls.keep(&space[used..part + count]);
+                    taken
                 }
-            } else {
-                tls.decrypt_ahead(take)?
             };
             if tls.connection.wants_write() {
                 // An answer to a key update; it can wait for the socket.
@@ -172,31 +186,6 @@ impl Transport {
         let is_pending = self.poll_take_within(None, &mut cx, &mut |piece| piece.len());
         let is_pending = is_pending.is_pending();
         is_pending && self.tls.as_ref().is_none_or(|tls| !tls.is_over)
-    }
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        space: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.tls.is_none() {
-            if !this.turns.may_read(&mut this.share, cx) {
-                return Poll::Pending;
-            }
-            let before = space.filled().len();
-            let read = Pin::new(&mut this.tcp).poll_read(cx, space);
-            this.share.add(space.filled().len() - before);
-            return read;
-        }
-        let taken = self.poll_take(cx, &mut |piece| {
-            let count = piece.len().min(space.remaining());
-            space.put_slice(&piece[..count]);
-            count
-        });
-        taken.map_ok(|_| ())
     }
 }
 
@@ -249,5 +238,6 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// One read of a socket: eight TLS records, which stay in the second-level cache.
-const BUFFER: usize = 128 * 1024;
+/// One read of a socket: eight TLS records of the largest size, which stay in the second-level cache. A multiple of them,
+/// so that whoever is read while its server has more keeps no part of one.
+const BUFFER: usize = 8 * (16 * 1024 + 22);

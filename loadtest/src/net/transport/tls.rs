@@ -1,6 +1,8 @@
 //! TLS on a socket: rustls fed with large reads, and asked for plaintext that is counted where it lies.
 //!
-//! Invariant: what was read is decrypted in order, whether at once or when there is room for it.
+//! A record of which a part has come waits here, in as many bytes as it has: given to rustls, it would hold a buffer of
+//! 32 KiB for each connection that reads. Invariant: what was read is decrypted in order, whether at once or when there
+//! is room for it.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -22,9 +24,8 @@ pub(super) struct Tls {
     pub(super) alpn: &'static [u8],
     /// What was sent with the handshake, until the server has said that it took it.
     pub(super) early: Option<Vec<u8>>,
-    /// What was read and not decrypted yet, from a place on.
+    /// What was read and not decrypted yet: nobody had room for it, or it is no whole record.
     pub(super) ahead: Vec<u8>,
-    pub(super) ahead_at: usize,
     /// Something was decrypted since rustls was last let give its buffer back.
     has_read: bool,
     /// The server has said that it sends no more.
@@ -44,7 +45,6 @@ impl Tls {
             alpn,
             early,
             ahead: Vec::new(),
-            ahead_at: 0,
             has_read: false,
             is_over: false,
         }
@@ -63,7 +63,6 @@ impl Tls {
     /// Keeps what was read for later; most often that is nothing.
     pub(super) fn keep(&mut self, rest: &[u8]) {
         self.ahead = rest.to_vec();
-        self.ahead_at = 0;
     }
 
     /// The handshake is over.
@@ -85,14 +84,15 @@ impl Tls {
         Ok(())
     }
 
-    /// Decrypts until all is taken: how much of the input was used, and how much came out.
+    /// Decrypts whole records until all is taken: how much of the input was used, and how much came out.
     pub(super) fn decrypt(
         &mut self,
         input: &[u8],
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<(usize, usize)> {
-        let (mut rest, mut total) = (input, 0);
-        self.has_read |= !input.is_empty();
+        let whole = whole_records(input);
+        let (mut rest, mut total) = (&input[..whole], 0);
+        self.has_read |= whole > 0;
         while !rest.is_empty() && !self.is_over {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(io::Error::other)?;
@@ -102,7 +102,12 @@ impl Tls {
                 break;
             }
         }
-        Ok((input.len() - rest.len(), total))
+        Ok((whole - rest.len(), total))
+    }
+
+    /// Whether a whole record was read that nobody had room for.
+    pub(super) fn has_whole_ahead(&self) -> bool {
+        whole_records(&self.ahead) > 0
     }
 
     pub(super) fn decrypt_ahead(
@@ -110,16 +115,13 @@ impl Tls {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<usize> {
         let ahead = std::mem::take(&mut self.ahead);
-        let (used, count) = self.decrypt(&ahead[self.ahead_at..], take)?;
-        self.ahead_at += used;
-        if self.ahead_at < ahead.len() {
-            self.ahead = ahead;
-        }
+        let (used, count) = self.decrypt(&ahead, take)?;
+        self.keep(&ahead[used..]);
         Ok(count)
     }
 
-    /// Nothing more is there for now: a buffer that a long record needed is given back, unless a part of one lies in it.
-    /// rustls makes it small when it is about to read, so it is let read nothing.
+    /// Nothing more is there for now: the buffer that records went through is given back. rustls makes it small when it is
+    /// about to read, so it is let read nothing.
     pub(super) fn rest(&mut self) {
         if std::mem::take(&mut self.has_read) {
             let _ = self.connection.read_tls(&mut Nothing);
@@ -193,11 +195,57 @@ impl Tls {
     }
 }
 
+/// How much of what was read is whole records. What cannot be one is left to rustls, which says so.
+fn whole_records(input: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some([_, _, _, high, low]) = input.get(at..).and_then(|rest| rest.first_chunk()) {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if length > RECORD_MAX {
+            return input.len();
+        }
+        let end = at + HEAD_BYTES + length;
+        if end > input.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}
+
+/// Type, version and length (RFC 8446 section 5.1).
+const HEAD_BYTES: usize = 5;
+/// What follows that at most, in TLS 1.2.
+const RECORD_MAX: usize = (1 << 14) + 2048;
+
 /// A socket on which nothing has come.
 struct Nothing;
 
 impl Read for Nothing {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_records_are_told_from_parts() {
+        let one = b"\x17\x03\x03\x00\x03abc";
+        let two = [&one[..], b"\x17\x03\x03\x00\x00"].concat();
+        for (input, whole) in [
+            (&b""[..], 0),
+            (b"\x17\x03\x03\x00", 0),
+            (&one[..7], 0),
+            (one, 8),
+            (&two, 13),
+            (&[&two, &one[..6]].concat(), 13),
+            // No record is so long: rustls is asked, and says what is wrong.
+            (b"\x17\x03\x03\xff\xffx", 6),
+            (&[&one[..], b"HTTP/1.1"].concat(), 16),
+        ] {
+            assert_eq!(whole_records(input), whole, "{input:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod viewing;
 mod documents;
 mod failing;
 mod live;
+mod growing;
 mod session;
 mod properties;
 mod hostile;

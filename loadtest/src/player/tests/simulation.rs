@@ -21,6 +21,12 @@ pub(super) enum Reply {
     Text(String),
     /// Media of that many bytes.
     Media(u64),
+    /// The same, made evenly from one time to another; what there is of it comes at once.
+    Growing {
+        bytes: u64,
+        from: Duration,
+        until: Duration,
+    },
     Fail(FailureClass, Option<u16>),
 }
 
@@ -39,6 +45,8 @@ pub(super) struct Trace {
     pub(super) requests: Vec<(Duration, Request)>,
     pub(super) cancelled: Vec<FetchId>,
     pub(super) answered: Vec<(Duration, FetchId)>,
+    /// Those whose time was over before the answer was.
+    pub(super) late: Vec<FetchId>,
     pub(super) views: Vec<View>,
     /// When `End` came.
     pub(super) ended: Option<Duration>,
@@ -120,10 +128,15 @@ fn take_actions(
                 let bytes = match &answer.reply {
                     Reply::Text(text) => text.len() as u64,
                     Reply::Media(bytes) => *bytes,
-                    Reply::Fail(..) => 0,
+                    Reply::Growing { .. } | Reply::Fail(..) => 0,
                 };
                 let begins = now + link.round_trip + answer.delay;
-                let left = if link.rates.is_empty() { 0.0 } else { bytes as f64 * 8.0 };
+                let mut left = if link.rates.is_empty() { 0.0 } else { bytes as f64 * 8.0 };
+                if let Reply::Growing { until, .. } = answer.reply
+                    && until > begins
+                {
+                    left = 1.0;
+                }
                 transfers.push(Transfer { request, answer, asked_at: now, begins, left, told: 0 });
             }
             Action::Cancel(id) => {
@@ -142,7 +155,7 @@ fn next_time(player: &Player, link: &Link, now: Duration, transfers: &[Transfer]
     next = next.min(player.wake_at().unwrap_or(Duration::MAX));
     let change = link.rates.iter().map(|(at, _)| *at).find(|at| *at > now);
     next = next.min(change.unwrap_or(Duration::MAX));
-    let flowing = transfers.iter().filter(|t| t.begins <= now && t.left > 0.0).count();
+    let flowing = transfers.iter().filter(|t| t.flows(now)).count();
     let share = rate(link, now) / flowing.max(1) as f64;
     for transfer in transfers {
         if transfer.begins > now {
@@ -150,6 +163,8 @@ fn next_time(player: &Player, link: &Link, now: Duration, transfers: &[Transfer]
             next = next.min(transfer.asked_at + transfer.request.timeout);
         } else if transfer.left <= 0.0 {
             return now;
+        } else if let Reply::Growing { until, .. } = transfer.answer.reply {
+            next = next.min((now + PROGRESS).min(until.max(now)));
         } else if share > 0.0 {
             let left = Duration::from_secs_f64((transfer.left / share).min(1e6));
             // Up, so that it is done by then.
@@ -160,7 +175,12 @@ fn next_time(player: &Player, link: &Link, now: Duration, transfers: &[Transfer]
 }
 
 fn carry(link: &Link, from: Duration, to: Duration, transfers: &mut [Transfer]) {
-    let flowing = |t: &Transfer| t.begins <= from && t.left > 0.0;
+    let growing = transfers.iter_mut().filter(|transfer| transfer.is_growing());
+    for transfer in growing {
+        let Reply::Growing { until, .. } = transfer.answer.reply else { continue };
+        transfer.left = if until <= to { 0.0 } else { 1.0 };
+    }
+    let flowing = |t: &Transfer| t.flows(from);
     let count = transfers.iter().filter(|t| flowing(t)).count();
     let bits = rate(link, from) * (to - from).as_secs_f64() / count.max(1) as f64;
     for transfer in transfers.iter_mut().filter(|t| flowing(t)) {
@@ -179,12 +199,17 @@ fn tell(player: &mut Player, now: Duration, transfers: &mut Vec<Transfer>, trace
     for transfer in over {
         let fetch = transfer.request.id;
         let is_late = transfer.begins > now || transfer.left > 0.0;
+        if is_late {
+            trace.late.push(fetch);
+        }
         let first_byte = transfer.begins - transfer.asked_at;
         let url = transfer.request.url.clone();
         let event = match transfer.answer.reply {
             _ if is_late => Event::Failed { fetch, class: FailureClass::Timeout, status: None },
             Reply::Fail(class, status) => Event::Failed { fetch, class, status },
-            Reply::Media(bytes) => Event::Answered { fetch, url, bytes, first_byte, body: None },
+            Reply::Media(bytes) | Reply::Growing { bytes, .. } => {
+                Event::Answered { fetch, url, bytes, first_byte, body: None }
+            }
             Reply::Text(text) => {
                 let (bytes, body) = (text.len() as u64, Some(Bytes::from(text)));
                 Event::Answered { fetch, url, bytes, first_byte, body }
@@ -194,8 +219,14 @@ fn tell(player: &mut Player, now: Duration, transfers: &mut Vec<Transfer>, trace
         player.handle(now, event);
     }
     for transfer in transfers.iter_mut().filter(|t| t.begins <= now) {
-        let Reply::Media(all) = transfer.answer.reply else { continue };
-        let bytes = (all as f64 - transfer.left / 8.0).max(0.0) as u64;
+        let bytes = match transfer.answer.reply {
+            Reply::Media(all) => (all as f64 - transfer.left / 8.0).max(0.0) as u64,
+            Reply::Growing { bytes, from, until } => {
+                let made = now.saturating_sub(from).as_secs_f64();
+                (bytes as f64 * (made / (until - from).as_secs_f64()).min(1.0)) as u64
+            }
+            _ => continue,
+        };
         if bytes > transfer.told {
             transfer.told = bytes;
             player.handle(now, Event::Progress { fetch: transfer.request.id, bytes });
@@ -206,6 +237,18 @@ fn tell(player: &mut Player, now: Duration, transfers: &mut Vec<Transfer>, trace
 fn rate(link: &Link, now: Duration) -> f64 {
     let rate = link.rates.iter().rev().find(|(at, _)| *at <= now).map(|(_, rate)| *rate as f64);
     rate.unwrap_or(f64::INFINITY)
+}
+
+impl Transfer {
+    /// Its bytes wait at the server, not on the link.
+    fn is_growing(&self) -> bool {
+        matches!(self.answer.reply, Reply::Growing { .. })
+    }
+
+    /// It takes its share of the link.
+    fn flows(&self, now: Duration) -> bool {
+        self.begins <= now && self.left > 0.0 && !self.is_growing()
+    }
 }
 
 impl Trace {

@@ -57,12 +57,18 @@ impl Video {
             What::Init(object) => track.keep_init(object),
             What::Key(object) => track.keep_key(object),
             What::Segment | What::Part => {
-                if is_telling {
+                if is_telling && loading.growth.is_none() {
                     world.estimate.downloaded(bytes, took, first_byte);
+                }
+                if loading.what == What::Segment && !loading.duration.is_zero() {
+                    let per_second = bytes as f64 / loading.duration.as_secs_f64();
+                    track.bytes_per_second = Some((loading.source, per_second));
                 }
                 let bitrate = self.bitrate_of_source(role, loading.source);
                 let (start, length) = (loading.start, loading.duration);
-                self.arrived_from(role, loading.source, bitrate, start, length, bytes);
+                let pushed = loading.growth.map_or(0, |growth| growth.pushed_bytes);
+                let rest = bytes.saturating_sub(pushed);
+                self.arrived_from(role, loading.source, bitrate, start, length, rest);
             }
             What::Hint(object) => {
                 let item = track.next_item(takes_parts);
@@ -77,17 +83,17 @@ impl Video {
     }
 
     /// Some bytes of a download came.
-    pub(super) fn progressed(&mut self, fetch: FetchId, bytes: u64, world: &World<'_>) {
-        let Some(track) = self.media_role(fetch).and_then(|role| self.track_mut(role)) else {
-            return;
-        };
-        if let Some(loading) = &mut track.loading {
+    pub(super) fn progressed(&mut self, fetch: FetchId, bytes: u64, world: &mut World<'_>) {
+        let Some(role) = self.media_role(fetch) else { return };
+        let loading = self.track_mut(role).and_then(|track| track.loading.as_mut());
+        if let Some(loading) = loading {
             loading.bytes = bytes;
             let since = world.now.saturating_sub(loading.asked_at);
             loading.first_byte.get_or_insert(since);
             loading.check_at =
                 loading.check_at.map(|at| at.min(world.now.max(self_begin(loading))));
         }
+        self.grow(role, world);
     }
 
     /// Gives a download of the main track up that would come too late.
@@ -243,7 +249,10 @@ impl Video {
         world: &mut World<'_>,
     ) {
         let id = self.ask_media(role, &what, object, duration, world);
-        let (now, is_steady) = (world.now, self.is_steady(role, &what, world));
+        let growth = self.growth(role, &what, start, duration, world);
+        // What is made while it comes is no slower on another rendition.
+        let is_steady = growth.is_some() || self.is_steady(role, &what, world);
+        let now = world.now;
         let Some(track) = self.track_mut(role) else { return };
         track.was_starved = false;
         let source = track.source;
@@ -258,6 +267,7 @@ impl Video {
             first_byte: None,
             check_at: None,
             abandon: None,
+            growth,
         };
         if !is_steady {
             let begins = abandon_begins(duration, world.estimate);
@@ -317,7 +327,7 @@ impl Video {
         }
     }
 
-    fn bitrate_of_source(&self, role: Role, source: usize) -> u64 {
+    pub(super) fn bitrate_of_source(&self, role: Role, source: usize) -> u64 {
         let show = self.presentation.as_ref().filter(|_| role == Role::Main);
         let variant = show.and_then(|show| show.variants.get(source));
         variant.map_or(0, |variant| variant.average_bandwidth.unwrap_or(variant.bandwidth))

@@ -147,7 +147,10 @@ impl Video {
         let list = self.main.list.as_ref()?;
         let wanted = world.behaviour.live_delay;
         let hold_back = reload::hold_back(&list.timeline, world.behaviour.low_latency, wanted);
-        Some(list.end().saturating_sub(hold_back).max(list.origin))
+        // An MPD lists segments before they are made; its latency counts from the present.
+        let now = self.mpd.as_ref().and_then(|_| self.axis_now(world));
+        let end = list.end().min(now.unwrap_or(Duration::MAX));
+        Some(end.saturating_sub(hold_back).max(list.origin))
     }
 
     /// Live: microseconds to add to the session's time to be on the media's axis.

@@ -5,6 +5,7 @@
 
 mod play;
 mod feed;
+mod growth;
 mod lists;
 mod dash;
 mod open;
