@@ -232,7 +232,7 @@ async fn parts(
     let reports = Reports::default();
     let declared = {
         let releases = releases.clone();
-        Arc::new(move || releases.head().map(|head| head.state.sites()).unwrap_or_default())
+        Arc::new(move || releases.head().map(|head| Arc::clone(&head.sites)).unwrap_or_default())
     };
     let anycast =
         Anycast::new(Arc::clone(&stores.records), declared, reports.clone(), clock.clone());

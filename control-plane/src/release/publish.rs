@@ -307,7 +307,7 @@ impl Releases {
         }
         let is_done = self.try_commit(commit).await?;
         if is_done {
-            self.remember(Arc::new(Made { record, state: draft.state }));
+            self.remember(Arc::new(Made::new(record, draft.state)));
         }
         self.refresh().await?;
         Ok(is_done)
