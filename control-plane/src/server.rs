@@ -34,6 +34,7 @@ use crate::{
     purge::Purges,
     release::{self, Releases},
     replica::Replica,
+    rotation::{self, Rotation},
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
 };
@@ -76,7 +77,8 @@ impl Control {
         keys::check(&config.data_dir, &stores).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
-        keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
+        let authority = Arc::new(authority);
+        keys::keep(&config.data_dir, &stores, &authority).await?;
         let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
         let api_tls = ServerConfig::builder().with_no_client_auth();
         let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
@@ -108,7 +110,8 @@ impl Control {
             store,
             access,
             leader,
-            Arc::new(authority),
+            authority,
+            &identity,
             clock,
             metrics,
             process.drain(),
@@ -209,6 +212,7 @@ async fn parts(
     access: Access,
     leader: Leader,
     authority: Arc<Authority>,
+    identity: &Arc<ServerIdentity>,
     clock: Clock,
     metrics: Metrics,
     drain: Drain,
@@ -229,6 +233,15 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    let rotation = rotation::Parts {
+        records: Arc::clone(&stores.records),
+        authority: Arc::clone(&authority),
+        identity: Arc::clone(identity),
+        releases: releases.clone(),
+        fleet: fleet.clone(),
+        clock: clock.clone(),
+    };
+    let rotation = Rotation::new(rotation, &config.data_dir)?;
     let reports = Reports::default();
     let declared = {
         let releases = releases.clone();
@@ -247,6 +260,7 @@ async fn parts(
         drains,
         store,
         authority,
+        rotation,
         clock,
         metrics,
         drain,
@@ -262,6 +276,7 @@ fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) -> api::Parts
         access: parts.access.clone(),
         fleet: parts.fleet.clone(),
         drains: parts.drains.clone(),
+        rotation: parts.rotation.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         drain: parts.drain.clone(),
@@ -332,6 +347,13 @@ fn supervise(
                 let known: BTreeSet<_> = parts.fleet.sights().into_iter().map(|s| s.name).collect();
                 parts.reports.retain(|name| known.contains(name));
             }
+            Ok(())
+        }
+    });
+    process.spawn("authorities", {
+        let (rotation, drain) = (parts.rotation.clone(), drain.clone());
+        async move {
+            rotation.follow(&drain).await;
             Ok(())
         }
     });

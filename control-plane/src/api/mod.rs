@@ -9,6 +9,7 @@ mod changes;
 mod resources;
 mod replicas;
 mod backup;
+mod authority;
 mod pops;
 mod properties;
 mod openapi;
@@ -54,6 +55,7 @@ use crate::{
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
+    rotation::Rotation,
     store::Registry,
 };
 
@@ -125,6 +127,8 @@ pub struct Parts {
     pub fleet: Fleet,
     /// Drains, groups, and what nodes say.
     pub drains: Drains,
+    /// What moves the authority to the next.
+    pub rotation: Rotation,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.
@@ -174,6 +178,8 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/purges/{id}", get(purges::show))
         .route("/v1/replicas", get(replicas::list))
         .route("/v1/backup", post(backup::make))
+        .route("/v1/authority", get(authority::show))
+        .route("/v1/authority/rotation", post(authority::rotate))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))

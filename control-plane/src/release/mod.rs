@@ -46,7 +46,6 @@ use self::{
     key::ReleaseKey,
     library::Library,
     record::{pages_of, read},
-    vault::Vault,
 };
 
 pub use conduct::{conduct, reports};
@@ -57,7 +56,7 @@ pub use publish::{Publish, Published};
 pub use record::{Made, ReleaseRecord};
 pub use seal::SealError;
 pub use travel::travelling;
-pub use vault::VaultError;
+pub use vault::{Vault, VaultError};
 
 /// Settings of releases.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -190,7 +189,7 @@ impl Releases {
         let known: Option<PublicKey> =
             known.map(|record| serde_json::from_slice(&record.value)).transpose()?;
         let key = ReleaseKey::open(data_dir, authority, known.as_ref())?;
-        let is_rotated = known.as_ref() != Some(key.public());
+        let is_rotated = known.as_ref() != Some(&*key.public());
         let vault = Arc::new(Vault::open(data_dir)?);
         let library = Library { records: Arc::clone(&records), vault };
         let course = watch::Sender::new(Arc::new(Course::nothing()));
@@ -276,6 +275,22 @@ impl Releases {
     #[must_use]
     pub fn rollout_config(&self) -> &rollout::Config {
         &self.inner.rollout
+    }
+
+    /// Lets the authority that signs now vouch for the release key, in what is made from now on.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Key`]
+    pub fn vouched_by(&self, authority: &Authority) -> Result<(), ReleaseError> {
+        Ok(self.inner.key.vouched_by(authority)?)
+    }
+
+    /// Whether the authority that signs now vouches for the newest release.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]
+    pub fn is_head_vouched_by(&self, authority: &Authority) -> Result<bool, ReleaseError> {
+        Ok(self.head()?.record.key.is_vouched_by(authority))
     }
 
     /// Looks again at what the records say; true when something is different.

@@ -278,7 +278,7 @@ impl Releases {
         let record = ReleaseRecord {
             header,
             signature: hex::encode(inner.key.sign(&header)),
-            key: inner.key.public().clone(),
+            key: (*inner.key.public()).clone(),
             author: draft.author.to_owned(),
             reason: draft.reason.to_owned(),
             change: draft.set.map(|(set, _)| set.id.clone()),
@@ -292,7 +292,7 @@ impl Releases {
         };
         put(&mut commit, version_key(draft.version)?, serde_json::to_vec(&record)?);
         put(&mut commit, Key::parse(HEAD_RECORD)?, serde_json::to_vec(&draft.version)?);
-        put(&mut commit, Key::parse(KEY_RECORD)?, serde_json::to_vec(inner.key.public())?);
+        put(&mut commit, Key::parse(KEY_RECORD)?, serde_json::to_vec(&record.key)?);
         if let Some((set, revision)) = draft.set {
             let mut set = set.clone();
             set.publish(draft.version.0)?;

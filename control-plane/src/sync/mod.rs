@@ -33,6 +33,7 @@ use crate::{
     purge::Purges,
     rate::Rate,
     release::Releases,
+    rotation::Rotation,
     store::Registry,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, TelemetryDown, TelemetryUp, config_up,
@@ -112,6 +113,8 @@ pub struct Parts {
     pub drains: Drains,
     /// The authority.
     pub authority: Arc<Authority>,
+    /// What moves it to the next.
+    pub rotation: Rotation,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.
