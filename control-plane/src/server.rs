@@ -119,7 +119,8 @@ impl Control {
         .await?;
         let replica = stores.is_shared().then(|| {
             let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
-            Replica::new(id, holder, ttl, lease, parts.store.clone(), parts.fleet.clone())
+            let (store, fleet) = (parts.store.clone(), parts.fleet.clone());
+            Replica::new(id, holder, ttl, lease, store, fleet, parts.reports.clone())
         });
         Ok(Self {
             config,

@@ -57,6 +57,7 @@ use crate::{
     release::Releases,
     rotation::Rotation,
     store::Registry,
+    unix_time::unix_ms,
 };
 
 use self::error::ApiError;
@@ -151,6 +152,12 @@ struct Api {
 }
 
 impl Api {
+    /// Whether anything tells clients where to go, by what it said of itself lately.
+    fn steers(&self) -> bool {
+        let now = unix_ms(self.parts.clock.now());
+        self.parts.drains.readers().standing(0, now).0
+    }
+
     fn limits(&self) -> fleet::Limits {
         fleet::Limits {
             lease: self.parts.purges.config().lease,

@@ -154,7 +154,6 @@ const KEY_FILE: &str = "release.key";
 mod tests {
     use std::{os::unix::fs::PermissionsExt, time::SystemTime};
 
-    use arc_swap::ArcSwap;
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     use tidegate_contract::{id::Generation, release::Build};
 
@@ -169,19 +168,21 @@ mod tests {
         let authority = authority.expect("writable");
         let open = |known| ReleaseKey::open(folder.path(), &authority, known).expect("usable");
         let first = open(None);
-        assert_eq!(open(Some(first.public())).public(), first.public());
+        let known = first.public();
+        assert_eq!(open(Some(&known)).public(), known);
         let mode = folder.path().join(KEY_FILE).metadata().expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let file = folder.path().join(KEY_FILE);
         let old = std::fs::read(&file).expect("there");
         std::fs::remove_file(&file).expect("there");
-        let second = open(Some(first.public()));
+        let second = open(Some(&known));
         assert_eq!((first.public().number, second.public().number), (1, 2));
         assert_ne!(first.public().public_key, second.public().public_key);
 
         let newer = std::fs::read(&file).expect("there");
         std::fs::write(&file, old).expect("writable");
-        let replaced = ReleaseKey::open(folder.path(), &authority, Some(second.public()));
+        let known = second.public();
+        let replaced = ReleaseKey::open(folder.path(), &authority, Some(&known));
         assert!(matches!(replaced.err(), Some(KeyError::Another { number: 2, .. })));
         std::fs::write(&file, newer).expect("writable");
 

@@ -96,6 +96,8 @@ struct Inner {
     rollout: rollout::Config,
     clock: Clock,
     course: watch::Sender<Arc<Course>>,
+    /// The release that what steers goes by.
+    steering: watch::Sender<Option<Arc<Made>>>,
     /// One look at a time, so that no older one overtakes.
     looking: tokio::sync::Mutex<()>,
     /// Releases read lately, for differences and looks back.
@@ -201,6 +203,7 @@ impl Releases {
             rollout,
             clock,
             course,
+            steering: watch::Sender::new(None),
             looking: tokio::sync::Mutex::default(),
             lately: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
@@ -212,6 +215,8 @@ impl Releases {
         } else if is_rotated {
             releases.reissue("a new release key").await?;
         }
+        // What was told before this process began is not known; nobody steers by it yet.
+        releases.steer();
         Ok(releases)
     }
 
@@ -225,6 +230,32 @@ impl Releases {
     #[must_use]
     pub fn course(&self) -> Arc<Course> {
         Arc::clone(&self.inner.course.borrow())
+    }
+
+    /// The release that what steers (DNS, content steering) goes by, now and on every change. It is the newest one as
+    /// soon as caches serve what came with it; what goes away leaves it before it leaves the caches.
+    #[must_use]
+    pub fn steering_releases(&self) -> watch::Receiver<Option<Arc<Made>>> {
+        self.inner.steering.subscribe()
+    }
+
+    /// The same, now.
+    #[must_use]
+    pub fn steering_release(&self) -> Option<Arc<Made>> {
+        self.inner.steering.borrow().clone()
+    }
+
+    /// Lets what steers go by the release that it shall.
+    fn steer(&self) {
+        let wanted = self.course().release_for_steering().cloned();
+        self.inner.steering.send_if_modified(|told| {
+            let version = |made: &Option<Arc<Made>>| made.as_ref().map(|made| made.version());
+            let is_news = version(told) != version(&wanted);
+            if is_news {
+                *told = wanted;
+            }
+            is_news
+        });
     }
 
     /// The newest release.
