@@ -15,4 +15,5 @@ mod purges;
 mod replace;
 mod secrets;
 mod releases;
+mod turns;
 mod snapshots;
