@@ -41,7 +41,7 @@ async fn an_authority_takes_the_place_of_another_and_no_node_is_cut_off() {
     drop(control);
     control = rig.control().await;
     rig.settled(2).await;
-    order(&rig, "after the switch").await;
+    order(&rig, "after-the-switch").await;
     rig.settled(2).await;
 
     let finished = done(&rig, "finish").await;
@@ -57,7 +57,7 @@ async fn an_authority_takes_the_place_of_another_and_no_node_is_cut_off() {
     let first = rig.agent(0, &tokens[0], "first");
     let second = rig.agent(1, &tokens[1], "second");
     rig.settled(2).await;
-    order(&rig, "after the end").await;
+    order(&rig, "after-the-end").await;
     rig.settled(2).await;
     drop((control, first, second));
 }
