@@ -41,7 +41,7 @@ async fn an_authority_takes_the_place_of_another_and_no_node_is_cut_off() {
     drop(control);
     control = rig.control().await;
     rig.settled(2).await;
-    order(&rig, "after-the-switch").await;
+    order(&rig).await;
     rig.settled(2).await;
 
     let finished = done(&rig, "finish").await;
@@ -57,7 +57,7 @@ async fn an_authority_takes_the_place_of_another_and_no_node_is_cut_off() {
     let first = rig.agent(0, &tokens[0], "first");
     let second = rig.agent(1, &tokens[1], "second");
     rig.settled(2).await;
-    order(&rig, "after-the-end").await;
+    order(&rig).await;
     rig.settled(2).await;
     drop((control, first, second));
 }
@@ -77,8 +77,9 @@ async fn done(rig: &Rig, name: &str) -> Value {
     .await
 }
 
-async fn order(rig: &Rig, key: &str) {
-    let order = json!({"kind": "key", "key": key});
+/// A purge of what the agents watch.
+async fn order(rig: &Rig) {
+    let order = json!({"kind": "key", "key": "benchmark"});
     rig.call("POST", "/v1/purges", &order).await.expect("durable");
 }
 
