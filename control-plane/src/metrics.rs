@@ -32,6 +32,8 @@ pub struct Metrics {
     pub nacks: IntCounter,
     /// Identities issued or refused, by kind and outcome.
     pub identities: IntCounterVec,
+    /// How long the first one of a kind still lasts, by kind.
+    pub ends: IntGaugeVec,
     /// API requests, by method and status class.
     pub requests: IntCounterVec,
     /// TLS handshakes that failed or took too long, by listener.
@@ -88,6 +90,12 @@ impl Metrics {
                 "control_identities_total",
                 "Identities issued or refused, by kind and outcome.",
                 &["kind", "outcome"],
+            ),
+            ends: gauge_vec(
+                r,
+                "control_first_end_seconds",
+                "Time to the first end of an authority, a node's certificate or an API token; below 0 when it is past.",
+                &["what"],
             ),
             requests: counter_vec(
                 r,

@@ -37,6 +37,7 @@ use crate::{
     rotation::{self, Rotation},
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
+    unix_time::unix_ms,
 };
 
 /// A control plane with its sockets bound.
@@ -345,6 +346,9 @@ fn supervise(
                 {
                     tracing::warn!(%error, "cannot write down how far the nodes are");
                 }
+                if let Err(error) = note_ends(&parts).await {
+                    tracing::warn!(%error, "cannot tell what ends next");
+                }
                 let known: BTreeSet<_> = parts.fleet.sights().into_iter().map(|s| s.name).collect();
                 parts.reports.retain(|name| known.contains(name));
             }
@@ -412,6 +416,23 @@ async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let notes: Vec<_> = heard.collect();
     if !notes.is_empty() {
         parts.store.note_nodes(notes).await?;
+    }
+    Ok(())
+}
+
+/// Shows how long the first authority, certificate and token still last. A token that has ended says nothing any more.
+async fn note_ends(parts: &sync::Parts) -> anyhow::Result<()> {
+    let now_unix_ms = unix_ms(parts.clock.now());
+    let authority = parts.authority.believed().all.iter().map(|one| unix_ms(one.ends)).min();
+    let node = parts.fleet.sights().into_iter().map(|sight| sight.expires_unix_ms).min();
+    let tokens = parts.access.tokens().await?.into_iter();
+    let tokens = tokens.filter(|token| !token.has_ended(now_unix_ms));
+    let token = tokens.filter_map(|token| token.expires_unix_ms).min();
+    for (what, end) in [("authority", authority), ("node", node), ("token", token)] {
+        let Some(end) = end else { continue };
+        let left_ms =
+            i64::try_from(end).unwrap_or(i64::MAX) - i64::try_from(now_unix_ms).unwrap_or(i64::MAX);
+        parts.metrics.ends.with_label_values(&[what]).set(left_ms / 1000);
     }
     Ok(())
 }
