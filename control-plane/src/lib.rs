@@ -14,6 +14,7 @@ pub mod api; // HTTP API v1, one file per resource
 pub mod page; // the status page: three files and the rules for browsers
 pub mod sync; // the lanes to the nodes: purges, configuration, enrolment
 pub mod geo; // what the DNS hears of the fleet, and what it is asked
+pub mod rotation; // one authority takes the place of another
 pub mod release; // changes → signed releases, and how they go out
 pub mod rollout; // which PoP runs which release, and when it turns back
 pub mod change; // what somebody wants to be different

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub geo_batches: IntCounterVec,
     /// Questions to geo nodes, by outcome.
     pub geo_questions: IntCounterVec,
+    /// How long the first one of a kind still lasts, by kind.
+    pub ends: IntGaugeVec,
     /// API requests, by method and status class.
     pub requests: IntCounterVec,
     /// TLS handshakes that failed or took too long, by listener.
@@ -107,6 +109,12 @@ impl Metrics {
                 "control_geo_questions_total",
                 "Questions of operators to geo nodes, by outcome: answered, refused, silent, nobody, too_many.",
                 &["outcome"],
+            ),
+            ends: gauge_vec(
+                r,
+                "control_first_end_seconds",
+                "Time to the first end of an authority, a node's certificate or an API token; below 0 when it is past.",
+                &["what"],
             ),
             requests: counter_vec(
                 r,

@@ -99,7 +99,7 @@ pub async fn revoke_token(home: impl Into<Home>, id: &str) -> anyhow::Result<()>
 pub fn ca_pem(data_dir: &Path) -> anyhow::Result<String> {
     store::make_private_folder(data_dir)?;
     let authority = Authority::open(data_dir, vec![], ca::Config::default(), SystemTime::now())?;
-    Ok(authority.ca_pem().to_owned())
+    Ok(authority.bundle_pem())
 }
 
 /// Writes a backup of the database, while the control plane runs or not; with `with_keys` it holds the key files too.

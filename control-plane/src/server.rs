@@ -35,8 +35,10 @@ use crate::{
     purge::Purges,
     release::{self, Releases},
     replica::Replica,
+    rotation::{self, Rotation},
     store::{Registry, StoreEnd, Stores, make_private_folder},
     sync,
+    unix_time::unix_ms,
 };
 
 /// A control plane with its sockets bound.
@@ -77,7 +79,8 @@ impl Control {
         keys::check(&config.data_dir, &stores).await?;
         let names = config.listen.names.clone();
         let authority = Authority::open(&config.data_dir, names, config.ca.clone(), clock.now())?;
-        keys::keep(&config.data_dir, &stores, authority.ca_pem()).await?;
+        let authority = Arc::new(authority);
+        keys::keep(&config.data_dir, &stores, &authority).await?;
         let identity = Arc::new(ServerIdentity::new(&authority, clock.now())?);
         let api_tls = ServerConfig::builder().with_no_client_auth();
         let api_tls = with_alpn(api_tls.with_cert_resolver(identity.clone()), &["h2", "http/1.1"]);
@@ -109,7 +112,8 @@ impl Control {
             store,
             access,
             leader,
-            Arc::new(authority),
+            authority,
+            &identity,
             clock,
             metrics,
             process.drain(),
@@ -117,7 +121,8 @@ impl Control {
         .await?;
         let replica = stores.is_shared().then(|| {
             let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
-            Replica::new(id, holder, ttl, lease, parts.store.clone(), parts.fleet.clone())
+            let (store, fleet) = (parts.store.clone(), parts.fleet.clone());
+            Replica::new(id, holder, ttl, lease, store, fleet, parts.reports.clone())
         });
         Ok(Self {
             config,
@@ -210,6 +215,7 @@ async fn parts(
     access: Access,
     leader: Leader,
     authority: Arc<Authority>,
+    identity: &Arc<ServerIdentity>,
     clock: Clock,
     metrics: Metrics,
     drain: Drain,
@@ -230,10 +236,19 @@ async fn parts(
     };
     let first = store.desired().await?;
     let releases = Releases::open(release_parts, config.release.clone(), &first).await?;
+    let rotation = rotation::Parts {
+        records: Arc::clone(&stores.records),
+        authority: Arc::clone(&authority),
+        identity: Arc::clone(identity),
+        releases: releases.clone(),
+        fleet: fleet.clone(),
+        clock: clock.clone(),
+    };
+    let rotation = Rotation::new(rotation, &config.data_dir)?;
     let reports = Reports::default();
     let declared = {
         let releases = releases.clone();
-        Arc::new(move || releases.head().map(|head| head.state.sites()).unwrap_or_default())
+        Arc::new(move || releases.head().map(|head| Arc::clone(&head.sites)).unwrap_or_default())
     };
     let anycast =
         Anycast::new(Arc::clone(&stores.records), declared, reports.clone(), clock.clone());
@@ -257,6 +272,7 @@ async fn parts(
         geo,
         store,
         authority,
+        rotation,
         clock,
         metrics,
         drain,
@@ -273,6 +289,7 @@ fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) -> api::Parts
         fleet: parts.fleet.clone(),
         drains: parts.drains.clone(),
         geo: parts.geo.clone(),
+        rotation: parts.rotation.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         drain: parts.drain.clone(),
@@ -347,9 +364,19 @@ fn supervise(
                 {
                     tracing::warn!(%error, "cannot write down how far the nodes are");
                 }
+                if let Err(error) = note_ends(&parts).await {
+                    tracing::warn!(%error, "cannot tell what ends next");
+                }
                 let known: BTreeSet<_> = parts.fleet.sights().into_iter().map(|s| s.name).collect();
                 parts.reports.retain(|name| known.contains(name));
             }
+            Ok(())
+        }
+    });
+    process.spawn("authorities", {
+        let (rotation, drain) = (parts.rotation.clone(), drain.clone());
+        async move {
+            rotation.follow(&drain).await;
             Ok(())
         }
     });
@@ -407,6 +434,23 @@ async fn note_nodes(parts: &sync::Parts) -> anyhow::Result<()> {
     let notes: Vec<_> = heard.collect();
     if !notes.is_empty() {
         parts.store.note_nodes(notes).await?;
+    }
+    Ok(())
+}
+
+/// Shows how long the first authority, certificate and token still last. A token that has ended says nothing any more.
+async fn note_ends(parts: &sync::Parts) -> anyhow::Result<()> {
+    let now_unix_ms = unix_ms(parts.clock.now());
+    let authority = parts.authority.believed().all.iter().map(|one| unix_ms(one.ends)).min();
+    let node = parts.fleet.sights().into_iter().map(|sight| sight.expires_unix_ms).min();
+    let tokens = parts.access.tokens().await?.into_iter();
+    let tokens = tokens.filter(|token| !token.has_ended(now_unix_ms));
+    let token = tokens.filter_map(|token| token.expires_unix_ms).min();
+    for (what, end) in [("authority", authority), ("node", node), ("token", token)] {
+        let Some(end) = end else { continue };
+        let left_ms =
+            i64::try_from(end).unwrap_or(i64::MAX) - i64::try_from(now_unix_ms).unwrap_or(i64::MAX);
+        parts.metrics.ends.with_label_values(&[what]).set(left_ms / 1000);
     }
     Ok(())
 }

@@ -287,6 +287,10 @@ impl Node {
                 h3: address("quic"),
                 disk: config.cache.disk.path.clone(),
             },
+            permits_file: config
+                .control
+                .as_ref()
+                .map(|control| control.state_dir.join(PERMITS_FILE)),
             clock: clock.clone(),
             leaving: self.listener.leaving(),
             load: Arc::new(load),
@@ -377,3 +381,5 @@ async fn follow(
 const DISK_PAUSE: Duration = Duration::from_millis(20);
 /// How often gauges are brought up to date: more often than anything scrapes.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// Which permits were followed, beside what the control plane told.
+const PERMITS_FILE: &str = "permits.json";

@@ -100,7 +100,7 @@ impl Anycast {
 
     /// Where PoPs are and what groups hold, as it is declared now.
     #[must_use]
-    pub fn sites(&self) -> Sites {
+    pub fn sites(&self) -> Arc<Sites> {
         (self.declared)()
     }
 

@@ -21,7 +21,7 @@ pub struct Sites {
 }
 
 /// Asked for what is declared now.
-pub type Declared = Arc<dyn Fn() -> Sites + Send + Sync>;
+pub type Declared = Arc<dyn Fn() -> Arc<Sites> + Send + Sync>;
 
 impl Sites {
     /// The groups that a PoP announces.

@@ -134,6 +134,7 @@ pub(super) async fn publish(
         reason: &reason,
         set: Some((&set, revision)),
         is_dry: false,
+        steers: api.steers(),
         reports: &reports,
     };
     let published = api.parts.releases.publish(publish).await?;
@@ -196,7 +197,7 @@ fn view(api: &Api, set: &ChangeSet) -> Result<ChangeSetView, ApiError> {
     let head = api.parts.releases.head()?;
     match plan(&head.state, &set.wish, Generation(head.version().0 + 1)) {
         Ok(planned) => {
-            let words = turns(&planned.steps, false);
+            let words = turns(&planned.steps, api.steers());
             view.turns = words.iter().map(|turn| turn.as_str().to_owned()).collect();
             view.steps = step_views(&head.state, &planned.state);
         }

@@ -14,6 +14,7 @@ use crate::{
     access::AccessError,
     change::ChangeError,
     release::ReleaseError,
+    rotation::RotationError,
     store::{AppendError, CommitError, DesiredError, StoreError},
 };
 
@@ -200,6 +201,25 @@ impl From<ReleaseError> for ApiError {
             | ReleaseError::Vault(_)
             | ReleaseError::Key(_)
             | ReleaseError::Syntax(_) => Self::Store(StoreError::damaged("release", text)),
+        }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        let text = error.to_string();
+        match error {
+            RotationError::NotNow(_) | RotationError::ReleaseUnderWay => Self::UnderWay(text),
+            RotationError::CutsOff(_) => Self::Interlock(text),
+            RotationError::Contended => Self::Conflict(text),
+            RotationError::Release(error) => error.into(),
+            RotationError::Store(error) | RotationError::Commit(CommitError::Store(error)) => {
+                error.into()
+            }
+            RotationError::Commit(_)
+            | RotationError::Record(_)
+            | RotationError::Ca(_)
+            | RotationError::Vault(_) => Self::Store(StoreError::damaged("authority", text)),
         }
     }
 }

@@ -9,6 +9,7 @@ mod changes;
 mod resources;
 mod replicas;
 mod backup;
+mod authority;
 mod pops;
 mod properties;
 mod openapi;
@@ -57,7 +58,9 @@ use crate::{
     purge::Purges,
     rate::{Buckets, Rate},
     release::Releases,
+    rotation::Rotation,
     store::Registry,
+    unix_time::unix_ms,
 };
 
 use self::error::ApiError;
@@ -130,6 +133,8 @@ pub struct Parts {
     pub drains: Drains,
     /// What the DNS is told and asked.
     pub geo: Geo,
+    /// What moves the authority to the next.
+    pub rotation: Rotation,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.
@@ -152,6 +157,12 @@ struct Api {
 }
 
 impl Api {
+    /// Whether anything tells clients where to go, by what it said of itself lately.
+    fn steers(&self) -> bool {
+        let now = unix_ms(self.parts.clock.now());
+        self.parts.drains.readers().standing(0, now).0
+    }
+
     fn limits(&self) -> fleet::Limits {
         fleet::Limits {
             lease: self.parts.purges.config().lease,
@@ -179,6 +190,8 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/purges/{id}", get(purges::show))
         .route("/v1/replicas", get(replicas::list))
         .route("/v1/backup", post(backup::make))
+        .route("/v1/authority", get(authority::show))
+        .route("/v1/authority/rotation", post(authority::rotate))
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))

@@ -18,6 +18,7 @@ use tidegate_contract::{
 use crate::{
     change::{Act, ChangeState, Put},
     rollout::Pace,
+    rotation::{CutOff, Phase, Step},
 };
 
 /// `POST /v1/purges`: a purge to order. The order's own fields stand beside these.
@@ -559,4 +560,36 @@ pub struct ReplicaView {
     pub listens: String,
     /// Its number; grows with each time it began to live.
     pub epoch: u64,
+}
+
+/// `GET /v1/authority`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// Where a rotation stands.
+    pub phase: Phase,
+    /// PEM of everybody who counts.
+    pub bundle_pem: String,
+    /// Who that is.
+    pub authorities: Vec<AuthorityItem>,
+    /// The nodes that the next step would cut off.
+    pub lacking: Vec<CutOff>,
+}
+
+/// An authority whose certificates count.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuthorityItem {
+    /// SHA-256 of its PEM.
+    pub sha256: String,
+    /// `signs`, `next` or `old`.
+    pub role: String,
+    /// When it ends.
+    pub ends_unix_ms: u64,
+}
+
+/// `POST /v1/authority/rotation`
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationRequest {
+    /// Which step.
+    pub step: Step,
 }

@@ -67,7 +67,7 @@ pub(super) async fn put(
     let pop = Pop { id: id.clone(), role: body.role, shield_upstream: body.shield_upstream };
     let key = resources::key("pop", id.as_str())?;
     // Where it is was said elsewhere, and stays.
-    let site = api.parts.drains.anycast().sites().pops.remove(&id).unwrap_or_default();
+    let site = api.parts.drains.anycast().sites().pops.get(&id).cloned().unwrap_or_default();
     let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone(), site };
     let spec = serde_json::to_value(spec).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let wish = Wish::put(key.kind, key.name, spec);

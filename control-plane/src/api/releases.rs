@@ -23,7 +23,7 @@ use super::{
 use crate::{
     access::{Danger, Verb},
     release::{Made, ReleaseError, ReleaseRecord, reports},
-    rollout::{Decision, Pace, Rollout, Stage, Waiting},
+    rollout::{Decision, Pace, Rollout, Waiting},
     token::Scope,
     unix_time::unix_ms,
 };
@@ -118,7 +118,7 @@ pub(super) async fn promote(
         let next = rollout.advanced(now, &reports);
         // Whoever promotes wants it to go on.
         let next = Rollout { is_paused: false, ..next };
-        (next.stage != Stage::All).then_some(next)
+        next.unless_over()
     };
     move_rollout(&api, &caller, "promote release", next).await
 }

@@ -137,6 +137,7 @@ pub(super) async fn publish(
         reason: "a change of one resource",
         set: None,
         is_dry,
+        steers: api.steers(),
         reports: &reports,
     };
     let published = api.parts.releases.publish(publish).await?;

@@ -1,21 +1,27 @@
 //! The authority of one control plane: it knows nodes by certificates that it signed, and they know it.
 //!
-//! The key is made at the first start and never leaves its file. Of what a node asks for, only the public key is
-//! taken; the name in a certificate comes from the enrolment, never from the request.
+//! The key is made at the first start. Of what a node asks for, only the public key is taken; the name in a certificate
+//! comes from the enrolment, never from the request. One authority signs; while it is replaced, others are believed
+//! beside it.
 
 mod server_identity;
 mod verifier;
+pub(crate) mod held;
 mod peer;
 pub(crate) mod files;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwap;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
     SigningKey,
 };
 use rustls_pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -26,6 +32,7 @@ use crate::{
     unix_time::unix_ms,
 };
 
+pub use held::Signer;
 pub use peer::{Peer, PeerError};
 pub use server_identity::ServerIdentity;
 pub use verifier::client_verifier;
@@ -57,10 +64,18 @@ impl Default for Config {
 
 /// The authority: signs identities.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    ca_pem: String,
+    data_dir: PathBuf,
+    believed: ArcSwap<Believed>,
     server_names: Vec<String>,
     config: Config,
+}
+
+/// Whose certificates count.
+pub struct Believed {
+    /// The one that signs.
+    pub signs: Arc<Signer>,
+    /// All of them, the one that signs among them.
+    pub all: Vec<Arc<Signer>>,
 }
 
 /// A certificate that was just signed.
@@ -90,6 +105,9 @@ pub enum CaError {
     /// The request is no certificate request, or its signature is wrong.
     #[error("not a certificate request: {0}")]
     Request(rcgen::Error),
+    /// The folder does not hold an authority that it should.
+    #[error("the authority {}… is not in the data folder", .0.get(..16).unwrap_or(.0))]
+    Unknown(String),
     /// Keys or certificates cannot be made or read.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -110,40 +128,77 @@ impl Authority {
         config: Config,
         now: SystemTime,
     ) -> Result<Self, CaError> {
-        let (key_file, certificate_file) =
-            (data_dir.join(KEY_FILE), data_dir.join(CERTIFICATE_FILE));
-        let key = match files::read(&key_file)? {
-            Some(pem) => KeyPair::from_pem(&pem)?,
-            None if files::read(&certificate_file)?.is_some() => {
-                return Err(CaError::KeyMissing { certificate: certificate_file, key: key_file });
-            }
-            None => {
-                let key = KeyPair::generate()?;
-                files::write(&key_file, &key.serialize_pem(), 0o600)?;
-                key
-            }
-        };
-        let ca_pem = if let Some(pem) = files::read(&certificate_file)? {
-            pem
-        } else {
-            let pem = authority_params(now).self_signed(&key)?.pem();
-            files::write(&certificate_file, &pem, 0o644)?;
-            pem
-        };
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key)?;
-        Ok(Self { issuer, ca_pem, server_names, config })
+        let all = held::all(data_dir, now)?;
+        let signs = Arc::clone(all.first().ok_or_else(|| CaError::Unknown(String::new()))?);
+        let believed = ArcSwap::from_pointee(Believed { signs, all });
+        Ok(Self { data_dir: data_dir.to_owned(), believed, server_names, config })
     }
 
-    /// The file that holds the authority's certificate, for those who shall trust it.
+    /// Whose certificates count now.
     #[must_use]
-    pub fn certificate_file(data_dir: &Path) -> PathBuf {
-        data_dir.join(CERTIFICATE_FILE)
+    pub fn believed(&self) -> Arc<Believed> {
+        self.believed.load_full()
     }
 
-    /// PEM of the authority's certificate.
+    /// PEM of the certificates that count.
     #[must_use]
-    pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+    pub fn bundle_pem(&self) -> String {
+        self.believed().all.iter().map(|one| one.pem.as_str()).collect()
+    }
+
+    /// Lets one sign and these be believed, by what the store calls them; true when that is something else than before.
+    ///
+    /// # Errors
+    /// [`CaError::Unknown`] when the folder lacks one of them; all stays as it was.
+    pub(crate) fn believe(&self, signs: &str, beside: &[&str]) -> Result<bool, CaError> {
+        let before = self.believed();
+        let known = held::all(&self.data_dir, SystemTime::now())?;
+        let find = |sha256: &str| {
+            let found = known.iter().find(|one| one.sha256 == sha256);
+            found.cloned().ok_or_else(|| CaError::Unknown(sha256.to_owned()))
+        };
+        let signs = find(signs)?;
+        let mut all = vec![Arc::clone(&signs)];
+        for sha256 in beside {
+            all.push(find(sha256)?);
+        }
+        all.sort_by_key(|one| one.number());
+        let names = |all: &[Arc<Signer>]| -> Vec<_> { all.iter().map(|o| o.mark).collect() };
+        let is_news = before.signs.mark != signs.mark || names(&before.all) != names(&all);
+        self.believed.store(Arc::new(Believed { signs, all }));
+        Ok(is_news)
+    }
+
+    /// Makes the authority that comes next, and writes it down. Nobody believes it yet.
+    ///
+    /// # Errors
+    /// [`CaError`]
+    pub(crate) fn make_next(&self, now: SystemTime) -> Result<(Signer, String), CaError> {
+        let last = held::all(&self.data_dir, now)?.last().map_or(0, |one| one.number());
+        let next = Signer::make(&self.data_dir, last + 1, now)?;
+        let key_pem = next.key_pem();
+        Ok((next, key_pem))
+    }
+
+    /// Takes an authority that another replica made.
+    ///
+    /// # Errors
+    /// [`CaError`]
+    pub(crate) fn adopt(&self, number: u64, key_pem: &str, pem: String) -> Result<(), CaError> {
+        Signer::adopt(&self.data_dir, number, key_pem, pem).map(drop)
+    }
+
+    /// Removes the files of an authority that nobody goes by any more.
+    ///
+    /// # Errors
+    /// [`CaError`]
+    pub(crate) fn forget(&self, sha256: &str) -> Result<(), CaError> {
+        let is_believed = self.believed().all.iter().any(|one| one.sha256 == sha256);
+        let known = held::all(&self.data_dir, SystemTime::now())?;
+        match known.iter().find(|one| one.sha256 == sha256 && !is_believed) {
+            Some(gone) => gone.remove(&self.data_dir),
+            None => Ok(()),
+        }
     }
 
     /// Signs a node's identity for the public key of a certificate request (DER).
@@ -163,7 +218,7 @@ impl Authority {
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.distinguished_name = common_name(&name.to_string());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&request.public_key, &self.issuer)?;
+        let certificate = params.signed_by(&request.public_key, &self.believed().signs.issuer)?;
         Ok(issued(&params, certificate.pem()))
     }
 
@@ -172,7 +227,14 @@ impl Authority {
     /// # Errors
     /// [`CaError`]
     pub(crate) fn sign(&self, statement: &[u8]) -> Result<Vec<u8>, CaError> {
-        Ok(self.issuer.key().sign(statement)?)
+        Ok(self.believed().signs.issuer.key().sign(statement)?)
+    }
+
+    /// Whether the authority that signs now has signed a statement.
+    pub(crate) fn has_signed(&self, statement: &[u8], signature: &[u8]) -> bool {
+        let believed = self.believed();
+        let key = believed.signs.issuer.key().public_key_raw();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(statement, signature).is_ok()
     }
 
     /// Makes a key and certificate for this control plane's own listeners.
@@ -189,7 +251,7 @@ impl Authority {
         params.subject_alt_names = named.subject_alt_names;
         params.distinguished_name = common_name("tidegate-control");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.believed().signs.issuer)?;
         Ok((certificate, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 }
@@ -200,9 +262,11 @@ pub fn spiffe_uri(name: &NodeName) -> String {
     format!("{SPIFFE_PREFIX}{}/node/{}", name.pop, name.node)
 }
 
-fn authority_params(now: SystemTime) -> CertificateParams {
+fn authority_params(number: u64, now: SystemTime) -> CertificateParams {
     let mut params = leaf_params(now, AUTHORITY_LIFETIME);
-    params.distinguished_name = common_name("Tidegate control plane authority");
+    // Every one has a name of its own: by it a node tells which of them signed.
+    let number = if number == 1 { String::new() } else { format!(" {number}") };
+    params.distinguished_name = common_name(&format!("Tidegate control plane authority{number}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -238,8 +302,6 @@ fn issued(params: &CertificateParams, certificate_pem: String) -> Issued {
     Issued { certificate_pem, serial, expires_unix_ms }
 }
 
-const KEY_FILE: &str = "ca.key";
-const CERTIFICATE_FILE: &str = "ca.pem";
 const SPIFFE_PREFIX: &str = "spiffe://tidegate/pop/";
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How far a node's clock may be behind this one's.
@@ -270,11 +332,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let now = SystemTime::now();
         let open = || Authority::open(folder.path(), vec![], Config::default(), now);
-        let first = open().expect("writable").ca_pem().to_owned();
-        assert_eq!(open().expect("readable").ca_pem(), first);
-        let mode = folder.path().join(KEY_FILE).metadata().expect("there").permissions().mode();
+        let first = open().expect("writable").bundle_pem();
+        assert_eq!(open().expect("readable").bundle_pem(), first);
+        let mode = folder.path().join("ca.key").metadata().expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        std::fs::remove_file(folder.path().join(KEY_FILE)).expect("there");
+        std::fs::remove_file(folder.path().join("ca.key")).expect("there");
         assert!(matches!(open().err(), Some(CaError::KeyMissing { .. })), "no second key is made");
     }
 

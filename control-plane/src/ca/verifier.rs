@@ -4,8 +4,9 @@
 //! it; what may be called with it is decided where calls are answered. Connections without a certificate are let
 //! in, since enrolment begins with none.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
@@ -17,29 +18,69 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 
-use super::{Authority, CaError, peer};
+use super::{Authority, Believed, CaError, peer};
 
-/// The verifier of an authority's client certificates.
+/// The verifier of an authority's client certificates, whoever is believed at the time.
 ///
 /// # Errors
 /// [`CaError::Tls`] when TLS refuses the authority's certificate.
-pub fn client_verifier(authority: &Authority) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
-    let tls = |error: &dyn std::fmt::Display| CaError::Tls(error.to_string());
-    let certificate =
-        CertificateDer::from_pem_slice(authority.ca_pem.as_bytes()).map_err(|e| tls(&e))?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).map_err(|e| tls(&e))?;
-    let strict = WebPkiClientVerifier::builder(Arc::new(roots))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| tls(&e))?;
-    Ok(Arc::new(Lenient { strict, grace: authority.config.renew_grace }))
+pub fn client_verifier(authority: &Arc<Authority>) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
+    let strict = ArcSwap::from_pointee(Strict::of(authority.believed())?);
+    Ok(Arc::new(Lenient { authority: Arc::clone(authority), strict }))
 }
 
-#[derive(Debug)]
 struct Lenient {
-    strict: Arc<dyn ClientCertVerifier>,
-    grace: Duration,
+    authority: Arc<Authority>,
+    strict: ArcSwap<Strict>,
+}
+
+/// The rules of WebPKI with the roots of a moment.
+struct Strict {
+    of: Arc<Believed>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Strict {
+    fn of(of: Arc<Believed>) -> Result<Self, CaError> {
+        let tls = |error: &dyn fmt::Display| CaError::Tls(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for one in &of.all {
+            let certificate =
+                CertificateDer::from_pem_slice(one.pem.as_bytes()).map_err(|e| tls(&e))?;
+            roots.add(certificate).map_err(|e| tls(&e))?;
+        }
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| tls(&e))?;
+        Ok(Self { of, verifier })
+    }
+}
+
+impl Lenient {
+    fn strict(&self) -> Arc<Strict> {
+        let (known, believed) = (self.strict.load_full(), self.authority.believed());
+        if Arc::ptr_eq(&known.of, &believed) {
+            return known;
+        }
+        match Strict::of(believed) {
+            Ok(strict) => {
+                let strict = Arc::new(strict);
+                self.strict.store(Arc::clone(&strict));
+                strict
+            }
+            Err(error) => {
+                tracing::error!(%error, "those who are believed stay as they were");
+                known
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Lenient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lenient")
+    }
 }
 
 impl ClientCertVerifier for Lenient {
@@ -49,7 +90,8 @@ impl ClientCertVerifier for Lenient {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let outcome = self.strict.verify_client_cert(end_entity, intermediates, now);
+        let strict = &self.strict().verifier;
+        let outcome = strict.verify_client_cert(end_entity, intermediates, now);
         let Err(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         )) = outcome
@@ -61,11 +103,11 @@ impl ClientCertVerifier for Lenient {
         else {
             return outcome;
         };
-        if Duration::from_secs(now.as_secs()) > end + self.grace {
+        if Duration::from_secs(now.as_secs()) > end + self.authority.config.renew_grace {
             return outcome;
         }
         let at_its_end = UnixTime::since_unix_epoch(end);
-        self.strict.verify_client_cert(end_entity, intermediates, at_its_end)
+        strict.verify_client_cert(end_entity, intermediates, at_its_end)
     }
 
     fn offer_client_auth(&self) -> bool {
@@ -77,7 +119,8 @@ impl ClientCertVerifier for Lenient {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.strict.root_hint_subjects()
+        // A client has one certificate and needs no hint.
+        &[]
     }
 
     fn verify_tls12_signature(
@@ -86,7 +129,7 @@ impl ClientCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.strict.verify_tls12_signature(message, certificate, signature)
+        self.strict().verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -95,11 +138,11 @@ impl ClientCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.strict.verify_tls13_signature(message, certificate, signature)
+        self.strict().verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.strict.supported_verify_schemes()
+        self.strict().verifier.supported_verify_schemes()
     }
 }
 
@@ -121,6 +164,7 @@ mod tests {
         let config = Config { renew_grace: Duration::from_secs(1000), ..Config::default() };
         let lifetime = config.node_lifetime.as_secs();
         let ca = Authority::open(folder.path(), vec![], config, now).expect("writable");
+        let ca = Arc::new(ca);
         let key = KeyPair::generate().expect("random");
         let csr = CertificateParams::default().serialize_request(&key).expect("a good key");
         let name = NodeName {

@@ -2,7 +2,7 @@
 //!
 //! A node renews at half of its certificate's life; one that did not is told here long before it matters.
 
-use std::{fs, time::SystemTime};
+use std::{fs, io, time::SystemTime};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -18,7 +18,10 @@ use super::{
     output::{Output, time},
 };
 use crate::{
-    api::model::{EnrolmentTokenView, PopList, pop_path},
+    api::model::{
+        AuthorityItem, AuthorityView, EnrolmentTokenView, PopList, RotationRequest, pop_path,
+    },
+    rotation::{CutOff, Step},
     unix_time::unix_ms,
 };
 
@@ -32,6 +35,11 @@ pub(super) enum CaCommand {
         /// The PoP
         pop: PopId,
     },
+    /// Replace the authority, step by step, without losing a node
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Write the certificates of those who are believed now into the context's file
+    Trust,
     /// Make a node's identity worthless, on lanes that are open as well
     Revoke {
         /// Its PoP
@@ -39,6 +47,21 @@ pub(super) enum CaCommand {
         /// The node
         node: NodeId,
     },
+}
+
+/// The steps of a rotation.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum RotateCommand {
+    /// Show how far a rotation is, and which nodes hold up the next step
+    Status,
+    /// Make the next authority; nodes learn of it when they renew
+    Begin,
+    /// Let the next authority sign; the one before is still believed
+    Switch,
+    /// Drop the authority that signed before
+    Finish,
+    /// Drop the next authority before it signed anything
+    Abandon,
 }
 
 /// One certificate.
@@ -68,6 +91,13 @@ pub(super) async fn run(
                 out.note(&format!("good for one node until {}", time(token.expires_unix_ms)));
             }
         }
+        CaCommand::Rotate(command) => return rotate(command, target, client, consent, out).await,
+        CaCommand::Trust => {
+            let authority: AuthorityView = client.get(AUTHORITY_PATH).await?;
+            if consent.goes_on() {
+                trust(target, &authority, out)?;
+            }
+        }
         CaCommand::Revoke { pop, node } => {
             out.note(&format!("node {pop}/{node}: its certificate is worthless, its lanes end"));
             if consent.confirm(node.as_str())? {
@@ -76,6 +106,74 @@ pub(super) async fn run(
         }
     }
     Ok(Exit::Ok)
+}
+
+async fn rotate(
+    command: RotateCommand,
+    target: &Target,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let (step, plan) = match command {
+        RotateCommand::Status => {
+            let authority: AuthorityView = client.get(AUTHORITY_PATH).await?;
+            show(&authority, out)?;
+            return Ok(Exit::Ok);
+        }
+        RotateCommand::Begin => {
+            (Step::Begin, "a next authority is made; nodes learn of it when they renew")
+        }
+        RotateCommand::Switch => (
+            Step::Switch,
+            "the next authority signs from now on; programs and operators that do not believe it \
+             are cut off: let them run `tidegate ca trust` before",
+        ),
+        RotateCommand::Finish => {
+            (Step::Finish, "the authority that signed before is believed no more")
+        }
+        RotateCommand::Abandon => (Step::Abandon, "the next authority is dropped"),
+    };
+    out.note(plan);
+    let body = RotationRequest { step };
+    let dry = format!("{ROTATION_PATH}?dry_run=true");
+    client.post::<AuthorityView>(&dry, &body).await?;
+    if consent.confirm("authority")? {
+        let authority: AuthorityView = client.post(ROTATION_PATH, &body).await?;
+        // Whoever makes the step must not be the first whom it cuts off.
+        trust(target, &authority, out)?;
+        show(&authority, out)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(authority: &AuthorityView, out: &Output) -> Result<(), Failure> {
+    out.print(authority, ["AUTHORITY", "ROLE", "ENDS"], |authority| {
+        let row = |one: &AuthorityItem| {
+            let name = one.sha256.chars().take(NAME_CHARS).collect();
+            [name, one.role.clone(), time(one.ends_unix_ms)]
+        };
+        authority.authorities.iter().map(row).collect()
+    })?;
+    for CutOff { node, why } in &authority.lacking {
+        out.note(&format!("{node} holds up the next step: {why}"));
+    }
+    Ok(())
+}
+
+/// Replaces the file by which this command line knows the control plane, whole.
+fn trust(target: &Target, authority: &AuthorityView, out: &Output) -> Result<(), Failure> {
+    let Some(path) = &target.ca else {
+        out.note("no file of authorities is set: the system's are believed");
+        return Ok(());
+    };
+    let failed =
+        |error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", path.display()));
+    let beside = path.with_extension("new");
+    fs::write(&beside, &authority.bundle_pem).map_err(failed)?;
+    fs::rename(&beside, path).map_err(failed)?;
+    out.note(&format!("{}: {} authorities", path.display(), authority.authorities.len()));
+    Ok(())
 }
 
 async fn status(target: &Target, client: &Client, out: &Output) -> Result<Exit, Failure> {
@@ -127,6 +225,10 @@ fn authorities(pem: &[u8]) -> Vec<u64> {
     found.filter_map(end).collect()
 }
 
+const AUTHORITY_PATH: &str = "/v1/authority";
+const ROTATION_PATH: &str = "/v1/authority/rotation";
+/// Enough of a fingerprint to tell two apart.
+const NAME_CHARS: usize = 16;
 const HOUR_MS: u64 = 3_600_000;
 /// A leaf is good for 24 hours and renewed at half of that.
 const NODE_HOURS_LEFT_MIN: u64 = 10;

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use elsewhere::Elsewhere;
-pub use node::{HealthReport, Nack, NodeSight};
+pub use node::{AUTHORITIES_MAX, HealthReport, Nack, NodeSight};
 pub use readers::Readers;
 pub use verdict::{Limits, NodeState, PopState, node_state, pop_state};
 

@@ -30,6 +30,10 @@ pub struct HealthReport {
     pub cache_bytes: u64,
     /// When it started.
     pub started_unix_ms: u64,
+    /// The authorities that it believes, by their marks; 0 is none.
+    pub authorities: [u64; AUTHORITIES_MAX],
+    /// The one that signed its certificate; 0 when it did not say.
+    pub signed_by: u64,
 }
 
 /// A generation that a node refused.
@@ -253,5 +257,7 @@ impl Node {
     }
 }
 
+/// The authorities that a node says it believes; more are not heard.
+pub const AUTHORITIES_MAX: usize = 4;
 const ACKS_MAX: usize = 1024;
 const BUILD_CHARS_MAX: usize = 64;

@@ -6,5 +6,5 @@
 mod reports;
 mod verdict;
 
-pub use reports::{NodeReport, Rates, Reports};
+pub use reports::{NodeReport, Rates, Reports, Told};
 pub use verdict::{Health, Judge, Opinion, Signs, opinion};

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tidegate_contract::{
     id::PopId,
     telemetry::{Load, Report},
@@ -27,10 +28,23 @@ pub struct NodeReport {
     pub heard_unix_ms: u64,
     /// What it moves, since the report before.
     pub rates: Rates,
+    /// Whether it said it to this replica.
+    pub is_here: bool,
+}
+
+/// A report on its way to other replicas. Its age travels, not its time: clocks of replicas need not run alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// How long ago it was said.
+    pub age_ms: u64,
+    /// What the node moves.
+    pub rates: Rates,
+    /// What it said.
+    pub report: Report,
 }
 
 /// What a node moves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
     /// Requests in the last interval, and how long that was.
     pub requests: u64,
@@ -67,8 +81,33 @@ impl Reports {
             .unwrap_or(before.rates),
             None => Rates::default(),
         };
-        let seen = NodeReport { name: name.clone(), report, heard_unix_ms: now_unix_ms, rates };
-        inner.nodes.insert(name.clone(), seen);
+        let (name, heard_unix_ms) = (name.clone(), now_unix_ms);
+        let seen = NodeReport { name: name.clone(), report, heard_unix_ms, rates, is_here: true };
+        inner.nodes.insert(name, seen);
+    }
+
+    /// What nodes said to this replica and still says something.
+    #[must_use]
+    pub fn here(&self, now_unix_ms: u64) -> Vec<(NodeName, Told)> {
+        let inner = self.lock();
+        let here = inner.nodes.values().filter(|node| node.is_here && is_fresh(node, now_unix_ms));
+        let told = |node: &NodeReport| {
+            let age_ms = now_unix_ms.saturating_sub(node.heard_unix_ms);
+            (node.name.clone(), Told { age_ms, rates: node.rates, report: node.report.clone() })
+        };
+        here.map(told).collect()
+    }
+
+    /// A node said something to another replica, which told it just now. What is newer here stays.
+    pub fn put_elsewhere(&self, name: NodeName, told: Told, now_unix_ms: u64) {
+        let Told { age_ms, rates, report } = told;
+        let heard_unix_ms = now_unix_ms.saturating_sub(age_ms);
+        let mut inner = self.lock();
+        if inner.nodes.get(&name).is_some_and(|known| known.heard_unix_ms >= heard_unix_ms) {
+            return;
+        }
+        let seen = NodeReport { name: name.clone(), report, heard_unix_ms, rates, is_here: false };
+        inner.nodes.insert(name, seen);
     }
 
     /// Forgets nodes that are not known any more.
@@ -120,7 +159,8 @@ impl Reports {
 }
 
 fn is_fresh(node: &NodeReport, now_unix_ms: u64) -> bool {
-    now_unix_ms.saturating_sub(node.heard_unix_ms) <= millis(FRESH)
+    let late = if node.is_here { Duration::ZERO } else { ELSEWHERE_LATE };
+    now_unix_ms.saturating_sub(node.heard_unix_ms) <= millis(FRESH + late)
 }
 
 fn signs<'a>(nodes: impl Iterator<Item = &'a NodeReport>, pop: &PopId, now_unix_ms: u64) -> Signs {
@@ -162,6 +202,8 @@ fn rates(before: &Load, now: &Load, ms: u64) -> Option<Rates> {
 
 /// Five reports.
 const FRESH: Duration = Duration::from_secs(5);
+/// How much later news come that another replica tells: it tells every two seconds.
+const ELSEWHERE_LATE: Duration = Duration::from_secs(3);
 const RATE_MIN_MS: u64 = 100;
 
 #[cfg(test)]
@@ -207,6 +249,27 @@ mod tests {
         assert!(reports.fresh(8_001).is_empty());
         reports.retain(|known| *known == name("b"));
         assert_eq!(reports.state(&name("a").pop).health, Health::Unknown);
+    }
+
+    #[test]
+    fn what_was_said_elsewhere_counts_by_its_age_and_is_not_told_on() {
+        let (one, two) = (Reports::default(), Reports::default());
+        one.put(&name("a"), report(true, &[]), 100_000);
+        // The other clock is far behind.
+        for (name, told) in one.here(101_500) {
+            two.put_elsewhere(name, told, 7_000);
+        }
+        assert_eq!(two.fresh(7_000)[0].heard_unix_ms, 5_500);
+        assert!(two.here(7_000).is_empty(), "the first one tells it");
+        assert_eq!(two.fresh(13_500).len(), 1);
+        assert!(two.fresh(13_501).is_empty());
+        // The node comes over here: an older word from there changes nothing.
+        two.put(&name("a"), report(false, &[]), 8_000);
+        for (name, told) in one.here(101_500) {
+            two.put_elsewhere(name, told, 8_100);
+        }
+        assert!(!two.fresh(8_200)[0].report.self_test.is_good);
+        assert_eq!(two.here(8_200).len(), 1);
     }
 
     #[test]

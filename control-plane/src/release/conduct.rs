@@ -38,6 +38,10 @@ pub async fn conduct(
         }
         let looked = async {
             releases.refresh().await?;
+            let (reports, now) = (reports(&fleet), releases.now_unix_ms());
+            if releases.course().is_steering_due(&reports, now, &config) {
+                releases.steer();
+            }
             if !is_leader() {
                 return Ok(());
             }
@@ -76,11 +80,15 @@ async fn look(
     match rollout.decide(&reports, now, config) {
         Decision::Stay(_) => {}
         Decision::Advance => {
+            if rollout.stage == Stage::All {
+                let version = releases.publish_rest(&course, rollout, &reports).await?;
+                tracing::info!(%version, "what is taken away goes out behind what came");
+                return Ok(());
+            }
             let next = rollout.advanced(now, &reports);
             let (version, stage) = (rollout.target, next.stage.as_str());
             tracing::info!(version, stage, "a release goes on");
-            let next = (next.stage != Stage::All).then_some(&next);
-            releases.move_rollout(&course, next).await?;
+            releases.move_rollout(&course, next.unless_over().as_ref()).await?;
         }
         Decision::TurnBack(why) => {
             let (version, base) = (rollout.target, rollout.base);

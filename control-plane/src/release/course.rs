@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tidegate_contract::id::{Generation, PopId};
 
 use super::record::Made;
-use crate::{rollout::Rollout, store::Revision};
+use crate::{
+    rollout::{self, NodeReport, Rollout, Stage},
+    store::Revision,
+    unix_time::millis,
+};
 
 /// Which release every PoP shall run.
 #[derive(Debug)]
@@ -34,6 +38,36 @@ impl Course {
             _ => self.head.as_ref(),
         };
         chosen.filter(|made| made.state.has_pop(pop))
+    }
+
+    /// The release that what steers shall go by, once caches have it as far as they must.
+    #[must_use]
+    pub fn release_for_steering(&self) -> Option<&Arc<Made>> {
+        let is_behind = |rollout: &Rollout| !rollout.steering_first && rollout.stage != Stage::All;
+        match (&self.rollout, &self.base) {
+            (Some(rollout), Some(base)) if is_behind(rollout) => Some(base),
+            _ => self.head.as_ref(),
+        }
+    }
+
+    /// Whether that may be told now: what came is served by every node that is connected, or has been waited for.
+    #[must_use]
+    pub fn is_steering_due(
+        &self,
+        reports: &[NodeReport],
+        now_unix_ms: u64,
+        config: &rollout::Config,
+    ) -> bool {
+        let Some(release) = self.release_for_steering() else { return false };
+        if self.rollout.as_ref().is_some_and(|rollout| rollout.steering_first) {
+            return true;
+        }
+        let age_ms = now_unix_ms.saturating_sub(release.record.header.created_unix_ms);
+        let is_served = reports
+            .iter()
+            .filter(|report| report.is_connected)
+            .all(|report| report.version >= release.version().0);
+        is_served || age_ms > millis(config.ack_timeout)
     }
 
     /// The newest version; 0 before the first.

@@ -4,8 +4,12 @@
 //! with the first release under it. Numbers grow with every rotation, and a node refuses a key with a lower number
 //! than it has seen. The private half stands in a file that its owner alone may read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use tidegate_contract::release::{Header, KeyStatement};
@@ -18,7 +22,7 @@ use crate::{
 /// Signs releases.
 pub(super) struct ReleaseKey {
     pair: Ed25519KeyPair,
-    public: PublicKey,
+    public: ArcSwap<PublicKey>,
 }
 
 /// The public half with the authority's word for it.
@@ -85,7 +89,9 @@ impl ReleaseKey {
         let public_key: [u8; 32] = pair.public_key().as_ref().try_into().map_err(|_| bad())?;
         let hex_key = hex::encode(public_key);
         if let Some(known) = known.filter(|known| known.public_key == hex_key) {
-            return Ok(Self { pair, public: known.clone() });
+            let key = Self { pair, public: ArcSwap::from_pointee(known.clone()) };
+            key.vouched_by(authority)?;
+            return Ok(key);
         }
         if let Some(known) = known.filter(|_| !is_new) {
             return Err(KeyError::Another { path, number: known.number });
@@ -93,19 +99,51 @@ impl ReleaseKey {
         let number = known.map_or(1, |known| known.number + 1);
         let statement = KeyStatement { number, public_key };
         let signature = hex::encode(authority.sign(&statement.to_sign())?);
-        Ok(Self { pair, public: PublicKey { number, public_key: hex_key, signature } })
+        let public = PublicKey { number, public_key: hex_key, signature };
+        Ok(Self { pair, public: ArcSwap::from_pointee(public) })
     }
 
     /// The public half.
     #[must_use]
-    pub(super) fn public(&self) -> &PublicKey {
-        &self.public
+    pub(super) fn public(&self) -> Arc<PublicKey> {
+        self.public.load_full()
+    }
+
+    /// Lets the authority that signs now vouch for the key, unless it has.
+    ///
+    /// # Errors
+    /// [`KeyError::Authority`]
+    pub(super) fn vouched_by(&self, authority: &Authority) -> Result<(), KeyError> {
+        let public = self.public();
+        if public.is_vouched_by(authority) {
+            return Ok(());
+        }
+        if let Some(statement) = public.statement() {
+            let signature = hex::encode(authority.sign(&statement)?);
+            self.public.store(Arc::new(PublicKey { signature, ..(*public).clone() }));
+        }
+        Ok(())
     }
 
     /// Signs a release.
     #[must_use]
     pub(super) fn sign(&self, header: &Header) -> Vec<u8> {
         self.pair.sign(&header.to_sign()).as_ref().to_vec()
+    }
+}
+
+impl PublicKey {
+    /// Whether the authority that signs now has vouched for it.
+    #[must_use]
+    pub fn is_vouched_by(&self, authority: &Authority) -> bool {
+        let signature = hex::decode(&self.signature).unwrap_or_default();
+        self.statement().is_some_and(|statement| authority.has_signed(&statement, &signature))
+    }
+
+    fn statement(&self) -> Option<Vec<u8>> {
+        let mut public_key = [0; 32];
+        hex::decode_to_slice(&self.public_key, &mut public_key).ok()?;
+        Some(KeyStatement { number: self.number, public_key }.to_sign())
     }
 }
 
@@ -130,19 +168,21 @@ mod tests {
         let authority = authority.expect("writable");
         let open = |known| ReleaseKey::open(folder.path(), &authority, known).expect("usable");
         let first = open(None);
-        assert_eq!(open(Some(first.public())).public(), first.public());
+        let known = first.public();
+        assert_eq!(open(Some(&known)).public(), known);
         let mode = folder.path().join(KEY_FILE).metadata().expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let file = folder.path().join(KEY_FILE);
         let old = std::fs::read(&file).expect("there");
         std::fs::remove_file(&file).expect("there");
-        let second = open(Some(first.public()));
+        let second = open(Some(&known));
         assert_eq!((first.public().number, second.public().number), (1, 2));
         assert_ne!(first.public().public_key, second.public().public_key);
 
         let newer = std::fs::read(&file).expect("there");
         std::fs::write(&file, old).expect("writable");
-        let replaced = ReleaseKey::open(folder.path(), &authority, Some(second.public()));
+        let known = second.public();
+        let replaced = ReleaseKey::open(folder.path(), &authority, Some(&known));
         assert!(matches!(replaced.err(), Some(KeyError::Another { number: 2, .. })));
         std::fs::write(&file, newer).expect("writable");
 

@@ -46,7 +46,6 @@ use self::{
     key::ReleaseKey,
     library::Library,
     record::{pages_of, read},
-    vault::Vault,
 };
 
 pub use conduct::{conduct, reports};
@@ -57,7 +56,7 @@ pub use publish::{Publish, Published};
 pub use record::{Made, ReleaseRecord};
 pub use seal::SealError;
 pub use travel::travelling;
-pub use vault::VaultError;
+pub use vault::{Vault, VaultError};
 
 /// Settings of releases.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +96,8 @@ struct Inner {
     rollout: rollout::Config,
     clock: Clock,
     course: watch::Sender<Arc<Course>>,
+    /// The release that what steers goes by.
+    steering: watch::Sender<Option<Arc<Made>>>,
     /// One look at a time, so that no older one overtakes.
     looking: tokio::sync::Mutex<()>,
     /// Releases read lately, for differences and looks back.
@@ -190,7 +191,7 @@ impl Releases {
         let known: Option<PublicKey> =
             known.map(|record| serde_json::from_slice(&record.value)).transpose()?;
         let key = ReleaseKey::open(data_dir, authority, known.as_ref())?;
-        let is_rotated = known.as_ref() != Some(key.public());
+        let is_rotated = known.as_ref() != Some(&*key.public());
         let vault = Arc::new(Vault::open(data_dir)?);
         let library = Library { records: Arc::clone(&records), vault };
         let course = watch::Sender::new(Arc::new(Course::nothing()));
@@ -202,6 +203,7 @@ impl Releases {
             rollout,
             clock,
             course,
+            steering: watch::Sender::new(None),
             looking: tokio::sync::Mutex::default(),
             lately: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
@@ -213,6 +215,8 @@ impl Releases {
         } else if is_rotated {
             releases.reissue("a new release key").await?;
         }
+        // What was told before this process began is not known; nobody steers by it yet.
+        releases.steer();
         Ok(releases)
     }
 
@@ -226,6 +230,32 @@ impl Releases {
     #[must_use]
     pub fn course(&self) -> Arc<Course> {
         Arc::clone(&self.inner.course.borrow())
+    }
+
+    /// The release that what steers (DNS, content steering) goes by, now and on every change. It is the newest one as
+    /// soon as caches serve what came with it; what goes away leaves it before it leaves the caches.
+    #[must_use]
+    pub fn steering_releases(&self) -> watch::Receiver<Option<Arc<Made>>> {
+        self.inner.steering.subscribe()
+    }
+
+    /// The same, now.
+    #[must_use]
+    pub fn steering_release(&self) -> Option<Arc<Made>> {
+        self.inner.steering.borrow().clone()
+    }
+
+    /// Lets what steers go by the release that it shall.
+    fn steer(&self) {
+        let wanted = self.course().release_for_steering().cloned();
+        self.inner.steering.send_if_modified(|told| {
+            let version = |made: &Option<Arc<Made>>| made.as_ref().map(|made| made.version());
+            let is_news = version(told) != version(&wanted);
+            if is_news {
+                *told = wanted;
+            }
+            is_news
+        });
     }
 
     /// The newest release.
@@ -276,6 +306,22 @@ impl Releases {
     #[must_use]
     pub fn rollout_config(&self) -> &rollout::Config {
         &self.inner.rollout
+    }
+
+    /// Lets the authority that signs now vouch for the release key, in what is made from now on.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Key`]
+    pub fn vouched_by(&self, authority: &Authority) -> Result<(), ReleaseError> {
+        Ok(self.inner.key.vouched_by(authority)?)
+    }
+
+    /// Whether the authority that signs now vouches for the newest release.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]
+    pub fn is_head_vouched_by(&self, authority: &Authority) -> Result<bool, ReleaseError> {
+        Ok(self.head()?.record.key.is_vouched_by(authority))
     }
 
     /// Looks again at what the records say; true when something is different.

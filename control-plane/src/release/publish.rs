@@ -18,7 +18,7 @@ use super::{
 use crate::{
     change::{Act, ChangeSet, Step, Wish, plan},
     resource::State,
-    rollout::{NodeReport, Pace, Rollout},
+    rollout::{NodeReport, Pace, Rollout, Split, split},
     store::{Commit, CommitError, Expect, Key, Revision},
     unix_time::millis,
 };
@@ -35,6 +35,8 @@ pub struct Publish<'a> {
     pub reason: &'a str,
     /// The change-set that it is.
     pub set: Option<(&'a ChangeSet, Revision)>,
+    /// Whether anything tells clients where to go: what goes away leaves that first.
+    pub steers: bool,
     /// Whether it is only checked.
     pub is_dry: bool,
     /// What nodes report now: the yardstick of the roll-out.
@@ -89,7 +91,7 @@ impl Releases {
             let head = self.head()?;
             let version = Generation(head.version().0 + 1);
             let planned = plan(&head.state, publish.wish, version)?;
-            let steps = planned.steps;
+            let (steps, mut state) = (planned.steps, planned.state);
             if steps.is_empty() {
                 let version = head.version();
                 return Ok(Published { version, steps });
@@ -103,13 +105,23 @@ impl Releases {
             let (base, target) = (head.version().0, version.0);
             let now = self.now_unix_ms();
             let canary = self.inner.rollout.canary.as_ref();
-            let pops = pops_of(&planned.state);
-            let rollout = (publish.pace != Pace::Fast && !pops.is_empty()).then(|| {
-                Rollout::begin((base, target), publish.pace, pops, canary, now, publish.reports)
-            });
+            let mut split = split(&steps, publish.steers);
+            if !split.then.is_empty() {
+                let mut wish = publish.wish.clone();
+                wish.deletes.retain(|key| !split.then.contains(key));
+                match plan(&head.state, &wish, version) {
+                    Ok(additions) => state = additions.state,
+                    // Old and new cannot stand side by side: one host in two properties, say.
+                    Err(_) => split = Split::default(),
+                }
+            }
+            let pops = pops_of(&state);
+            let begun =
+                Rollout::begin((base, target), publish.pace, pops, canary, now, publish.reports);
+            let rollout = begun.in_turns(split).unless_over().filter(|one| !one.order.is_empty());
             let draft = Draft {
                 version,
-                state: planned.state,
+                state,
                 rollout,
                 author: publish.author,
                 reason: publish.reason,
@@ -122,6 +134,42 @@ impl Releases {
             }
         }
         Err(ReleaseError::Contended)
+    }
+
+    /// Takes away what a roll-out that everybody runs has left for the next release; what steers gets it first.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]
+    pub async fn publish_rest(
+        &self,
+        course: &Course,
+        rollout: &Rollout,
+        reports: &[NodeReport],
+    ) -> Result<Generation, ReleaseError> {
+        let _one_at_a_time = self.inner.publishing.lock().await;
+        let head = course.head.as_ref().ok_or(ReleaseError::NotFound(Generation(0)))?;
+        let version = Generation(head.version().0 + 1);
+        let deletes = rollout.then.iter().filter(|key| head.state.entries.contains_key(*key));
+        let wish = Wish { deletes: deletes.cloned().collect(), ..Wish::default() };
+        let state = plan(&head.state, &wish, version)?.state;
+        let pops = pops_of(&state);
+        let canary = self.inner.rollout.canary.as_ref();
+        let (between, now) = ((head.version().0, version.0), self.now_unix_ms());
+        let next = Rollout::begin(between, rollout.pace, pops, canary, now, reports);
+        let next = next.in_turns(Split { steering_first: true, then: Vec::new() });
+        let draft = Draft {
+            version,
+            state,
+            rollout: Some(next),
+            author: &head.record.author,
+            reason: &head.record.reason,
+            set: None,
+            repeats: None,
+            pace: rollout.pace,
+        };
+        // Whoever was faster has changed what is to be done.
+        self.make(draft, course).await?;
+        Ok(version)
     }
 
     /// Releases the content of an older version again, to everybody at once; ends the roll-out that may be under way.
@@ -278,7 +326,7 @@ impl Releases {
         let record = ReleaseRecord {
             header,
             signature: hex::encode(inner.key.sign(&header)),
-            key: inner.key.public().clone(),
+            key: (*inner.key.public()).clone(),
             author: draft.author.to_owned(),
             reason: draft.reason.to_owned(),
             change: draft.set.map(|(set, _)| set.id.clone()),
@@ -292,7 +340,7 @@ impl Releases {
         };
         put(&mut commit, version_key(draft.version)?, serde_json::to_vec(&record)?);
         put(&mut commit, Key::parse(HEAD_RECORD)?, serde_json::to_vec(&draft.version)?);
-        put(&mut commit, Key::parse(KEY_RECORD)?, serde_json::to_vec(inner.key.public())?);
+        put(&mut commit, Key::parse(KEY_RECORD)?, serde_json::to_vec(&record.key)?);
         if let Some((set, revision)) = draft.set {
             let mut set = set.clone();
             set.publish(draft.version.0)?;
@@ -307,7 +355,7 @@ impl Releases {
         }
         let is_done = self.try_commit(commit).await?;
         if is_done {
-            self.remember(Arc::new(Made { record, state: draft.state }));
+            self.remember(Arc::new(Made::new(record, draft.state)));
         }
         self.refresh().await?;
         Ok(is_done)

@@ -3,7 +3,7 @@
 //! The record is small: what is signed, who made it and why, and the hashes of the pages that list its resources.
 //! Pages are contents like specs are, so that releases which differ little share most of what they take.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use tidegate_contract::{
 
 use super::{ReleaseError, key::PublicKey, library::Library};
 use crate::{
+    anycast::Sites,
     resource::{Entry, State},
     rollout::Pace,
 };
@@ -51,6 +52,8 @@ pub struct Made {
     pub record: ReleaseRecord,
     /// Its resources.
     pub state: State,
+    /// Where PoPs are and what they announce, read out of the resources once.
+    pub sites: Arc<Sites>,
 }
 
 /// A resource as a page lists it.
@@ -58,6 +61,13 @@ pub struct Made {
 struct Line(String, u64, String);
 
 impl Made {
+    /// A release and what it holds.
+    #[must_use]
+    pub fn new(record: ReleaseRecord, state: State) -> Self {
+        let sites = Arc::new(state.sites());
+        Self { record, state, sites }
+    }
+
     /// Its version.
     #[must_use]
     pub fn version(&self) -> Generation {
@@ -109,7 +119,7 @@ pub(super) async fn read(
     }
     let state = State { entries };
     if state.root() == record.header.root {
-        Ok(Made { record, state })
+        Ok(Made::new(record, state))
     } else {
         Err(ReleaseError::Damaged(format!("release {} has another root", record.header.version)))
     }

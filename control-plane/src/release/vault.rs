@@ -11,7 +11,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use crate::{ca::files, store::StoreError};
 
 /// Seals and opens values.
-pub(super) struct Vault(LessSafeKey);
+pub struct Vault(LessSafeKey);
 
 /// Why a value or the vault itself does not open.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError`]
-    pub(super) fn open(data_dir: &Path) -> Result<Self, VaultError> {
+    pub fn open(data_dir: &Path) -> Result<Self, VaultError> {
         let path = data_dir.join(KEY_FILE);
         let text = if let Some(text) = files::read(&path)? {
             text
@@ -53,7 +53,7 @@ impl Vault {
 
     /// Seals a value for its place.
     #[must_use]
-    pub(super) fn seal(&self, place: &str, plain: &[u8]) -> Vec<u8> {
+    pub fn seal(&self, place: &str, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = plain.to_vec();
         let bound = Aad::from(place.as_bytes());
@@ -67,7 +67,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Sealed`]
-    pub(super) fn unseal(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub fn unseal(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let bad = || VaultError::Sealed(place.to_owned());
         let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(bad)?;
         let (nonce, mut rest) = (Nonce::assume_unique_for_key(*nonce), rest.to_vec());

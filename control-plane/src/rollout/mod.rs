@@ -10,12 +10,12 @@ mod ordering;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tidegate_contract::id::PopId;
+use tidegate_contract::{id::PopId, resource::ResourceKey};
 
 use crate::unix_time::millis;
 
 pub use gate::{Gates, NodeReport, Totals};
-pub use ordering::{Audience, Part, Turn, turns};
+pub use ordering::{Audience, Part, Split, Turn, split, turns};
 
 /// Settings of roll-outs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Config {
     /// How long 25 % of the PoPs run it.
     #[serde(with = "humantime_serde")]
     pub many_bake: Duration,
+    /// How long answers of what steers live: what is taken away leaves caches so long after it has left what steers.
+    #[serde(with = "humantime_serde")]
+    pub answers_ttl: Duration,
     /// How long a connected node may take to say that it runs it, before the roll-out turns back.
     #[serde(with = "humantime_serde")]
     pub ack_timeout: Duration,
@@ -49,6 +52,7 @@ impl Default for Config {
             canary_bake: Duration::from_secs(2 * 60),
             few_bake: Duration::from_secs(3 * 60),
             many_bake: Duration::from_secs(5 * 60),
+            answers_ttl: Duration::from_secs(60),
             ack_timeout: Duration::from_secs(60),
             look_every: Duration::from_secs(1),
             gates: Gates::default(),
@@ -72,6 +76,8 @@ pub enum Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// What steers has it, no cache does.
+    Steering,
     /// One PoP runs it.
     Canary,
     /// 5 % run it.
@@ -101,6 +107,12 @@ pub struct Rollout {
     pub order: Vec<PopId>,
     /// What the nodes had counted when the stage began.
     pub before: BTreeMap<String, Totals>,
+    /// Whether what steers got it before the caches.
+    #[serde(default)]
+    pub steering_first: bool,
+    /// What is taken away in the next release, when everybody runs this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<ResourceKey>,
 }
 
 /// What is to be done with a roll-out.
@@ -130,6 +142,7 @@ impl Stage {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Steering => "steering",
             Self::Canary => "canary",
             Self::Few => "5%",
             Self::Many => "25%",
@@ -139,6 +152,7 @@ impl Stage {
 
     fn next(self) -> Self {
         match self {
+            Self::Steering => Self::Canary,
             Self::Canary => Self::Few,
             Self::Few => Self::Many,
             Self::Many | Self::All => Self::All,
@@ -149,6 +163,7 @@ impl Stage {
     fn width(self, pops: usize) -> usize {
         let percent = |share: usize| (pops * share).div_ceil(100).clamp(1, pops.max(1));
         match self {
+            Self::Steering => 0,
             Self::Canary => 1,
             Self::Few => percent(5),
             Self::Many => percent(25),
@@ -185,7 +200,23 @@ impl Rollout {
             is_paused: false,
             order: pops,
             before,
+            steering_first: false,
+            then: Vec::new(),
         }
+    }
+
+    /// The same in turns with what steers.
+    #[must_use]
+    pub fn in_turns(self, split: Split) -> Self {
+        let Split { steering_first, then } = split;
+        let stage = if steering_first { Stage::Steering } else { self.stage };
+        Self { stage, steering_first, then, ..self }
+    }
+
+    /// The roll-out while there is something left to do.
+    #[must_use]
+    pub fn unless_over(self) -> Option<Self> {
+        (self.stage != Stage::All || !self.then.is_empty()).then_some(self)
     }
 
     /// Whether a PoP runs the target.
@@ -204,7 +235,9 @@ impl Rollout {
     /// The next stage.
     #[must_use]
     pub fn advanced(&self, now_unix_ms: u64, reports: &[NodeReport]) -> Self {
-        let (stage, before) = (self.stage.next(), gate::totals_of(reports));
+        let is_at_once = self.pace == Pace::Fast;
+        let stage = if is_at_once { Stage::All } else { self.stage.next() };
+        let before = gate::totals_of(reports);
         Self { stage, since_unix_ms: now_unix_ms, before, ..self.clone() }
     }
 
@@ -231,10 +264,11 @@ impl Rollout {
             }
             return Decision::Stay(Waiting::Acks(behind));
         }
-        if self.is_paused || self.pace == Pace::Canary {
+        if self.is_paused || (self.pace == Pace::Canary && self.stage != Stage::Steering) {
             return Decision::Stay(Waiting::Operator);
         }
         let bake = match self.stage {
+            Stage::Steering => config.answers_ttl,
             Stage::Canary => config.canary_bake,
             Stage::Few => config.few_bake,
             Stage::Many => config.many_bake,
@@ -309,6 +343,31 @@ mod tests {
         let few = rollout.advanced(120_000, &[]);
         assert_eq!(few.decide(&[], 299_000, &config), Decision::Stay(Waiting::Bake), "3 minutes");
         assert_eq!(few.decide(&[], 300_000, &config), Decision::Advance, "nobody is connected");
+    }
+
+    #[test]
+    fn what_goes_leaves_steering_first_and_caches_when_answers_have_run_out() {
+        let config = Config::default();
+        let split = Split { steering_first: true, then: Vec::new() };
+        for (pace, next) in [(Pace::Fast, Stage::All), (Pace::Staged, Stage::Canary)] {
+            let rollout = begin(pops(20), pace).in_turns(split.clone());
+            assert!(rollout.admitted().is_empty() && !rollout.admits(&rollout.order[0]));
+            let stays = rollout.decide(&[], 59_999, &config);
+            assert_eq!(stays, Decision::Stay(Waiting::Bake));
+            assert_eq!(rollout.decide(&[], 60_000, &config), Decision::Advance);
+            let advanced = rollout.advanced(60_000, &[]);
+            assert_eq!(advanced.stage, next);
+            assert_eq!(advanced.unless_over().is_none(), pace == Pace::Fast);
+        }
+        let then = vec![ResourceKey::parse("property/a").expect("good")];
+        let split = Split { steering_first: false, then };
+        let rollout = begin(pops(3), Pace::Fast).in_turns(split);
+        assert!(rollout.admits(&rollout.order[0]));
+        let late = report(&rollout.order[0], 4, 10, 0);
+        let waits = rollout.decide(&[late], 1, &config);
+        assert!(matches!(waits, Decision::Stay(Waiting::Acks(_))));
+        assert_eq!(rollout.decide(&[], 1, &config), Decision::Advance);
+        assert!(rollout.unless_over().is_some(), "something is left to take away");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! taken away leaves what steers first and the caches after a time in which old answers run out. An operator never
 //! has to think of it.
 
-use tidegate_contract::resource::Kind;
+use tidegate_contract::resource::{Kind, ResourceKey};
 
 use crate::change::{Act, Step};
 
@@ -60,8 +60,7 @@ pub fn turns(steps: &[Step], steers: bool) -> Vec<Turn> {
     if !steps.iter().any(|step| is_read(&step)) {
         return vec![caches];
     }
-    let takes_away =
-        steps.iter().any(|step| step.key.kind.is_for_caches() && step.act == Act::Delete);
+    let takes_away = steps.iter().any(is_taken_away);
     let adds = steps.iter().any(|step| step.key.kind.is_for_caches() && step.act != Act::Delete);
     match (adds, takes_away) {
         (true, true) => vec![
@@ -72,6 +71,37 @@ pub fn turns(steps: &[Step], steers: bool) -> Vec<Turn> {
         (_, true) => vec![steering, Turn { after_ttl: true, ..caches }],
         (_, false) => vec![caches, steering],
     }
+}
+
+/// How a change goes out where something steers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Split {
+    /// Whether what steers gets it before any cache does.
+    pub steering_first: bool,
+    /// What is taken away in a second release, when caches have the rest of this one.
+    pub then: Vec<ResourceKey>,
+}
+
+/// The same turns as what is done about them.
+#[must_use]
+pub fn split(steps: &[Step], steers: bool) -> Split {
+    match turns(steps, steers).first() {
+        Some(Turn { audience: Audience::Steering, .. }) => {
+            Split { steering_first: true, then: Vec::new() }
+        }
+        Some(Turn { part: Part::Additions, .. }) => {
+            let gone = steps.iter().filter(|step| is_taken_away(step));
+            Split { steering_first: false, then: gone.map(|step| step.key.clone()).collect() }
+        }
+        _ => Split::default(),
+    }
+}
+
+/// Whether caches would miss it while clients are still sent there. A PoP that goes takes its nodes along: they serve on
+/// with what they have, and nobody else misses it.
+fn is_taken_away(step: &Step) -> bool {
+    let kind = step.key.kind;
+    step.act == Act::Delete && kind.is_for_caches() && kind != Kind::Pop
 }
 
 fn is_for_steering(kind: Kind) -> bool {
@@ -119,8 +149,24 @@ mod tests {
             ),
             (vec![zone], "Caches Whole, Steering Whole"),
             (vec![("origin/a", Act::Delete)], "Caches Whole"),
+            (vec![("pop/a", Act::Delete)], "Caches Whole, Steering Whole"),
         ] {
             assert_eq!(words(&turns(&steps(&changed), true)), order, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_waits_for_a_release_of_its_own_where_something_comes_as_well() {
+        let (come, gone) = (("property/b", Act::Create), ("property/a", Act::Delete));
+        let key = ResourceKey::parse("property/a").expect("good");
+        for (changed, steers, steering_first, then) in [
+            (vec![come], true, false, vec![]),
+            (vec![gone], true, true, vec![]),
+            (vec![come, gone], true, false, vec![key]),
+            (vec![come, gone], false, false, vec![]),
+        ] {
+            let expected = Split { steering_first, then };
+            assert_eq!(split(&steps(&changed), steers), expected, "{changed:?} {steers}");
         }
     }
 

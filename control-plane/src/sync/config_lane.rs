@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::{Parts, caller};
 use crate::{
-    fleet::{HealthReport, LaneGuard, Nack},
+    fleet::{AUTHORITIES_MAX, HealthReport, LaneGuard, Nack},
     release::{Made, ReleaseError, travelling},
     wire::{ConfigAck, ConfigDown, ConfigHello, ConfigUp, Health, config_down, config_up},
 };
@@ -184,7 +184,13 @@ fn take_ack(parts: &Parts, ack: ConfigAck, guard: &LaneGuard, says: &watch::Send
 }
 
 fn report(health: Health) -> HealthReport {
+    let mut authorities = [0; AUTHORITIES_MAX];
+    for (place, mark) in authorities.iter_mut().zip(health.authorities) {
+        *place = mark;
+    }
     HealthReport {
+        authorities,
+        signed_by: health.signed_by,
         ready: health.ready,
         draining: health.draining,
         requests_total: health.requests_total,

@@ -108,7 +108,7 @@ impl Registrar {
     fn identity(&self, name: NodeName, issued: Issued) -> Identity {
         Identity {
             certificate_pem: issued.certificate_pem.into_bytes().into(),
-            ca_pem: self.parts.authority.ca_pem().as_bytes().to_vec().into(),
+            ca_pem: self.parts.authority.bundle_pem().into_bytes().into(),
             pop: name.pop.into(),
             node: name.node.into(),
         }

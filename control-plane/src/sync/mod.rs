@@ -35,6 +35,7 @@ use crate::{
     purge::Purges,
     rate::Rate,
     release::Releases,
+    rotation::Rotation,
     store::Registry,
     wire::{
         ConfigDown, ConfigUp, PurgeDown, PurgeUp, TelemetryDown, TelemetryUp, config_up,
@@ -116,6 +117,8 @@ pub struct Parts {
     pub geo: Geo,
     /// The authority.
     pub authority: Arc<Authority>,
+    /// What moves it to the next.
+    pub rotation: Rotation,
     /// The time of day.
     pub clock: Clock,
     /// The metrics.

@@ -16,4 +16,5 @@ mod purges;
 mod replace;
 mod secrets;
 mod releases;
+mod turns;
 mod snapshots;

@@ -13,6 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tidegate_contract::telemetry::{Report, SelfTest};
 
 use crate::harness::{Caller, Etcd, Node, Program, command, until, within};
 
@@ -228,6 +229,40 @@ async fn a_replica_without_the_keys_or_with_others_does_not_begin() {
     }
     let error = command(&folder, &store, &serve).await.expect_err("other keys");
     assert!(error.contains("another authority"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_says_to_one_replica_counts_at_all_of_them() {
+    let Some(cluster) = Cluster::start(2).await else { return };
+    let caller = cluster.caller.clone();
+    let apis = cluster.apis();
+    caller.must("PUT", apis[0], "/v1/pops/ams", json!({"role": "edge"})).await;
+    let node = cluster.node("ams", "n1").await;
+    let leader = cluster.leader(apis[0]).await;
+    let other = &cluster.replicas[1 - leader];
+    let self_test = SelfTest { is_good: true, ..SelfTest::default() };
+    let stays = Report { self_test, ..Report::default() };
+    let said = node.reports(other.sync, stays.clone()).await;
+    for api in &apis {
+        until(async || {
+            let health = caller.call("GET", *api, "/v1/health/ams", &Value::Null).await.ok()?;
+            let is_told = health["nodes"][0]["report"]["self_test"]["is_good"] == true;
+            (is_told && health["health"] == "good").then_some(())
+        })
+        .await;
+    }
+    // The word that a drain waits for at the leader.
+    said.abort();
+    let leaves = Report { is_leaving: true, ..stays };
+    let said = node.reports(other.sync, leaves).await;
+    for api in &apis {
+        until(async || {
+            let health = caller.call("GET", *api, "/v1/health/ams", &Value::Null).await.ok()?;
+            (health["nodes"][0]["report"]["is_leaving"] == true).then_some(())
+        })
+        .await;
+    }
+    said.abort();
 }
 
 async fn read_log(caller: &Caller, api: SocketAddr) -> BTreeMap<u64, String> {

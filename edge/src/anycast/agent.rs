@@ -3,7 +3,7 @@
 //!
 //! Invariant: each of them holds what it was told last for as long as the process lives.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::telemetry::{Load, Orders, Report, SelfTest, View};
@@ -29,6 +29,8 @@ pub struct Parts {
     pub self_test: self_test::Config,
     /// Where.
     pub places: Places,
+    /// Where the epochs of permits are kept; absent: nowhere.
+    pub permits_file: Option<PathBuf>,
     /// The time of day.
     pub clock: Clock,
     /// Asks clients to leave.
@@ -50,7 +52,7 @@ pub struct Agent {
 /// # Errors
 /// When there is no socket for the self-test.
 pub fn start(parts: Parts, process: &Process) -> std::io::Result<Agent> {
-    let Parts { speaker, self_test, places, clock, leaving, load } = parts;
+    let Parts { speaker, self_test, places, permits_file, clock, leaving, load } = parts;
     let (orders, ordered) = watch::channel(Orders::default());
     let (tested, test) = watch::channel(SelfTest::default());
     let (looked, views) = watch::channel(Vec::<View>::new());
@@ -83,7 +85,10 @@ pub fn start(parts: Parts, process: &Process) -> std::io::Result<Agent> {
         }
     });
     if let Some(config) = speaker {
-        let levels = Levels::new(Arc::new(Bird::new(&config)), clock);
+        let mut levels = Levels::new(Arc::new(Bird::new(&config)), clock);
+        if let Some(file) = permits_file {
+            levels = levels.keeping(file);
+        }
         let (drain, ordered) = (drain.clone(), ordered.clone());
         process.spawn("levels", async move {
             levels.run(ordered, stood, drain).await;

@@ -4,7 +4,7 @@
 //! What was followed is held: a speaker that has read its file anew is told again. Invariant: without an order nothing is
 //! told that was not told before, so a node that hears from nobody changes nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_chassis::{Clock, Drain};
 use tidegate_contract::{
@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    epochs::Epochs,
     permit::{self, Verdict},
     speaker::{Speaker, SpeakerState},
 };
@@ -36,6 +37,7 @@ pub struct Levels {
     speaker: Arc<dyn Speaker>,
     clock: Clock,
     followed: BTreeMap<PrefixId, (u64, Level)>,
+    epochs: Epochs,
     trial: Option<TrialReport>,
 }
 
@@ -43,7 +45,14 @@ impl Levels {
     /// Nothing is told yet.
     #[must_use]
     pub fn new(speaker: Arc<dyn Speaker>, clock: Clock) -> Self {
-        Self { speaker, clock, followed: BTreeMap::new(), trial: None }
+        let epochs = Epochs::default();
+        Self { speaker, clock, followed: BTreeMap::new(), epochs, trial: None }
+    }
+
+    /// Refuses permits that are older than the newest one of this file, and keeps that there.
+    #[must_use]
+    pub fn keeping(self, file: PathBuf) -> Self {
+        Self { epochs: Epochs::open(file), ..self }
     }
 
     /// Follows orders until the drain.
@@ -115,7 +124,7 @@ impl Levels {
         let current = state.levels.get(prefix);
         let (newest, held) = match self.followed.get(prefix) {
             Some((epoch, level)) => (*epoch, Some(level)),
-            None => (0, None),
+            None => (self.epochs.newest(prefix), None),
         };
         let now_unix_ms = unix_ms(&self.clock);
         let is_news = order.is_some_and(|o| (o.epoch, Some(&o.level)) != (newest, held));
@@ -123,6 +132,7 @@ impl Levels {
             Some(order) if is_news => {
                 match permit::judge(order, held.or(current), newest, now_unix_ms) {
                     Verdict::Keep | Verdict::Follow => {
+                        self.epochs.follow(prefix, order.epoch).await;
                         self.followed.insert(prefix.clone(), (order.epoch, order.level.clone()));
                         (Some(&order.level), None)
                     }
@@ -262,6 +272,20 @@ mod tests {
         assert_eq!(*speaker.told.lock().unwrap(), ["a prepend-1"]);
         levels.step(&order("normal", 8, 0)).await;
         assert_eq!(speaker.told.lock().unwrap().last().unwrap(), "a normal");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_begins_anew_knows_which_permits_are_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("permits.json");
+        let (speaker, clock, levels) = fixture();
+        levels.keeping(file.clone()).step(&order("prepend-1", 7, 100)).await;
+        let mut anew = Levels::new(speaker.clone(), clock).keeping(file);
+        let standing = anew.step(&order("withdrawn", 6, 100)).await;
+        assert_eq!(standing.refused[&prefix()], "the permit is of epoch 6, 7 was seen");
+        assert_eq!(*speaker.told.lock().unwrap(), ["a prepend-1"]);
+        anew.step(&order("withdrawn", 7, 100)).await;
+        assert_eq!(speaker.told.lock().unwrap().last().unwrap(), "a withdrawn");
     }
 
     #[tokio::test]

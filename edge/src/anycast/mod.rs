@@ -9,6 +9,7 @@ pub mod agent; // the tasks of the node
 pub mod switch; // the dead man's switch: probes in, gate out
 pub mod bird; // the first speaker: BIRD 2 over its control socket
 mod levels; // the node's half: orders with permits
+mod epochs; // which permits are old, also after a restart
 mod views; // whether neighbours answer
 pub mod dead_man; // when the gate is closed and opened again
 pub mod permit; // whether an order may be followed

@@ -14,13 +14,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::{
+    authorities::Authorities,
     health_report::Vitals,
     identity::Identity,
     intake::Intake,
     kept::Refused,
-    link::{Lane, LaneError},
+    link::{IdentityInUse, Lane, LaneError},
     wire::{
-        ConfigAck, ConfigDown, ConfigHello, ConfigUp, config_down, config_up,
+        ConfigAck, ConfigDown, ConfigHello, ConfigUp, Health, config_down, config_up,
         pop_sync_client::PopSyncClient,
     },
 };
@@ -31,6 +32,10 @@ pub(super) struct ConfigFeed {
     /// The release that was given up last.
     pub(super) refused: watch::Receiver<Option<Refused>>,
     pub(super) vitals: Vitals,
+    /// Whom this node believes.
+    pub(super) authorities: Authorities,
+    /// Who this node is.
+    pub(super) in_use: IdentityInUse,
     pub(super) health_interval: Duration,
     /// How long the control plane may take to answer the call that opens the lane.
     pub(super) open_timeout: Duration,
@@ -79,10 +84,17 @@ impl ConfigFeed {
                     }
                 }
                 _ = pulse.tick() => {
-                    say(&up, config_up::Message::Health((self.vitals)().into()))?;
+                    say(&up, config_up::Message::Health(self.health()))?;
                 }
             }
         }
+    }
+
+    fn health(&self) -> Health {
+        let bundle = self.authorities.now();
+        let identity = self.in_use.borrow().clone();
+        let signed_by = identity.map_or(0, |identity| bundle.mark_of(&identity.issuer));
+        Health { authorities: bundle.marks(), signed_by, ..(self.vitals)().into() }
     }
 
     fn hello(&self) -> ConfigUp {

@@ -14,6 +14,7 @@ use tokio::{
 use tonic::{Code, Status};
 
 use super::{
+    authorities::Authorities,
     identity::{Identity, IdentityError, Request},
     link::{LaneError, Link},
     private_file,
@@ -25,6 +26,8 @@ use crate::policy::PolicyHandle;
 /// Keeps the node's identity.
 pub(super) struct Registrar {
     pub(super) link: Link,
+    /// Whom to believe; what comes with an identity may change that.
+    pub(super) authorities: Authorities,
     pub(super) clock: Clock,
     pub(super) policy: PolicyHandle,
     pub(super) state_dir: PathBuf,
@@ -108,9 +111,15 @@ impl Registrar {
     }
 
     async fn refresh(&self, turn: usize) -> Result<Identity, EnrolError> {
-        let identity = match self.current().filter(|identity| identity.is_valid(self.clock.now())) {
-            Some(current) => self.renew(&current, turn).await?,
+        let identity = match self.current() {
             None => self.enrol(turn).await?,
+            Some(current) => match self.renew(&current, turn).await {
+                // One that ended a while ago may still be renewed, and with a new token the node begins anew.
+                Err(_) if !current.is_valid(self.clock.now()) && self.token().is_ok() => {
+                    self.enrol(turn).await?
+                }
+                renewed => renewed?,
+            },
         };
         identity.save(&self.state_dir)?;
         Ok(identity)
@@ -123,7 +132,7 @@ impl Registrar {
         let message =
             EnrolRequest { token, node: self.node.to_string(), csr_der: request.csr_der.clone() };
         let answer = self.answer(client.enrol(message)).await?;
-        Ok(request.answered(&answer.certificate_pem)?)
+        self.take(request, &answer)
     }
 
     async fn renew(&self, current: &Identity, turn: usize) -> Result<Identity, EnrolError> {
@@ -131,7 +140,18 @@ impl Registrar {
         let mut client = EnrolmentClient::new(self.link.connect(Some(current), turn).await?);
         let message = RenewRequest { csr_der: request.csr_der.clone() };
         let answer = self.answer(client.renew(message)).await?;
-        Ok(request.answered(&answer.certificate_pem)?)
+        self.take(request, &answer)
+    }
+
+    /// Takes an identity, and whom to believe from now on.
+    fn take(&self, request: Request, answer: &wire::Identity) -> Result<Identity, EnrolError> {
+        let identity = request.answered(&answer.certificate_pem)?;
+        match self.authorities.learn(&answer.ca_pem) {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the control plane's authorities are others from now on"),
+            Err(error) => tracing::error!(%error, "whom to believe stays as it was"),
+        }
+        Ok(identity)
     }
 
     async fn answer(

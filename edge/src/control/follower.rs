@@ -33,6 +33,8 @@ pub struct Follower {
     positions: Positions,
     /// The process before this one, while it lives: it gets what is applied here.
     predecessor: Predecessor,
+    /// What was acknowledged last, on whichever lane: the other one need not say it as well.
+    told: BTreeMap<String, u64>,
 }
 
 /// What one lane must know of itself.
@@ -72,7 +74,7 @@ impl Follower {
             lease.set_applied(stream, offset);
         }
         let predecessor = Predecessor::none();
-        Self { purges, replace, lease, positions, predecessor }
+        Self { purges, replace, lease, positions, predecessor, told: BTreeMap::new() }
     }
 
     /// Tells a process before this one what is applied here.
@@ -133,9 +135,24 @@ impl Follower {
         Ok(())
     }
 
-    /// Up to where each stream is applied and would survive a crash, as far as anything does here.
+    /// The same as it travels, for whoever has one lane.
     #[must_use]
     pub fn acknowledgements(&self) -> Vec<PurgeUp> {
+        self.applied().into_iter().map(acknowledgement).collect()
+    }
+
+    /// Whether no lane has told that yet.
+    pub(super) fn is_news(&self, applied: &PurgeApplied) -> bool {
+        self.told.get(&applied.stream) != Some(&applied.offset)
+    }
+
+    /// A lane has told it.
+    pub(super) fn told(&mut self, applied: PurgeApplied) {
+        self.told.insert(applied.stream, applied.offset);
+    }
+
+    /// Up to where each stream is applied and would survive a crash, as far as anything does here.
+    pub(super) fn applied(&self) -> Vec<PurgeApplied> {
         let durable = self.purges.durable().map(|durable| durable.borrow().positions.clone());
         // The journal is the predecessor's while it lives, and its last connections count.
         let known = self.predecessor.applied().or(durable);
@@ -144,8 +161,7 @@ impl Follower {
                 None => offset,
                 Some(known) => offset.min(*known.get(stream)?),
             };
-            let applied = PurgeApplied { stream: stream.to_string(), offset };
-            Some(PurgeUp { message: Some(purge_up::Message::Applied(applied)) })
+            Some(PurgeApplied { stream: stream.to_string(), offset })
         };
         self.positions.iter().filter_map(of).collect()
     }
@@ -216,6 +232,11 @@ impl Follower {
         self.lease.set_applied(stream, offset);
         Ok(())
     }
+}
+
+/// What is applied, as it travels.
+pub(super) fn acknowledgement(applied: PurgeApplied) -> PurgeUp {
+    PurgeUp { message: Some(purge_up::Message::Applied(applied)) }
 }
 
 fn parse_stream(text: &str) -> Result<StreamId, FollowError> {
@@ -325,6 +346,23 @@ mod tests {
         assert_eq!(bench.applied(), Some(5));
         let gap = FollowError::Gap { stream: "main".into(), expected: 6, found: 7 };
         assert_eq!(bench.take(&mut second, batch([7])), Err(gap));
+    }
+
+    #[test]
+    fn what_one_lane_has_told_the_other_need_not_say() {
+        let mut bench = Bench::new();
+        let mut first = bench.lane();
+        bench.take(&mut first, head(0, 0)).unwrap();
+        bench.take(&mut first, batch(1..=3)).unwrap();
+        let [applied] = bench.follower.applied().try_into().unwrap();
+        assert!(bench.follower.is_news(&applied));
+        bench.follower.told(applied.clone());
+        assert!(!bench.follower.is_news(&applied));
+        bench.take(&mut first, batch([4])).unwrap();
+        assert!(bench.follower.is_news(&bench.follower.applied()[0]));
+        // A log that was restored: what is below is news as well.
+        let back = PurgeApplied { offset: 1, ..applied };
+        assert!(bench.follower.is_news(&back));
     }
 
     #[test]

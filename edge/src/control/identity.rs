@@ -25,6 +25,8 @@ pub(super) struct Identity {
     pub(super) node: NodeId,
     pub(super) key_pem: String,
     pub(super) chain_pem: String,
+    /// The name (DER) of the authority that signed it.
+    pub(super) issuer: Vec<u8>,
     not_before: SystemTime,
     not_after: SystemTime,
 }
@@ -82,7 +84,8 @@ impl Identity {
         };
         let not_before = at(leaf.validity().not_before.timestamp());
         let not_after = at(leaf.validity().not_after.timestamp());
-        Ok(Self { pop, node, key_pem, chain_pem, not_before, not_after })
+        let issuer = leaf.issuer().as_raw().to_vec();
+        Ok(Self { pop, node, key_pem, chain_pem, issuer, not_before, not_after })
     }
 
     /// Reads the identity kept on disk; `None` when there is none.

@@ -12,15 +12,15 @@ use tokio::{
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
 use super::{
-    backoff::Backoff, config::Config, follower::FollowError, identity::Identity, place::Places,
-    turn::Turn,
+    authorities::Authorities, backoff::Backoff, config::Config, follower::FollowError,
+    identity::Identity, place::Places, turn::Turn,
 };
 
 /// How to reach the control plane.
 #[derive(Clone)]
 pub(super) struct Link {
     endpoints: Arc<[Endpoint]>,
-    ca: Certificate,
+    authorities: Authorities,
     server_name: Option<String>,
     connect_timeout: Duration,
     settled_after: Duration,
@@ -68,13 +68,13 @@ pub(super) trait Lane: Send {
 }
 
 impl Link {
-    /// Prepares connections; `ca_pem` is the one authority whose word counts.
-    pub(super) fn new(config: &Config, ca_pem: &[u8]) -> Result<Self, LaneError> {
+    /// Prepares connections to whoever these authorities vouch for.
+    pub(super) fn new(config: &Config, authorities: Authorities) -> Result<Self, LaneError> {
         let endpoints: Result<_, _> =
             config.endpoints.iter().map(|text| endpoint(text, config)).collect();
         Ok(Self {
             endpoints: endpoints.map_err(|error| LaneError::Connect(with_causes(&error)))?,
-            ca: Certificate::from_pem(ca_pem),
+            authorities,
             server_name: config.server_name.clone(),
             connect_timeout: config.connect_timeout,
             settled_after: config.backoff_max,
@@ -93,8 +93,8 @@ impl Link {
         identity: Option<&Identity>,
         turn: usize,
     ) -> Result<Channel, LaneError> {
-        let mut tls =
-            ClientTlsConfig::new().ca_certificate(self.ca.clone()).timeout(self.connect_timeout);
+        let ca = Certificate::from_pem(&self.authorities.now().pem);
+        let mut tls = ClientTlsConfig::new().ca_certificate(ca).timeout(self.connect_timeout);
         if let Some(name) = &self.server_name {
             tls = tls.domain_name(name);
         }

@@ -16,6 +16,7 @@ mod health_report; // what a node tells of itself
 mod kept; // the releases on disk
 mod held; // a release as this node holds it
 mod trust; // whom a node believes
+mod authorities; // whose word counts, also while one authority takes another's place
 mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
 mod telemetry; // reports up, orders down
@@ -46,6 +47,7 @@ use tokio::{net::UnixStream, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
+    authorities::Authorities,
     checker::Checker,
     config_feed::ConfigFeed,
     enrolment::Registrar,
@@ -145,13 +147,14 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
     config.check()?;
     private_file::create_folder(&config.state_dir)
         .map_err(|error| StartError::StateDir(config.state_dir.clone(), error))?;
-    let ca_pem = fs::read(&config.ca).map_err(|error| StartError::Ca(config.ca.clone(), error))?;
+    let pinned = fs::read(&config.ca).map_err(|error| StartError::Ca(config.ca.clone(), error))?;
+    let authorities = Authorities::open(&config.state_dir, pinned);
     let sealing_key = SealingKey::open(&config.state_dir)
         .map_err(|error| StartError::SealingKey(config.state_dir.clone(), error))?;
     let known = known_identity(&config.state_dir);
     let intake = Arc::new(Intake {
         policy: seams.policy.clone(),
-        trust: Trust::new(&ca_pem),
+        trust: Trust::new(authorities.clone()),
         sealing_key,
         checker: Checker::new(config.checker.clone()),
         kept: Kept::new(&config.state_dir),
@@ -165,7 +168,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
         putting: Arc::default(),
     });
     intake.restore(known.as_ref().map(|identity| identity.pop.clone()), seams.is_successor);
-    let link = Link::new(config, &ca_pem)
+    let link = Link::new(config, authorities.clone())
         .map_err(|error: LaneError| StartError::Endpoint(error.to_string()))?;
     let identity = Arc::new(watch::Sender::new(known));
     let identity_in_use = identity.subscribe();
@@ -190,6 +193,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
 
     let registrar = Registrar {
         link: link.clone(),
+        authorities: authorities.clone(),
         clock: seams.clock.clone(),
         policy: seams.policy.clone(),
         state_dir: config.state_dir.clone(),
@@ -204,6 +208,8 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
         refused: intake.refused.subscribe(),
         intake: Arc::clone(&intake),
         vitals: seams.vitals,
+        authorities,
+        in_use: identity_in_use.clone(),
         health_interval: config.health_interval,
         open_timeout: config.connect_timeout,
     };

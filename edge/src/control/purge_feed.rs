@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 
 use super::{
     audit_witness::{AuditWitness, Testimony},
-    follower::{Follower, Heard},
+    follower::{Follower, Heard, acknowledgement},
     identity::Identity,
     link::{Lane, LaneError},
     relay::Predecessor,
@@ -71,13 +71,13 @@ impl PurgeFeed {
             let next = tokio::select! {
                 next = timeout(silence_max, down.message()) => next.map_err(silent)??,
                 () = changed(durable.as_mut()) => {
-                    self.acknowledge(&up);
+                    self.acknowledge(&up, false);
                     continue;
                 }
                 () = predecessor.changed() => {
                     // Where the journal is had from it, more is durable from now on.
                     durable = self.follower().purges().durable();
-                    self.acknowledge(&up);
+                    self.acknowledge(&up, false);
                     continue;
                 }
             };
@@ -105,7 +105,7 @@ impl PurgeFeed {
             self.witness(heartbeat.audit_number, &heartbeat.audit_hash);
         }
         self.follower().take(message, heard, now)?;
-        self.acknowledge(up);
+        self.acknowledge(up, is_answer);
         if is_answer {
             let ask = purge_up::Message::Ask(heard.questions.ask(now));
             // One that finds no room is the same as one that gets lost: the next answer is to an older question.
@@ -130,13 +130,18 @@ impl PurgeFeed {
         }
     }
 
-    /// Tells where every stream stands. The offsets only grow, so one that finds no room is covered by the next.
-    fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>) {
-        let acknowledgements = self.follower().acknowledgements();
-        for acknowledgement in acknowledgements {
-            if up.try_send(acknowledgement).is_err() {
+    /// Tells where streams stand: with every heartbeat all of it, in between what neither lane has told. One that finds no
+    /// room is covered by the next.
+    fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>, is_whole: bool) {
+        let mut follower = self.follower();
+        for applied in follower.applied() {
+            if !is_whole && !follower.is_news(&applied) {
+                continue;
+            }
+            if up.try_send(acknowledgement(applied.clone())).is_err() {
                 return;
             }
+            follower.told(applied);
         }
     }
 

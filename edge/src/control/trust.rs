@@ -1,22 +1,20 @@
-//! Whom a node believes: the authority that it has pinned, the release key that the authority signed, and nobody else.
+//! Whom a node believes: the authorities that it holds to, the release key that an authority signed, and nobody else.
 //!
 //! A release that does not verify is not read any further. Release keys have numbers; one with a lower number than a
 //! key that was seen before was rotated away and is not believed any more.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tidegate_contract::{
     id::Generation,
     release::{Build, Header, KeyStatement},
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::wire;
+use super::{authorities::Authorities, wire};
 
-/// The public keys of the pinned authority.
+/// Verifies releases by the authorities of this node.
 #[derive(Debug, Clone)]
 pub(super) struct Trust {
-    authorities: Vec<Vec<u8>>,
+    authorities: Authorities,
 }
 
 /// Who signed a release, as it came.
@@ -43,14 +41,9 @@ pub(super) enum TrustError {
 }
 
 impl Trust {
-    /// The keys of the certificates in a PEM file.
-    pub(super) fn new(ca_pem: &[u8]) -> Self {
-        let key = |der: CertificateDer<'_>| {
-            let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-            Some(certificate.public_key().subject_public_key.data.to_vec())
-        };
-        let certificates = CertificateDer::pem_slice_iter(ca_pem).filter_map(Result::ok);
-        Self { authorities: certificates.filter_map(key).collect() }
+    /// Believes these, whoever they are by then.
+    pub(super) fn new(authorities: Authorities) -> Self {
+        Self { authorities }
     }
 
     /// Reads and verifies who signed a release.
@@ -64,8 +57,8 @@ impl Trust {
         let public_key: [u8; 32] =
             key.public_key.as_slice().try_into().map_err(|_| TrustError::Key)?;
         let statement = KeyStatement { number: key.number, public_key }.to_sign();
-        let is_vouched_for = self.authorities.iter().any(|authority| {
-            let authority = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, authority);
+        let is_vouched_for = self.authorities.now().authorities.iter().any(|authority| {
+            let authority = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &authority.public_key);
             authority.verify(&statement, &key.signature).is_ok()
         });
         if !is_vouched_for {

@@ -75,6 +75,8 @@ pub(super) const CALLS: &[Call] = &[
     get("/v1/audit/verify", "Check the audit log's chain", "AuditVerdict").asks(PAGE),
     get("/v1/replicas", "Which replicas live, and which leads", "Items of Replica"),
     change("post", "/v1/backup", "The state as one SQLite file, without the key files", "backup", "", "application/vnd.sqlite3"),
+    get("/v1/authority", "Whose certificates count, and how far a rotation is", "Authority"),
+    change("post", "/v1/authority/rotation", "Make a step from one authority to the next; a dry run says whether it could be made", "ca:write", "RotationRequest", "Authority").asks(DRY),
     get("/v1/purges", "The purge log, in order", "PurgeList").asks(PAGE),
     change("post", "/v1/purges", "Order a purge; durable when it is answered", "purge", "PurgeRequest", "Purge").answers(202),
     get("/v1/purges/lag", "How far each PoP and node is behind the purge log", "any"),

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_chassis::{Clock, Process};
 use tidegate_control::{
-    config::Config, drain::Drains, offline, purge::Purges, server::Control, token::Scope,
+    config::Config, drain::Drains, offline, purge::Purges, release::Releases, server::Control,
+    token::Scope,
 };
 use tokio::task::JoinHandle;
 
@@ -33,6 +34,8 @@ pub(crate) struct TestControl {
     pub(crate) purges: Purges,
     /// Its drains, for stories that look behind the API.
     pub(crate) drains: Drains,
+    /// Its releases, for the same.
+    pub(crate) releases: Releases,
 }
 
 /// An answer of the API.
@@ -73,6 +76,7 @@ impl TestControl {
         let (api, sync) = (control.api_addr().expect("bound"), control.sync_addr().expect("bound"));
         let purges = control.parts().purges.clone();
         let drains = control.parts().drains.clone();
+        let releases = control.parts().releases.clone();
         let ca_pem = offline::ca_pem(&data_dir).expect("there");
         let admin = offline::create_token(&data_dir, &[Scope::Admin], "test").await;
         let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("pem");
@@ -89,15 +93,16 @@ impl TestControl {
             admin: admin.expect("writable"),
             purges,
             drains,
+            releases,
         }
     }
 
     /// Drains it, and starts another on the same folder, at other ports.
     pub(crate) async fn restart(self) -> Self {
-        let Self { folder, process, task, change, clock, purges, drains, .. } = self;
+        let Self { folder, process, task, change, clock, purges, drains, releases, .. } = self;
         process.drain().begin();
         within(task).await.expect("no panic").expect("a clean end");
-        drop((purges, drains));
+        drop((purges, drains, releases));
         Self::start_on(folder, change, clock).await
     }
 

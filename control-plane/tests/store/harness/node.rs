@@ -11,9 +11,11 @@ use std::{
 };
 
 use rcgen::{CertificateParams, KeyPair};
+use tidegate_contract::telemetry::Report;
 use tidegate_control::wire::{
-    EnrolRequest, PurgeApplied, PurgeHello, PurgeUp, enrolment_client::EnrolmentClient,
-    pop_sync_client::PopSyncClient, purge_down, purge_up,
+    EnrolRequest, PurgeApplied, PurgeHello, PurgeUp, TelemetryHello, TelemetryUp,
+    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
+    telemetry_up,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) connects: Arc<AtomicU64>,
     /// Whether it was ever told that the log does not hold what it missed.
     pub(crate) gaps: Arc<AtomicU64>,
+    ca_pem: String,
+    identity: Identity,
     task: JoinHandle<()>,
 }
 
@@ -67,14 +71,35 @@ impl Node {
         let identity = Identity::from_pem(&issued.certificate_pem, key.serialize_pem());
         let (applied, connects, gaps): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicU64>) =
             (Arc::new(AtomicU64::new(applied)), Arc::default(), Arc::default());
+        let ca_pem = ca_pem.to_owned();
         let follower = Follower {
-            ca_pem: ca_pem.to_owned(),
-            identity,
+            ca_pem: ca_pem.clone(),
+            identity: identity.clone(),
             applied: Arc::clone(&applied),
             connects: Arc::clone(&connects),
             gaps: Arc::clone(&gaps),
         };
-        Self { applied, connects, gaps, task: tokio::spawn(follower.run(replicas)) }
+        let task = tokio::spawn(follower.run(replicas));
+        Self { applied, connects, gaps, ca_pem, identity, task }
+    }
+
+    /// Says how it is to one replica, several times a second, until the task is dropped.
+    pub(crate) async fn reports(&self, replica: SocketAddr, report: Report) -> JoinHandle<()> {
+        let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await;
+        let (up, ups) = mpsc::channel(16);
+        let say = |message| TelemetryUp { message: Some(message) };
+        let hello = TelemetryHello { build: "test".to_owned() };
+        up.send(say(telemetry_up::Message::Hello(hello))).await.expect("room");
+        let mut client = PopSyncClient::new(channel.expect("it listens"));
+        let down = client.telemetry(ReceiverStream::new(ups)).await.expect("enrolled");
+        tokio::spawn(async move {
+            // Whoever does not listen is not heard for long.
+            let _orders = down.into_inner();
+            let bytes = bytes::Bytes::from(report.to_bytes());
+            while up.send(say(telemetry_up::Message::Report(bytes.clone()))).await.is_ok() {
+                sleep(Duration::from_millis(200)).await;
+            }
+        })
     }
 }
 

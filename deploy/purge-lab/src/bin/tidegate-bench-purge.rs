@@ -1,6 +1,9 @@
 //! `tidegate-bench-purge`: how long a purge takes from the API to the last of many PoPs, and what it costs.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+use tidegate_contract::id::PopId;
 use tidegate_purge_lab::benchmark::{agent, order, run};
 
 /// Measures purges over a modelled Internet of network namespaces; needs root.
@@ -21,12 +24,20 @@ enum Command {
     /// Whoever orders purges; started by `run`
     #[command(hide = true)]
     Order(order::Args),
+    /// Judge a release; started by an agent
+    #[command(hide = true)]
+    CheckRelease {
+        #[arg(long)]
+        pop: PopId,
+    },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Agent(args) => agent::run(args),
-        Command::Order(args) => order::run(args),
+        Command::Run(args) => run::run(&args)?,
+        Command::Agent(args) => agent::run(args)?,
+        Command::Order(args) => order::run(args)?,
+        Command::CheckRelease { pop } => return Ok(tidegate_edge::check_release::run(&pop)),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,4 @@
-//! A storm of purges over real processes that are killed in the middle: nothing that was acknowledged is lost.
-//!
-//! The points are drawn from a seed, `TIDEGATE_SEED` or one that is printed.
+//! A control plane and agents of PoPs as real processes on ports of their own, and an operator.
 
 use std::{
     collections::BTreeMap,
@@ -8,16 +6,14 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-struct Killed(Child);
+/// A process; killed when dropped.
+pub(crate) struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -26,83 +22,18 @@ impl Drop for Killed {
     }
 }
 
-struct Storm {
+/// Where they all run.
+pub(crate) struct Rig {
     folder: tempfile::TempDir,
     api: u16,
     sync: u16,
     token: String,
-    http: reqwest::Client,
+    http: Mutex<reqwest::Client>,
+    settings: Vec<String>,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_acknowledged_purge_is_lost_when_everything_is_killed_at_some_point() {
-    let seed =
-        env::var("TIDEGATE_SEED").map_or_else(|_| 20_261, |text| text.parse().expect("a number"));
-    println!("TIDEGATE_SEED={seed}");
-    let mut chance: u64 = seed;
-    let storm = Arc::new(Storm::new());
-    let mut control = storm.control().await;
-    let tokens = storm.prepare(2).await;
-    let witness = storm.agent(0, &tokens[0], "witness");
-    let mut victim = storm.agent(1, &tokens[1], "victim");
-    storm.settled(2).await;
-
-    let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..8)
-        .map(|_| {
-            let (storm, acknowledged) = (Arc::clone(&storm), Arc::clone(&acknowledged));
-            let is_over = Arc::clone(&is_over);
-            tokio::spawn(async move {
-                while !is_over.load(Relaxed) {
-                    let order = json!({"kind": "key", "key": "benchmark"});
-                    let Some(answer) = storm.call("POST", "/v1/purges", &order).await else {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        continue;
-                    };
-                    let id = answer["id"].as_str().expect("an id").to_owned();
-                    let offset = answer["offset"].as_u64().expect("an offset");
-                    let before = acknowledged.lock().expect("no panic").insert(offset, id);
-                    assert_eq!(before, None, "one offset for two purges");
-                }
-            })
-        })
-        .collect();
-
-    let count = || acknowledged.lock().expect("no panic").len() as u64;
-    for round in 0..4 {
-        chance =
-            chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let aim = count() + 20 + (chance >> 33) % 200;
-        until("more purges", async || (count() >= aim).then_some(())).await;
-        if round % 2 == 0 {
-            drop(control);
-            control = storm.control().await;
-        } else {
-            drop(victim);
-            victim = storm.agent(1, &tokens[1], "victim");
-        }
-    }
-    is_over.store(true, Relaxed);
-    for caller in callers {
-        caller.await.expect("no panic");
-    }
-    storm.settled(2).await;
-
-    let acknowledged = acknowledged.lock().expect("no panic").clone();
-    let log = storm.log().await;
-    for (offset, id) in &acknowledged {
-        assert_eq!(log.get(offset), Some(id), "offset {offset} after all kills");
-    }
-    let seen = storm.end(witness, "witness");
-    let offsets: Vec<_> = seen.keys().copied().collect();
-    let all: Vec<_> = log.keys().copied().collect();
-    assert_eq!(offsets, all, "the PoP that lived applied each purge of the log once, in order");
-    drop((control, victim));
-}
-
-impl Storm {
-    fn new() -> Self {
+impl Rig {
+    pub(crate) fn new() -> Self {
         tidegate_chassis::init_crypto();
         let folder = tempfile::tempdir().expect("a folder");
         let run = |words: &[&str]| {
@@ -115,17 +46,31 @@ impl Storm {
         let token = run(&["token", "create", "--scope", "admin"]);
         let ca = run(&["ca", "show"]);
         fs::write(folder.path().join("ca.pem"), &ca).expect("writable");
-        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("pem");
-        let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
+        let http = Mutex::new(client(&ca));
         // It comes back where it was; nothing else takes these meanwhile but by a great chance.
         let free = || {
             TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
         };
         let (api, sync) = (free(), free());
-        Self { folder, api, sync, token, http }
+        Self { folder, api, sync, token, http, settings: Vec::new() }
     }
 
-    async fn control(&self) -> Killed {
+    /// The same, with other settings of the control plane than the defaults.
+    pub(crate) fn with(self, settings: &[&str]) -> Self {
+        Self { settings: settings.iter().map(ToString::to_string).collect(), ..self }
+    }
+
+    /// The operator goes by these authorities from now on.
+    pub(crate) fn believe(&self, ca_pem: &str) {
+        *self.http.lock().expect("no panic") = client(ca_pem);
+    }
+
+    /// Where the control plane keeps everything.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) async fn control(&self) -> Killed {
         let child = Command::new(program("tidegate-control"))
             .arg("serve")
             .args(["--api", &format!("127.0.0.1:{}", self.api)])
@@ -133,6 +78,7 @@ impl Storm {
             .arg("--data-dir")
             .arg(self.folder.path().join("data"))
             .args(["--set", "process.log_level=error"])
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .spawn();
         let child = Killed(child.expect("the program"));
@@ -140,7 +86,7 @@ impl Storm {
         child
     }
 
-    async fn prepare(&self, pops: usize) -> Vec<String> {
+    pub(crate) async fn prepare(&self, pops: usize) -> Vec<String> {
         let mut tokens = Vec::new();
         for pop in 0..pops {
             let role = json!({"role": "edge"});
@@ -152,7 +98,7 @@ impl Storm {
         tokens
     }
 
-    fn agent(&self, pop: usize, token: &str, name: &str) -> Killed {
+    pub(crate) fn agent(&self, pop: usize, token: &str, name: &str) -> Killed {
         let state = self.folder.path().join(format!("pop-{pop}"));
         fs::create_dir_all(&state).expect("writable");
         fs::write(state.join("token"), token).expect("writable");
@@ -174,7 +120,7 @@ impl Storm {
     }
 
     /// Every PoP is there, and none is behind.
-    async fn settled(&self, pops: usize) {
+    pub(crate) async fn settled(&self, pops: usize) {
         until("every PoP has caught up", async || {
             let lag = self.call("GET", "/v1/purges/lag", &Value::Null).await?;
             let items = lag["items"].as_array()?;
@@ -185,7 +131,7 @@ impl Storm {
     }
 
     /// Every purge that the control plane knows.
-    async fn log(&self) -> BTreeMap<u64, String> {
+    pub(crate) async fn log(&self) -> BTreeMap<u64, String> {
         let mut log = BTreeMap::new();
         loop {
             let after = log.keys().next_back().copied().unwrap_or(0);
@@ -203,7 +149,7 @@ impl Storm {
     }
 
     /// Ends an agent in order, and reads what it saw.
-    fn end(&self, mut agent: Killed, name: &str) -> BTreeMap<u64, u64> {
+    pub(crate) fn end(&self, mut agent: Killed, name: &str) -> BTreeMap<u64, u64> {
         drop(agent.0.stdin.take());
         assert!(agent.0.wait().expect("it runs").success());
         let text = fs::read_to_string(self.folder.path().join(name)).expect("written");
@@ -214,18 +160,30 @@ impl Storm {
         text.lines().map(line).collect()
     }
 
-    async fn call(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let (status, answer) = self.ask(method, path, body).await?;
+        (200..300).contains(&status).then_some(answer)
+    }
+
+    /// A call with its status; nothing where nobody answers.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
         let url = format!("https://localhost:{}{path}", self.api);
-        let request = self.http.request(method.parse().expect("a method"), url);
+        let http = self.http.lock().expect("no panic").clone();
+        let request = http.request(method.parse().expect("a method"), url);
         let request = request.bearer_auth(&self.token);
         let request = if body.is_null() { request } else { request.json(body) };
-        let response = request.send().await.ok()?.error_for_status().ok()?;
-        response.json().await.ok()
+        let response = request.send().await.ok()?;
+        Some((response.status().as_u16(), response.json().await.ok()?))
     }
 }
 
+fn client(ca_pem: &str) -> reqwest::Client {
+    let ca = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).expect("pem");
+    reqwest::Client::builder().tls_certs_only(ca).build().expect("a client")
+}
+
 /// Asks again and again, within a limit.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     loop {
         if let Some(answer) = ask().await {
@@ -244,4 +202,5 @@ fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The longest that anything may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -4,6 +4,8 @@
 //! views and quick confirmations; that a purge is complete never hangs on it, see `purge::confirm`. A replica that
 //! lost its lease says nothing until it has it again, and what it said counts no more.
 
+mod said;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -13,12 +15,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::Drain;
 use tidegate_contract::id::{NodeId, PopId};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::said::{Said, TELL_EVERY};
 use crate::{
     fleet::{Elsewhere, Fleet},
+    health::Reports,
     store::{
-        Commit, CommitError, Held, Key, Lease, NodeName, NodeRow, Records, Registry, StoreError,
+        Commit, CommitError, Held, Key, Lease, NodeName, NodeRow, Records, Registry, Revision,
+        StoreError,
     },
 };
 
@@ -31,6 +36,7 @@ pub struct Replica {
     lease: Arc<dyn Lease>,
     registry: Registry,
     fleet: Fleet,
+    said: Said,
 }
 
 /// A replica that lives.
@@ -78,20 +84,26 @@ impl Replica {
         lease: Arc<dyn Lease>,
         registry: Registry,
         fleet: Fleet,
+        reports: Reports,
     ) -> Self {
         let records = Arc::clone(registry.records());
-        Self { id, holder, ttl, records, lease, registry, fleet }
+        let clock = fleet.clone();
+        let said =
+            Said::new(id.clone(), Arc::clone(&records), reports, move || clock.now_unix_ms());
+        Self { id, holder, ttl, records, lease, registry, fleet, said }
     }
 
     /// Lives among the others until the drain.
     pub async fn run(self, drain: &Drain) {
         let follow = async {
-            let mut serials = HashMap::new();
+            let (mut serials, mut heard) = (HashMap::new(), HashMap::new());
             let mut head = self.records.head();
             loop {
-                if let Err(error) = self.look(&mut serials).await {
+                if let Err(error) = self.look(&mut serials, &mut heard).await {
                     tracing::warn!(%error, "cannot see what the other replicas see");
                 }
+                // Many changes in a row are one.
+                sleep(LOOK_MIN).await;
                 // A lease that ends is no change of the records.
                 let _ = timeout(LOOK_EVERY, head.changed()).await;
             }
@@ -103,7 +115,7 @@ impl Replica {
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "cannot tell the other replicas"),
                 }
-                tokio::time::sleep(SHARE_EVERY).await;
+                sleep(SHARE_EVERY).await;
             }
         };
         tokio::select! {
@@ -124,7 +136,16 @@ impl Replica {
         }
         let mut told: Option<Sights> = None;
         let (mut next, mut health) = (Instant::now(), Instant::now());
+        let (mut tell, mut pages) = (Instant::now(), 0);
         loop {
+            if Instant::now() >= tell {
+                tell = Instant::now() + TELL_EVERY;
+                match self.said.tell(held.fence(), &mut pages).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => tracing::warn!(%error, "cannot tell what nodes say"),
+                }
+            }
             tokio::select! {
                 () = held.lost() => return,
                 () = sleep_until(next) => next = Instant::now() + SHARE_EVERY,
@@ -155,7 +176,11 @@ impl Replica {
         Sights { nodes: here.map(|(name, seen)| (name.to_string(), seen)).collect() }
     }
 
-    async fn look(&self, serials: &mut HashMap<NodeName, Vec<u8>>) -> Result<(), StoreError> {
+    async fn look(
+        &self,
+        serials: &mut HashMap<NodeName, Vec<u8>>,
+        heard: &mut HashMap<Key, Revision>,
+    ) -> Result<(), StoreError> {
         self.follow_nodes(serials).await?;
         let sights = self.records.list(SIGHT).await?.records;
         let living = living(self.records.as_ref()).await?;
@@ -177,7 +202,7 @@ impl Replica {
             }
         }
         self.fleet.seen_elsewhere(&all);
-        Ok(())
+        self.said.hear(heard, |id| living.contains(id)).await
     }
 
     /// Takes nodes in that were enrolled, renewed or removed through another replica.
@@ -219,7 +244,7 @@ impl Replica {
             sights.into_iter().map(|record| record.key).filter(is_dead).take(DEAD_MAX).collect();
         match self.records.commit(Commit { deletes, ..Commit::default() }).await {
             Err(CommitError::Store(error)) => Err(error),
-            _ => Ok(()),
+            _ => self.said.forget(|id| living.iter().any(|one| one.id == id)).await,
         }
     }
 }
@@ -266,6 +291,8 @@ const SIGHT: &str = "sight/";
 const SHARE_EVERY: Duration = Duration::from_millis(250);
 /// How often at most they are told when only health is new.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// How long it waits between two looks at the least.
+const LOOK_MIN: Duration = Duration::from_millis(20);
 /// How often it is looked though no change was told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DEAD_MAX: usize = 64;
