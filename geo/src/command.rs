@@ -19,6 +19,7 @@ use tidegate_chassis::{ConfigArgs, Program};
 use crate::{
     explain::explain,
     fleet::Fleet,
+    key_command::Keys,
     latency::Latency,
     locate::{self, File, write::from_lines},
     map::{Inputs, Round},
@@ -42,6 +43,8 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Make and replace the keys of signed zones
+    Keys(Box<Keys>),
     /// Make a file of places (MaxMind DB) from lines PREFIX,COUNTRY,LATITUDE,LONGITUDE[,CITY]
     MakePlaces {
         /// The lines
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<String, String> {
     match command {
         Command::Serve { .. } => unreachable!("it has been run"),
+        Command::Keys(keys) => keys.run(&PROGRAM),
         Command::MakePlaces { lines, file } => make_places(&lines, &file),
         Command::Locate { files, addresses } => locate_all(&files, &addresses),
         Command::Explain { files, fleet, json, clients } => {

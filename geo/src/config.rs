@@ -13,8 +13,14 @@ use crate::{dns, standing, zone};
 pub struct Config {
     /// Where queries are taken, and how many at once.
     pub listen: dns::config::Listen,
+    /// How UDP is served.
+    pub fast: dns::fast::config::Config,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
+    /// Where encrypted queries are taken, and how many at once.
+    pub encrypted: dns::encrypted::config::Config,
+    /// How zones are signed.
+    pub dnssec: dns::sign::config::Config,
     /// Who is who it says.
     pub cookies: dns::cookie::Config,
     /// How much goes to one network over UDP.
@@ -32,7 +38,10 @@ pub struct Config {
 impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
+        self.fast.check()?;
         self.answers.check()?;
+        self.encrypted.check()?;
+        self.dnssec.check()?;
         self.rate.check()?;
         self.zones.check()
     }

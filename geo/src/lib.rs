@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod command; // the command line
+pub mod key_command; // its verbs about keys of signed zones
 pub mod node; // builds the parts, binds the sockets, serves, drains
 mod metrics; // what is counted of the world
 pub mod config; // what can be set, part by part

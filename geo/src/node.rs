@@ -10,18 +10,20 @@ use std::{
 
 use anyhow::Context;
 use tidegate_chassis::Process;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 use crate::{
     config::Config,
     dns::{
         cookie::Cookies,
+        encrypted::Listeners,
+        fast::Fast,
         handler::{Handler, Parts},
         metrics::Metrics,
         query_log::QueryLog,
         rate::Limiter,
+        sign::Signer,
         tcp::{self, Connections},
-        udp,
     },
     metrics, standing,
     world::Worlds,
@@ -45,8 +47,9 @@ pub struct Node {
     pub zones: Arc<ZoneTable>,
     /// What answers.
     pub handler: Arc<Handler>,
-    udp: Vec<UdpSocket>,
+    udp: Fast,
     tcp: Vec<TcpListener>,
+    encrypted: Listeners,
     config: Config,
 }
 
@@ -56,16 +59,15 @@ impl Node {
     /// # Errors
     /// When an address is taken or a file cannot be read.
     pub async fn start(config: &Config, process: &Process) -> anyhow::Result<Self> {
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for addr in &config.listen.udp {
-            let socket = UdpSocket::bind(addr).await.with_context(|| format!("UDP at {addr}"))?;
-            process.announce("udp", socket.local_addr()?);
-            udp.push(socket);
+        let udp = Fast::bind(&config.listen.udp, &config.fast)?;
+        for addr in udp.addresses() {
+            process.announce("udp", *addr);
         }
+        let mut tcp = Vec::new();
         for addr in &config.listen.tcp {
             // A port that nobody chose is the same for both, as clients expect.
-            let addr = match (addr.port(), udp.first()) {
-                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.local_addr()?.port()),
+            let addr = match (addr.port(), udp.addresses().first()) {
+                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.port()),
                 _ => *addr,
             };
             let listener =
@@ -73,6 +75,7 @@ impl Node {
             process.announce("tcp", listener.local_addr()?);
             tcp.push(listener);
         }
+        let encrypted = Listeners::bind(&config.encrypted, process).await?;
         let worlds = Worlds::new(standing::world(&config.places, &config.fleet)?);
         let zones = ZoneTable::new();
         zone::watch(&zones, &config.zones, process)?;
@@ -86,13 +89,14 @@ impl Node {
             answers: config.answers.clone(),
             idle: config.listen.tcp_idle,
             cookies,
+            signer: Signer::watch(&config.dnssec, process)?,
             limiter: Limiter::new(&config.rate)?.map(Arc::new),
             log: QueryLog::every(config.answers.log_every),
             metrics: Metrics::register(process.registry()),
         }));
         publish(worlds.clone(), process);
         let (process, config) = (process.clone(), config.clone());
-        Ok(Self { process, worlds, zones, handler, udp, tcp, config })
+        Ok(Self { process, worlds, zones, handler, udp, tcp, encrypted, config })
     }
 
     /// Serves until the process drains.
@@ -103,10 +107,7 @@ impl Node {
         let process = self.process;
         let drain = process.drain();
         let is_listening = process.ready("listener");
-        for socket in self.udp {
-            let served = udp::serve(socket, self.handler.clone(), drain.clone());
-            process.spawn("udp", async { served.await.context("UDP") });
-        }
+        self.udp.serve(&self.handler, &self.config.fast, &process)?;
         let connections =
             Connections::new(&self.config.listen, self.handler.parts().metrics.clone());
         for listener in self.tcp {
@@ -119,9 +120,11 @@ impl Node {
             );
             process.spawn("tcp", async { served.await.context("TCP") });
         }
+        let encrypted = self.encrypted.serve(&self.handler, &process)?;
         is_listening.set(true);
         drain.started().await;
         connections.closed().await;
+        encrypted.closed().await;
         Ok(())
     }
 }

@@ -23,7 +23,8 @@ use crate::{
         query_log::QueryLog,
         rate::{Kind, Limiter, Verdict},
         reply::Reply,
-        request::{self, Edns, Request, Unreadable},
+        request::{self, Edns, Question, Request, Unreadable},
+        sign::{SignError, Signer},
         transport::Transport,
     },
     world::Worlds,
@@ -51,6 +52,8 @@ pub struct Parts {
     pub idle: Duration,
     /// Cookies; absent: there are none.
     pub cookies: Option<Arc<Cookies>>,
+    /// What signs; absent: no zone is signed.
+    pub signer: Option<Arc<Signer>>,
     /// Limits; absent: there are none.
     pub limiter: Option<Arc<Limiter>>,
     /// Which queries are logged.
@@ -168,7 +171,7 @@ impl Handler {
         };
         metrics.cookie(shown);
 
-        let decided = self.decide(request, client);
+        let mut decided = self.decide(request, client);
         let verdict = if shown == Shown::Ours {
             Verdict::Pass
         } else {
@@ -181,6 +184,14 @@ impl Handler {
         if verdict == Verdict::Drop {
             return None;
         }
+        // Signing costs most of it all, so what is not sent is not signed.
+        let signed = match verdict {
+            Verdict::Pass => self.sign(&mut decided, request, client, now),
+            _ => Ok(()),
+        };
+        if signed.is_err() {
+            decided = Answer::bare(ResponseCode::ServFail, Outcome::Failed);
+        }
         self.parts.log.query(request, client, transport, &decided);
         let mut reply = Reply::bare(&request.head, request.question.as_ref(), decided.code);
         if verdict == Verdict::Pass {
@@ -192,6 +203,10 @@ impl Handler {
         if asks_cookie {
             reply.message.metadata.response_code = ResponseCode::BADCOOKIE;
         } else if verdict == Verdict::Slip {
+            reply.truncate();
+        } else if signed == Err(SignError::Busy) && transport.is_datagram() {
+            // Whoever comes again by TCP is who it says.
+            reply.message.metadata.response_code = ResponseCode::NoError;
             reply.truncate();
         }
         if transport.is_datagram() {
@@ -213,15 +228,23 @@ impl Handler {
             // Also what CHAOS tells of versions and hosts.
             return Answer::bare(ResponseCode::Refused, Outcome::Refused);
         }
-        let query = Query {
-            name: &question.name,
-            kind: question.kind,
-            dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
-            compact_ok: edns.is_some_and(|edns| edns.compact_ok),
-            client,
-            subnet: edns.and_then(|edns| edns.subnet),
-        };
+        let query = asked(question, edns, client);
         answer(&self.parts.zones.newest(), &self.parts.worlds.newest(), &query)
+    }
+
+    /// Adds what DNSSEC adds.
+    fn sign(
+        &self,
+        decided: &mut Answer,
+        request: &Request,
+        client: IpAddr,
+        now: SystemTime,
+    ) -> Result<(), SignError> {
+        let (Some(signer), Some(question)) = (&self.parts.signer, &request.question) else {
+            return Ok(());
+        };
+        let query = asked(question, request.edns.as_ref(), client);
+        signer.finish(decided, &self.parts.zones.newest(), &query, now)
     }
 
     /// What EDNS says in the answer.
@@ -256,6 +279,17 @@ impl Handler {
             }
             _ => Verdict::Pass,
         }
+    }
+}
+
+fn asked<'a>(question: &'a Question, edns: Option<&Edns>, client: IpAddr) -> Query<'a> {
+    Query {
+        name: &question.name,
+        kind: question.kind,
+        dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
+        compact_ok: edns.is_some_and(|edns| edns.compact_ok),
+        client,
+        subnet: edns.and_then(|edns| edns.subnet),
     }
 }
 

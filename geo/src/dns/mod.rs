@@ -2,7 +2,8 @@
 //!
 //! Invariant: what is answered is decided in `answer` alone, whichever way a query came.
 
-pub mod udp; // datagrams
+pub mod fast; // the common query over UDP, from a table
+pub mod encrypted; // over TLS and QUIC
 pub mod tcp; // connections
 pub mod hickory; // what hickory's server calls
 pub mod handler; // bytes in, bytes out
@@ -12,6 +13,7 @@ pub mod request; // a message as a query
 pub mod metrics; // what is counted
 pub mod rate; // how much goes to one network
 pub mod cookie; // who is who it says
+pub mod sign; // what DNSSEC adds to it
 pub mod answer; // what is said
 pub mod subnet; // for whom a resolver asks
 pub mod transport; // by which way

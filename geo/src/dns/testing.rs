@@ -132,6 +132,7 @@ pub(crate) fn handler(rate: &rate::Config) -> Handler {
         answers: Answers { nsid: Some("fra-1".to_owned()), ..Answers::default() },
         idle: Duration::from_secs(10),
         cookies: Cookies::new(&cookie::Config::default()).expect("random numbers").map(Arc::new),
+        signer: None,
         limiter: Limiter::new(rate).expect("random numbers").map(Arc::new),
         log: QueryLog::every(1),
         metrics: Metrics::register(&Registry::new()),

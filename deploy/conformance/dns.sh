@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Runs published DNS tests against tidegate-geo on loopback, with a signed zone, and prints how many passed:
+#   - ISC's checks of DNS and EDNS compliance (those of ednscomp.isc.org, asked by dig as its page lists them),
+#   - dnsviz: EDNS compatibility and DNSSEC from the DS record down, every error and warning counted,
+#   - delv and drill: validation of every kind of answer.
+#   deploy/conformance/dns.sh [GEO]
+# Needs bind9-dnsutils, dnsviz and ldnsutils. Exits with 1 when a check fails.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+geo=$(realpath "${1:-target/release/tidegate-geo}")
+for tool in dig delv dnsviz drill; do
+  command -v "$tool" > /dev/null || { echo "dns.sh: $tool is not installed" >&2; exit 2; }
+done
+dir=$(mktemp -d)
+trap 'kill "${pids[@]}" 2> /dev/null || true; rm -rf "$dir"' EXIT
+pids=() passed=0 failed=0
+
+mkdir "$dir/zones"
+cat > "$dir/zones/example.zone" << 'ZONE'
+$TTL 300
+@ IN SOA ns hostmaster 1 3600 600 86400 60
+@ IN NS ns
+ns IN A 127.0.0.1
+_steer.video IN TXT "alpn=h3,h2"
+www IN CNAME video
+*.wild IN TXT "any"
+sub IN NS ns.elsewhere.test.
+ZONE
+cat > "$dir/fleet.toml" << 'FLEET'
+[[pop]]
+id = "ams"
+latitude = 52.37
+longitude = 4.90
+capacity = 100.0
+addresses = ["192.0.2.1", "2001:db8::1"]
+FLEET
+"$geo" keys --keys "$dir/keys" generate example > /dev/null
+"$geo" serve --set 'listen.udp=["127.0.0.1:0"]' --set 'listen.tcp=["127.0.0.1:0"]' \
+  --set "zones.folder=\"$dir/zones\"" --set "fleet.file=\"$dir/fleet.toml\"" --set "dnssec.keys=\"$dir/keys\"" \
+  --set 'process.log_level="warn"' --set "process.ready_file=\"$dir/ready.json\"" &
+pids+=($!)
+until [ -s "$dir/ready.json" ]; do kill -0 "${pids[0]}"; sleep 0.1; done
+port=$(grep -oE '"udp": *"127.0.0.1:[0-9]+' "$dir/ready.json" | grep -oE '[0-9]+$')
+ds=$("$geo" keys --keys "$dir/keys" ds example | sed 's/^.* IN DS //')
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); printf 'FAILED %s\n' "$1"; [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/    /'; }
+# check NAME EXPECTED UNEXPECTED ARGS...: what dig says has all of EXPECTED's lines and none of UNEXPECTED's (patterns, one a line).
+check() {
+  local name=$1 expected=$2 unexpected=$3 said pattern
+  shift 3
+  said=$(dig @127.0.0.1 -p "$port" +norecurse +tries=1 +time=5 "$@" 2>&1 || true)
+  while IFS= read -r pattern; do
+    if [ -n "$pattern" ] && ! grep -qE -e "$pattern" <<< "$said"; then fail "$name: no $pattern" "$said"; return; fi
+  done <<< "$expected"
+  while IFS= read -r pattern; do
+    if [ -n "$pattern" ] && grep -qE -e "$pattern" <<< "$said"; then fail "$name: $pattern" "$said"; return; fi
+  done <<< "$unexpected"
+  pass
+}
+
+soa='^example\.\s+[0-9]+\s+IN\s+SOA'
+ok='status: NOERROR'
+opt='EDNS: version: 0'
+echo "== compliance, by ISC's checks"
+check dns "$ok"$'\n'"$soa" 'EDNS:' +noedns +noad soa example
+check aa 'flags: qr aa;' '' +noedns +noad soa example
+check dnsflags "$ok"$'\n'"$soa" 'MBZ: 0x4' +noedns +zflag soa example
+check ad "$ok"$'\n'"$soa" 'flags:[^;]* ad' +noedns +adflag soa example
+check cd "$ok"$'\n'"$soa" '' +noedns +cdflag soa example
+check ra "$ok" 'flags:[^;]* ra' +noedns +recurse soa example
+check unknown-type "$ok" "$soa"$'\n''TYPE1000 ' +noedns +noad type1000 example
+check unknown-opcode 'status: NOTIMP' "$soa" +noedns +noad +header-only +opcode=15
+check tcp "$ok"$'\n'"$soa" 'EDNS:' +noedns +noad +tcp soa example
+check edns "$ok"$'\n'"$soa"$'\n'"$opt" '' +edns=0 +nocookie +noad soa example
+check edns1 'status: BADVERS'$'\n'"$opt" "$soa" +edns=1 +noednsneg +nocookie +noad soa example
+check edns100 'status: BADVERS'$'\n'"$opt" "$soa" +edns=100 +noednsneg +nocookie +noad soa example
+check edns@512 "$ok"$'\n'"$opt" '' +dnssec +bufsize=512 +ignore +nocookie +noad dnskey example
+check ednsopt "$ok"$'\n'"$soa"$'\n'"$opt" 'OPT=100' +edns=0 +ednsopt=100 +nocookie +noad soa example
+check edns1opt 'status: BADVERS'$'\n'"$opt" "$soa"$'\n''OPT=100' +edns=1 +noednsneg +ednsopt=100 +nocookie +noad soa example
+check do "$ok"$'\n'"$soa"$'\n'"$opt, flags: do"$'\n''RRSIG\s+SOA' '' +edns=0 +dnssec +nocookie +noad soa example
+check edns1do 'status: BADVERS'$'\n'"$opt" "$soa" +edns=1 +noednsneg +dnssec +nocookie +noad soa example
+check ednsflags "$ok"$'\n'"$soa"$'\n'"$opt, flags:;" 'MBZ' +edns=0 +ednsflags=0x80 +nocookie +noad soa example
+check edns1flags 'status: BADVERS' "$soa"$'\n''MBZ' +edns=1 +noednsneg +ednsflags=0x80 +nocookie +noad soa example
+check docookie "$ok"$'\n'"$soa"$'\n''flags: do' '' +edns=0 +dnssec +cookie +noad soa example
+check optlist "$ok"$'\n'"$soa"$'\n''CLIENT-SUBNET: 0.0.0.0/0/0' '' +edns=0 +nsid +subnet=0.0.0.0/0 +expire +cookie +noad soa example
+check subnet "$ok"$'\n''CLIENT-SUBNET: 198.51.100.0/24/' '' +subnet=198.51.100.0/24 +noad a video.example
+check ednstcp "$ok"$'\n'"$soa"$'\n'"$opt" '' +edns=0 +tcp +nocookie +noad soa example
+check nxdomain 'status: NXDOMAIN'$'\n''SOA' '' +noedns +noad a nope.example
+check nodata "$ok"$'\n''ANSWER: 0, AUTHORITY: 1' '' +noedns +noad txt video.example
+check other 'status: REFUSED' '' +noedns +noad soa other.test
+check axfr 'Transfer failed' '' +noedns axfr example
+compliance=$passed/$((passed + failed))
+
+echo "== dnsviz"
+before=$failed
+dnsviz probe -A -E -x "example+:ns.example=[127.0.0.1]:$port" -N "example:ns.example=127.0.0.1" -D "example:$ds" \
+  -R SOA,NS,DNSKEY,A,AAAA,TXT,HTTPS,CDS,CDNSKEY -o "$dir/probe.json" example video.example www.example a.wild.example nope.example \
+  > "$dir/probe.log" 2>&1 || fail 'dnsviz probe' "$(tail -5 "$dir/probe.log")"
+cat "$dir/probe.log"
+dnsviz grok -r "$dir/probe.json" -l info -o "$dir/grok.json" > "$dir/grok.log" 2>&1 || fail 'dnsviz grok' "$(tail -5 "$dir/grok.log")"
+python3 - "$dir/grok.json" > "$dir/issues" << 'PYTHON' || fail 'dnsviz grok said nothing that can be read'
+import json, sys
+
+def issues(value, path):
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("errors", "warnings") and isinstance(inner, list):
+                for issue in inner:
+                    said = issue.get("description", issue) if isinstance(issue, dict) else issue
+                    print(f"{name[:-1]}: {' / '.join(path)}: {said}")
+            else:
+                issues(inner, path + [str(name)])
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            issues(inner, path + [str(number)])
+
+def count(value, name):
+    if isinstance(value, dict):
+        return sum(1 for key, inner in value.items() if key == name and isinstance(inner, str)) + sum(
+            count(inner, name) for inner in value.values())
+    return sum(count(inner, name) for inner in value) if isinstance(value, list) else 0
+
+with open(sys.argv[1]) as file:
+    grok = json.load(file)
+issues(grok, [])
+print(f"things with a status: {count(grok, 'status')}", file=sys.stderr)
+if count(grok, "status") < 20:
+    sys.exit("hardly anything was looked at")
+PYTHON
+while IFS= read -r issue; do fail "dnsviz: $issue"; done < "$dir/issues"
+dnsviz=$((failed - before))
+
+echo "== validation by delv and drill"
+before=$((passed + failed)) failures=$failed
+{
+  echo 'trust-anchors {'
+  read -r tag algorithm digest text <<< "$ds"
+  printf '  example. static-ds %s %s %s "%s";\n};\n' "$tag" "$algorithm" "$digest" "$text"
+} > "$dir/anchors"
+dig @127.0.0.1 -p "$port" +short +dnssec dnskey example | grep '^257' | sed 's/^/example. IN DNSKEY /' > "$dir/drill.key"
+while read -r name type expected; do
+  said=$(delv @127.0.0.1 -p "$port" -a "$dir/anchors" +root=example "$name" "$type" 2>&1 || true)
+  if grep -qxF -e "; $expected" <<< "$said"; then pass; else fail "delv $name $type: not $expected" "$said"; fi
+  said=$(drill -p "$port" -k "$dir/drill.key" -D "$name" "$type" @127.0.0.1 2>&1 || true)
+  if grep -qE 'rcode: NOERROR' <<< "$said"; then pass; else fail "drill $name $type" "$said"; fi
+done << 'QUESTIONS'
+video.example A fully validated
+video.example AAAA fully validated
+video.example HTTPS fully validated
+www.example A fully validated
+a.wild.example TXT fully validated
+example SOA fully validated
+example NS fully validated
+example DNSKEY fully validated
+example CDS fully validated
+example CDNSKEY fully validated
+video.example TXT negative response, fully validated
+wild.example TXT negative response, fully validated
+nope.example A negative response, fully validated
+sub.example DS negative response, fully validated
+QUESTIONS
+
+printf 'compliance %s, dnsviz %s errors and warnings, validation %s/%s\n' \
+  "$compliance" "$dnsviz" "$((passed + failed - before - failed + failures))" "$((passed + failed - before))"
+[ "$failed" -eq 0 ]
