@@ -4,7 +4,7 @@ use std::{hint::black_box, net::SocketAddr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate_geo::{
-    dns::fast::{LowerName, Query},
+    dns::fast::parse::{LowerName, Query},
     world::Trust,
 };
 

@@ -113,7 +113,10 @@ function writeGdnsd(port) {
   const all = Array.from({ length: POPS }, (_, pop) => pop);
   const nets = ["127.0.0.0/8 => [ p0 ]", ...networks().map((one) => `${prefix(one)} => [ p${popOf(one)} ]`)];
   writeFileSync(path.join(dir, "geoip", "nets"), `${nets.join("\n")}\n`);
-  const data = all.map((pop) => `p${pop} => [ ${addresses(pop).join(", ")} ]`);
+  const data = all.map((pop) => {
+    const [v4, v6] = addresses(pop);
+    return `p${pop} => { addrs_v4 => [ ${v4} ], addrs_v6 => [ ${v6} ] }`;
+  });
   writeFileSync(
     path.join(dir, "config"),
     `options => {

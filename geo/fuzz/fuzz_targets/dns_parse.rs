@@ -3,7 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_geo::dns::{
-    fast::{LowerName, Query, template::wire},
+    fast::{
+        parse::{LowerName, Query},
+        template::wire,
+    },
     request,
 };
 

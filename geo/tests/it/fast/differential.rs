@@ -150,7 +150,7 @@ impl Asked {
             "2001:db8:2::1",
             "2001:db8:9::1",
         ];
-        SocketAddr::new(clients[self.client % clients.len()].parse().unwrap(), 5353)
+        SocketAddr::new(clients[self.client % clients.len()].parse().expect("good"), 5353)
     }
 }
 

@@ -35,9 +35,9 @@ fn stage() -> Stage {
 
 fn serve(address: &str, sockets: usize, handler: &Arc<Handler>, process: &Process) -> SocketAddr {
     let config = fast::config::Config { sockets, ..fast::config::Config::default() };
-    let fast = Fast::bind(&[address.parse().unwrap()], &config).unwrap();
+    let fast = Fast::bind(&[address.parse().expect("good")], &config).expect("good");
     let bound = fast.addresses()[0];
-    fast.serve(handler, &config, process).unwrap();
+    fast.serve(handler, &config, process).expect("good");
     bound
 }
 
@@ -56,10 +56,10 @@ fn query(name: &str, record_type: u16, id: u16) -> Vec<u8> {
 
 /// Asks, again when nothing comes: a datagram may be lost.
 fn ask(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
-    let client = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let client = UdpSocket::bind(("127.0.0.1", 0)).expect("good");
+    client.set_read_timeout(Some(Duration::from_secs(2))).expect("good");
     for _ in 0..15 {
-        client.send_to(packet, server).unwrap();
+        client.send_to(packet, server).expect("good");
         let mut buffer = [0; 1500];
         if let Ok((length, from)) = client.recv_from(&mut buffer) {
             assert_eq!(from, server);
@@ -93,16 +93,16 @@ async fn common_and_unusual_queries_are_answered_from_one_socket() {
                 assert_eq!(answer, expected, "{name} {record_type}");
             }
         });
-        asking.await.unwrap();
+        asking.await.expect("good");
         process.drain().begin();
     }
 }
 
 fn handler_answer(packet: &[u8]) -> Plain {
     let handler = stage().handler(None, false);
-    let client = "127.0.0.1:9".parse().unwrap();
+    let client = "127.0.0.1:9".parse().expect("good");
     let answer = handler.answer_bytes(packet, client, tidegate_geo::dns::transport::Transport::Udp);
-    Plain::read(&answer.unwrap())
+    Plain::read(&answer.expect("good"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn a_newer_world_is_answered_from_soon() {
             assert!(began.elapsed() < Duration::from_secs(30), "the old world is answered from");
         }
     });
-    asking.await.unwrap();
+    asking.await.expect("good");
     process.drain().begin();
 }
 
@@ -139,17 +139,17 @@ async fn no_query_is_lost_to_a_change() {
         }
     });
     let asking = tokio::task::spawn_blocking(move || {
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").expect("good");
+        client.set_read_timeout(Some(Duration::from_secs(30))).expect("good");
         for id in 0..400u16 {
-            client.send_to(&query("www.cdn.test", 1, id), server).unwrap();
+            client.send_to(&query("www.cdn.test", 1, id), server).expect("good");
             let mut buffer = [0; 1500];
             let (length, _) = client.recv_from(&mut buffer).expect("an answer");
             assert_eq!(buffer[..2], id.to_be_bytes());
             assert_eq!(buffer[7], 1, "{:?}", &buffer[..length]);
         }
     });
-    changing.await.unwrap();
-    asking.await.unwrap();
+    changing.await.expect("good");
+    asking.await.expect("good");
     process.drain().begin();
 }

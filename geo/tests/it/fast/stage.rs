@@ -72,9 +72,9 @@ impl Stage {
             worlds: Arc::clone(&self.worlds),
             answers: Answers::default(),
             idle: Duration::from_secs(10),
-            cookies: Cookies::new(&cookies).unwrap().map(Arc::new),
+            cookies: Cookies::new(&cookies).expect("good").map(Arc::new),
             signer: None,
-            limiter: limits.and_then(|limits| Limiter::new(limits).unwrap()).map(Arc::new),
+            limiter: limits.and_then(|limits| Limiter::new(limits).expect("good")).map(Arc::new),
             log: QueryLog::every(0),
             metrics: Metrics::register(&Registry::new()),
         }))
@@ -127,13 +127,13 @@ impl Fast {
 /// A world of PoPs on a line around the earth, whose clients are 10.N.0.0/16 and 2001:db8:N::/48 beside PoP N; 10.0.N.0/24
 /// have units of their own.
 pub(super) fn world(pops: &[PopPlan], trust: Trust, demand: f64, round: u64) -> World {
-    let place = |number: usize| Place::new(0.0, number as f64 * 50.0 - 170.0).unwrap();
+    let place = |number: usize| Place::new(0.0, number as f64 * 50.0 - 170.0).expect("good");
     let made = pops.iter().enumerate().map(|(number, plan)| {
         let address = |last: u8| IpAddr::from([192, 0, 2, number as u8 * 16 + last]);
         let wide =
             |last: u8| IpAddr::from([0x2001, 0xdb8, 0xf, 0, 0, 0, number as u16, last.into()]);
         Pop {
-            id: PopId::parse(format!("p{number}")).unwrap(),
+            id: PopId::parse(format!("p{number}")).expect("good"),
             place: place(number),
             capacity: plan.capacity,
             weight: 1.0,
@@ -141,15 +141,15 @@ pub(super) fn world(pops: &[PopPlan], trust: Trust, demand: f64, round: u64) -> 
             addresses: (0..plan.v4).map(address).chain((0..plan.v6).map(wide)).collect(),
         }
     });
-    let fleet = Arc::new(Fleet::new(made.collect()).unwrap());
+    let fleet = Arc::new(Fleet::new(made.collect()).expect("good"));
     let mut units = UnitsBuilder::default();
     for number in 0..6u8 {
         let place = place(usize::from(number));
         let asn = u32::from(number);
-        units.add([10, number, 0, 0].into(), 16, *b"XX", asn, place).unwrap();
-        units.add([10, 0, number, 0].into(), 24, *b"YY", asn, place).unwrap();
+        units.add([10, number, 0, 0].into(), 16, *b"XX", asn, place).expect("good");
+        units.add([10, 0, number, 0].into(), 24, *b"YY", asn, place).expect("good");
         let wide = IpAddr::from([0x2001, 0xdb8, number.into(), 0, 0, 0, 0, 0]);
-        units.add(wide, 48, *b"XX", asn, place).unwrap();
+        units.add(wide, 48, *b"XX", asn, place).expect("good");
     }
     let units = Arc::new(units.build());
     let demand = vec![demand; units.all().len()];
