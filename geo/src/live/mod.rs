@@ -304,7 +304,8 @@ fn follow_load(
     let Some(pop) = own.pop.clone().filter(|_| !own.load.is_empty()) else { return Ok(()) };
     let urls = own.load.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let (state, inbox, drain) = (Arc::clone(state), Arc::clone(inbox), process.drain());
-    process.spawn("own-load", own_load::follow(urls, pop, state, inbox, drain));
+    process
+        .spawn("own-load", own_load::follow(urls, pop, state, inbox, own_load::ASKED_EVERY, drain));
     Ok(())
 }
 
