@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn who_is_shed_goes_elsewhere_even_when_the_map_says_here() {
+        let world = world(Trust::Alone { own: 0, shed: 1.0 });
+        for subnet in 0..=255u8 {
+            let target = world.target([10, 0, subnet, 1].into()).expect("somebody serves");
+            assert_eq!((target.pop, target.next, target.scope), (1, None, 24));
+        }
+    }
+
+    #[test]
     fn a_newer_world_is_seen_at_once() {
         let worlds = Worlds::new(world(Trust::Current));
         let mut changes = worlds.changes();

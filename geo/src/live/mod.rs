@@ -209,7 +209,7 @@ impl Live {
             None => follow_views(sections.probe.clone(), process, views.subscribe(), targets),
         }
         follow_load(sections.own, process, &state, &inbox)?;
-        let replicas = Arc::default();
+        let (replicas, held) = (Arc::default(), Arc::clone(&views));
         let shared = Shared {
             inbox: Arc::clone(&inbox),
             metrics,
@@ -219,7 +219,7 @@ impl Live {
             answers: answers.clone(),
         };
         follow_control(sections.control, sections.own, process, &shared)?;
-        make_rounds(rounds, process, inbox)?;
+        make_rounds(rounds, process, inbox, held)?;
         Ok(answers)
     }
 }
@@ -236,8 +236,14 @@ impl Hold {
     }
 }
 
-/// Runs the rounds on a thread of their own, for which no runtime waits.
-fn make_rounds(rounds: Rounds, process: &Process, inbox: Arc<Inbox>) -> anyhow::Result<()> {
+/// Runs the rounds on a thread of their own, for which no runtime waits. Whoever follows `views` may do so until the end,
+/// also where nobody ever tells one.
+fn make_rounds(
+    rounds: Rounds,
+    process: &Process,
+    inbox: Arc<Inbox>,
+    views: Arc<watch::Sender<Arc<FleetView>>>,
+) -> anyhow::Result<()> {
     let drain = process.drain();
     let (sender, mut ended) = oneshot::channel();
     let run = move || {
@@ -246,6 +252,7 @@ fn make_rounds(rounds: Rounds, process: &Process, inbox: Arc<Inbox>) -> anyhow::
     };
     thread::Builder::new().name("geo-rounds".into()).spawn(run).context("a thread")?;
     process.spawn("rounds", async move {
+        let _views = views;
         // When it panics nobody says that it has ended.
         tokio::select! {
             ended = &mut ended => return ended.context("the rounds broke off"),
@@ -304,7 +311,8 @@ fn follow_load(
     let Some(pop) = own.pop.clone().filter(|_| !own.load.is_empty()) else { return Ok(()) };
     let urls = own.load.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let (state, inbox, drain) = (Arc::clone(state), Arc::clone(inbox), process.drain());
-    process.spawn("own-load", own_load::follow(urls, pop, state, inbox, drain));
+    process
+        .spawn("own-load", own_load::follow(urls, pop, state, inbox, own_load::ASKED_EVERY, drain));
     Ok(())
 }
 

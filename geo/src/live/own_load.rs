@@ -13,7 +13,7 @@ use super::{inbox::Inbox, state::State};
 use tidegate_contract::id::PopId;
 
 /// How often nodes are asked.
-const ASKED_EVERY: Duration = Duration::from_secs(5);
+pub(super) const ASKED_EVERY: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// The largest answer.
@@ -27,6 +27,7 @@ pub(super) async fn follow(
     own: PopId,
     state: Arc<State>,
     inbox: Arc<Inbox>,
+    every: Duration,
     drain: Drain,
 ) -> anyhow::Result<()> {
     let http = Client::builder()
@@ -34,7 +35,7 @@ pub(super) async fn follow(
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
-    let mut ticks = interval(ASKED_EVERY);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: Option<(Instant, f64)> = None;
     loop {
@@ -91,7 +92,22 @@ fn mbps(old: f64, new: f64, after: Duration) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicU64, Ordering},
+        time::SystemTime,
+    };
+
+    use prometheus::Registry;
+
     use super::*;
+    use crate::{
+        fleet::Fleet,
+        live::{metrics::Metrics, state::Status},
+        map::Map,
+        unit::UnitsBuilder,
+        world::{Trust, World, Worlds},
+    };
 
     #[test]
     fn bytes_are_summed_over_labels_and_nothing_else_is_taken_for_them() {
@@ -103,6 +119,44 @@ mod tests {
         assert_eq!(sum(text), Some(350.0));
         assert_eq!(sum("edge_response_bytes_total 12 1700000000\n"), Some(12.0));
         assert_eq!(sum("edge_requests_total 9\n"), None);
+    }
+
+    #[tokio::test]
+    async fn the_load_is_what_all_nodes_send_over_what_the_pop_can_carry() {
+        let sent = Arc::new(AtomicU64::new(1));
+        let counting = Arc::clone(&sent);
+        let text = move || {
+            // As if 12.5 MB had been sent since the last time.
+            let sent = counting.fetch_add(12_500_000, Ordering::Relaxed);
+            async move { format!("edge_response_bytes_total{{protocol=\"h2\"}} {sent}\n") }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/metrics", listener.local_addr().expect("bound"));
+        let routes = axum::Router::new().route("/metrics", axum::routing::get(text));
+        tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves") });
+
+        tidegate_chassis::init_crypto();
+        let text = "pop = [{ id = 'a', latitude = 0.0, longitude = 0.0, capacity = 1000.0 }]";
+        let fleet = Arc::new(Fleet::from_toml(text).expect("good"));
+        let map = Map::recalled(Arc::new(UnitsBuilder::default().build()), fleet, &HashMap::new());
+        let (trust, heard) = (Trust::Current, SystemTime::now());
+        let worlds = Worlds::new(World { map, trust, round: 1, heard });
+        let state = State::new(worlds, Status::default(), heard);
+        let inbox = Inbox::new(Metrics::register(&Registry::new()));
+        let (urls, own) = (vec![url.parse().expect("a URL")], PopId::parse("a").expect("good"));
+        let (every, drain) = (Duration::from_millis(50), Drain::new());
+        tokio::spawn(follow(urls, own, state, Arc::clone(&inbox), every, drain.clone()));
+        let begun = Instant::now();
+        let load = loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no load");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(Some(load)) = inbox.wait(Duration::ZERO, false).load {
+                break load;
+            }
+        };
+        drain.begin();
+        // 100 Mbit of 1,000 a second, in some time that is not 0.
+        assert!(load > 0.0 && load <= 0.1 / 0.001, "{load}");
     }
 
     #[test]

@@ -48,9 +48,10 @@ pub(super) fn fleet(view: &FleetView) -> Result<Fleet, FleetError> {
     Fleet::new(view.pops.iter().map(pop).collect::<Result<_, _>>()?)
 }
 
-/// What there is to look at in a fleet that is told.
+/// What there is to look at in a fleet that is told. A PoP that is told to be down says nothing of what this node can see.
 pub(super) fn watched(view: &FleetView, config: &ProbeConfig) -> Vec<Watched> {
-    let pops = view.pops.iter().map(|pop| {
+    let up = view.pops.iter().filter(|pop| pop.state != PopCondition::Down);
+    let pops = up.map(|pop| {
         let name = pop.name.as_ref().unwrap_or(&config.name);
         (&pop.id, pop.addresses.as_slice(), pop.port, name.as_str())
     });
@@ -59,7 +60,7 @@ pub(super) fn watched(view: &FleetView, config: &ProbeConfig) -> Vec<Watched> {
 
 /// What there is to look at in a fleet of a file.
 pub(super) fn watched_in(fleet: &Fleet, config: &ProbeConfig) -> Vec<Watched> {
-    let pops = fleet.pops().iter();
+    let pops = fleet.pops().iter().filter(|pop| pop.state != PopState::Down);
     watched_of(
         pops.map(|pop| (&pop.id, pop.addresses.as_slice(), config.port, config.name.as_str())),
     )
@@ -108,6 +109,9 @@ mod tests {
             ["syd 192.0.2.1:8443 v.example", "syd [2001:db8::1]:8443 v.example"]
         );
         assert_eq!(at(watched_in(&fleet, &config))[0], "syd 192.0.2.1:443 localhost");
+        let mut down = view;
+        down.pops[0].state = PopCondition::Down;
+        assert!(watched(&down, &config).is_empty());
     }
 
     #[test]

@@ -33,6 +33,7 @@ async fn a_fleet_that_changes_is_followed_and_one_that_is_wrong_refused() {
     fs::write(&path, fleet(&[("d", 80.0)])).expect("writable");
     node.until_pop("10.2.0.1", "d").await;
     assert_eq!(node.pop("10.0.0.1").as_deref(), Some("d"));
+    assert!(!node.process.drain().is_started(), "no task broke off");
 }
 
 #[tokio::test]
