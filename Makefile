@@ -13,7 +13,7 @@ TIME ?= 24h
 ARGS ?=
 NGINX ?= nginx
 
-.PHONY: help demo load build test check fix lab-anycast bench bench-edge bench-purge load-report soak fuzz web needs needs-test
+.PHONY: help demo load build test check fix lab-anycast bench bench-edge bench-purge bench-dns load-report soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench         benchmarks against plain peers"
 	@echo "make bench-edge    the edge beside nginx, HAProxy and h2o: hits, connections, first byte, memory"
 	@echo "make bench-purge   purges from the API to the last of 150 PoPs over a modelled Internet; needs root"
+	@echo "make bench-dns     tidegate-geo beside gdnsd: queries per CPU second, with and without client subnets, signed"
 	@echo "make load-report   the load rig beside wrk, h2load and oha; writes docs/load-figures.md (NGINX= for one with HTTP/3)"
 	@echo "make soak          mixed traffic on the edge for TIME (24h); fails when its memory grows"
 	@echo "make fuzz          every parser for 60 s each; PART=edge TARGET=h1_head TIME=600 for one, longer"
@@ -72,6 +73,11 @@ bench-edge:
 bench-purge:
 	cargo build --release --locked -p tidegate-control -p tidegate-purge-lab -p tidegate-wan --bins
 	target/release/tidegate-bench-purge run --out docs/purge-figures.md $(ARGS)
+
+bench-dns:
+	deploy/build/needs.sh bench
+	cargo build --release --locked -p tidegate-geo --bins
+	node deploy/bench/dns/figures.mjs target/release $(ARGS)
 
 load-report:
 	deploy/build/needs.sh bench

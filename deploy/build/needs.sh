@@ -20,7 +20,7 @@ if [ "$purpose" != build ]; then
   # the anycast lab
   packages+=(bird2 iproute2 nftables procps)
 fi
-[ "$purpose" != bench ] || packages+=(haproxy h2o nghttp2-client wrk openssl)
+[ "$purpose" != bench ] || packages+=(haproxy h2o nghttp2-client wrk openssl gdnsd dnsperf bind9-dnsutils)
 # Whoever has a node of their own keeps it: Debian's npm would replace it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 

@@ -13,6 +13,8 @@ use crate::{dns, standing, zone};
 pub struct Config {
     /// Where queries are taken, and how many at once.
     pub listen: dns::config::Listen,
+    /// How UDP is served.
+    pub fast: dns::fast::config::Config,
     /// What is answered beside the records themselves.
     pub answers: dns::config::Answers,
     /// Where encrypted queries are taken, and how many at once.
@@ -36,6 +38,7 @@ pub struct Config {
 impl ProgramConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         self.listen.check()?;
+        self.fast.check()?;
         self.answers.check()?;
         self.encrypted.check()?;
         self.dnssec.check()?;

@@ -10,20 +10,20 @@ use std::{
 
 use anyhow::Context;
 use tidegate_chassis::Process;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 use crate::{
     config::Config,
     dns::{
         cookie::Cookies,
         encrypted::Listeners,
+        fast::Fast,
         handler::{Handler, Parts},
         metrics::Metrics,
         query_log::QueryLog,
         rate::Limiter,
         sign::Signer,
         tcp::{self, Connections},
-        udp,
     },
     metrics, standing,
     world::Worlds,
@@ -47,7 +47,7 @@ pub struct Node {
     pub zones: Arc<ZoneTable>,
     /// What answers.
     pub handler: Arc<Handler>,
-    udp: Vec<UdpSocket>,
+    udp: Fast,
     tcp: Vec<TcpListener>,
     encrypted: Listeners,
     config: Config,
@@ -59,16 +59,15 @@ impl Node {
     /// # Errors
     /// When an address is taken or a file cannot be read.
     pub async fn start(config: &Config, process: &Process) -> anyhow::Result<Self> {
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for addr in &config.listen.udp {
-            let socket = UdpSocket::bind(addr).await.with_context(|| format!("UDP at {addr}"))?;
-            process.announce("udp", socket.local_addr()?);
-            udp.push(socket);
+        let udp = Fast::bind(&config.listen.udp, &config.fast)?;
+        for addr in udp.addresses() {
+            process.announce("udp", *addr);
         }
+        let mut tcp = Vec::new();
         for addr in &config.listen.tcp {
             // A port that nobody chose is the same for both, as clients expect.
-            let addr = match (addr.port(), udp.first()) {
-                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.local_addr()?.port()),
+            let addr = match (addr.port(), udp.addresses().first()) {
+                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.port()),
                 _ => *addr,
             };
             let listener =
@@ -108,10 +107,7 @@ impl Node {
         let process = self.process;
         let drain = process.drain();
         let is_listening = process.ready("listener");
-        for socket in self.udp {
-            let served = udp::serve(socket, self.handler.clone(), drain.clone());
-            process.spawn("udp", async { served.await.context("UDP") });
-        }
+        self.udp.serve(&self.handler, &self.config.fast, &process)?;
         let connections =
             Connections::new(&self.config.listen, self.handler.parts().metrics.clone());
         for listener in self.tcp {

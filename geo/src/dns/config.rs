@@ -68,12 +68,6 @@ impl Listen {
     /// # Errors
     /// What does not.
     pub fn check(&self) -> anyhow::Result<()> {
-        for addr in &self.udp {
-            ensure!(
-                !addr.ip().is_unspecified(),
-                "listen.udp has {addr}: name each address, as answers leave from the address that was asked"
-            );
-        }
         ensure!(self.tcp_connections_max > 0, "listen.tcp_connections_max is 0");
         ensure!(
             self.tcp_connections_per_client_max > 0,

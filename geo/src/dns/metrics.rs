@@ -97,36 +97,66 @@ impl Metrics {
 
     /// Counts a query; `by` is `fast` or `handler`.
     pub fn query(&self, transport: Transport, kind: RecordType, by: &str) {
-        self.queries.with_label_values(&[transport.as_str(), word(kind), by]).inc();
+        self.of_query(transport, kind, by).inc();
+    }
+
+    /// The number of such queries.
+    #[must_use]
+    pub fn of_query(&self, transport: Transport, kind: RecordType, by: &str) -> IntCounter {
+        self.queries.with_label_values(&[transport.as_str(), word(kind), by])
+    }
+
+    /// The number of such answers.
+    #[must_use]
+    pub fn of_answer(&self, transport: Transport, code: ResponseCode) -> IntCounter {
+        self.answers.with_label_values(&[transport.as_str(), rcode(code)])
+    }
+
+    /// The number of answers that say such a thing.
+    #[must_use]
+    pub fn of_outcome(&self, outcome: Outcome) -> IntCounter {
+        self.outcomes.with_label_values(&[outcome.as_str()])
     }
 
     /// Counts an answer.
     pub fn answer(&self, transport: Transport, code: ResponseCode, outcome: Option<Outcome>) {
-        self.answers.with_label_values(&[transport.as_str(), rcode(code)]).inc();
+        self.of_answer(transport, code).inc();
         if let Some(outcome) = outcome {
-            self.outcomes.with_label_values(&[outcome.as_str()]).inc();
+            self.of_outcome(outcome).inc();
         }
     }
 
     /// Counts what was told of the client's subnet: its family and prefix.
     pub fn subnet(&self, told: Option<(u16, u8)>) {
+        self.of_subnet(told).inc();
+    }
+
+    /// The number of queries that tell such a subnet.
+    #[must_use]
+    pub fn of_subnet(&self, told: Option<(u16, u8)>) -> IntCounter {
         let word = match told {
             None => "none",
             Some((_, 0)) => "empty",
             Some((1, _)) => "ipv4",
             Some(_) => "ipv6",
         };
-        self.subnets.with_label_values(&[word]).inc();
+        self.subnets.with_label_values(&[word])
     }
 
     /// Counts a cookie.
     pub fn cookie(&self, shown: Shown) {
+        self.of_cookie(shown).inc();
+    }
+
+    /// The number of queries that show such a cookie.
+    #[must_use]
+    pub fn of_cookie(&self, shown: Shown) -> IntCounter {
         let word = match shown {
             Shown::Nothing => "none",
             Shown::Own => "client",
             Shown::Ours => "ours",
         };
-        self.cookies.with_label_values(&[word]).inc();
+        self.cookies.with_label_values(&[word])
     }
 
     /// Counts an answer over the limit.
@@ -137,7 +167,13 @@ impl Metrics {
             Verdict::Slip => "truncated",
             Verdict::Drop => "dropped",
         };
-        self.limited.with_label_values(&[word]).inc();
+        self.of_limited(word).inc();
+    }
+
+    /// The number of answers over the limit of which such a thing became.
+    #[must_use]
+    pub fn of_limited(&self, action: &str) -> IntCounter {
+        self.limited.with_label_values(&[action])
     }
 
     /// The times of answers over a transport.

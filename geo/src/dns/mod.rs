@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is answered is decided in `answer` alone, whichever way a query came.
 
+pub mod fast; // the common query over UDP, from a table
 pub mod encrypted; // over TLS and QUIC
-pub mod udp; // datagrams
 pub mod tcp; // connections
 pub mod hickory; // what hickory's server calls
 pub mod handler; // bytes in, bytes out

@@ -25,6 +25,19 @@ impl QueryLog {
         Self { every: u64::from(every), seen: AtomicU64::new(0) }
     }
 
+    /// Whether a query may be answered by who logs none; one whose turn it is goes to the handler, which logs it.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        if self.every == 0 {
+            return true;
+        }
+        let is_due = self.seen.load(Relaxed).is_multiple_of(self.every);
+        if !is_due {
+            self.seen.fetch_add(1, Relaxed);
+        }
+        !is_due
+    }
+
     /// Logs a query if it is its turn.
     pub fn query(&self, request: &Request, client: IpAddr, transport: Transport, answer: &Answer) {
         if self.every == 0 || !self.seen.fetch_add(1, Relaxed).is_multiple_of(self.every) {

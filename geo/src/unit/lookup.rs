@@ -100,6 +100,7 @@ impl LookupBuilder {
                 v4_pages[(*here & !PAGE) as usize][from as usize..=to as usize].fill(cell);
             }
         }
+        v4_pages.iter_mut().for_each(note_scopes);
         Lookup { v4, v4_pages, v6: edges(self.v6) }
     }
 }
@@ -126,19 +127,10 @@ impl Lookup {
         if cell & PAGE == 0 {
             return Match { unit: unit(cell), scope: 16 };
         }
-        let page = &self.v4_pages[(cell & !PAGE) as usize];
-        let here = usize::from(c);
-        // The largest block around it that is all of one unit.
-        let mut scope = V4_PREFIX_MAX;
-        while scope > 17 {
-            let size = 1usize << (V4_PREFIX_MAX - scope + 1);
-            let first = here & !(size - 1);
-            if page[first..first + size].iter().any(|cell| *cell != page[here]) {
-                break;
-            }
-            scope -= 1;
-        }
-        Match { unit: unit(page[here]), scope }
+        let cell = self.v4_pages[(cell & !PAGE) as usize][usize::from(c)];
+        // A page never has more than its three bits there.
+        let scope = V4_PREFIX_MAX - (cell >> UNIT_BITS) as u8;
+        Match { unit: unit(cell & UNIT_MASK), scope }
     }
 
     fn find_v6(&self, address: Ipv6Addr) -> Match {
@@ -183,10 +175,25 @@ fn edges(ranges: Vec<Range<u64>>) -> Vec<(u64, u32)> {
     out
 }
 
+/// Writes into each cell of a page by how many bits the largest block around it that is all of one unit is wider than it.
+fn note_scopes(page: &mut [u32; 256]) {
+    for wider in 1..=7u32 {
+        for block in page.chunks_exact_mut(1 << wider) {
+            let first = block[0] & UNIT_MASK;
+            if block.iter().all(|cell| cell & UNIT_MASK == first) {
+                block.fill(first | wider << UNIT_BITS);
+            }
+        }
+    }
+}
+
 fn unit(cell: u32) -> Option<UnitIndex> {
     cell.checked_sub(1)
 }
 
+/// The bits of a cell that hold a unit; in pages the scope stands above them.
+const UNIT_BITS: u32 = 24;
+const UNIT_MASK: u32 = (1 << UNIT_BITS) - 1;
 /// Marks a cell that names a page.
 const PAGE: u32 = 1 << 31;
 

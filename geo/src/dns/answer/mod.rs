@@ -93,9 +93,28 @@ pub enum Outcome {
     Failed,
 }
 
+/// What an answer needs to know of a question beyond the name.
+struct Asked<'a> {
+    world: &'a World,
+    kind: RecordType,
+    target: &'a dyn Fn() -> Option<Target>,
+}
+
 /// What zones and world say.
 #[must_use]
 pub fn answer(zones: &Zones, world: &World, query: &Query<'_>) -> Answer {
+    let told = query.subnet.and_then(|subnet| subnet.client());
+    answer_for(zones, world, query, &|| world.target(told.unwrap_or(query.client)))
+}
+
+/// What zones and world say to somebody of whom it is known, or can be found out, where to send them.
+#[must_use]
+pub fn answer_for(
+    zones: &Zones,
+    world: &World,
+    query: &Query<'_>,
+    target: &dyn Fn() -> Option<Target>,
+) -> Answer {
     if let Some(code) = never(query.kind) {
         return Answer::bare(code, Outcome::Refused);
     }
@@ -112,7 +131,12 @@ pub fn answer(zones: &Zones, world: &World, query: &Query<'_>) -> Answer {
             Found::Here(node) => {
                 let Some(alias) = node.set(RecordType::CNAME).filter(|_| follows(query.kind))
                 else {
-                    return answer.here(zone, node, name, world, query);
+                    return answer.here(
+                        zone,
+                        node,
+                        name,
+                        &Asked { world, kind: query.kind, target },
+                    );
                 };
                 answer.note_wildcard(zone, &name);
                 answer.answers.push(alias.owned_by(&name));
@@ -147,21 +171,14 @@ impl Answer {
     }
 
     /// The name is there.
-    fn here(
-        mut self,
-        zone: &Arc<Zone>,
-        node: &Node,
-        name: Name,
-        world: &World,
-        query: &Query<'_>,
-    ) -> Self {
+    fn here(mut self, zone: &Arc<Zone>, node: &Node, name: Name, asked: &Asked<'_>) -> Self {
         self.note_wildcard(zone, &name);
         if let Some(steered) = &node.steered
-            && STEERED.contains(&query.kind)
+            && STEERED.contains(&asked.kind)
         {
-            return self.steered(zone, node, steered, name, world, query);
+            return self.steered(zone, node, steered, name, asked);
         }
-        match node.set(query.kind) {
+        match node.set(asked.kind) {
             Some(set) => {
                 self.answers.push(set.owned_by(&name));
                 self
@@ -183,16 +200,15 @@ impl Answer {
         node: &Node,
         steered: &Steered,
         name: Name,
-        world: &World,
-        query: &Query<'_>,
+        asked: &Asked<'_>,
     ) -> Self {
-        let told = query.subnet.and_then(|subnet| subnet.client());
-        let Some(target) = world.target(told.unwrap_or(query.client)) else {
+        let Asked { world, kind, .. } = *asked;
+        let Some(target) = (asked.target)() else {
             // Resolvers go on with what they have (RFC 8767); a denial would make them forget it.
             return Self::bare(ResponseCode::ServFail, Outcome::Failed);
         };
         self.scope = target.scope;
-        match steered_set(world, target, steered, &name, query.kind) {
+        match steered_set(world, target, steered, &name, kind) {
             Some(set) => {
                 self.answers.push(set);
                 self
