@@ -1,6 +1,6 @@
 //! Nodes of the DNS follow the fleet: what they are told and when, what they are asked, who holds the map.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_contract::{
@@ -8,6 +8,8 @@ use tidegate_contract::{
     id::PopId,
     telemetry::{Report, SelfTest},
 };
+
+use tokio::sync::watch;
 
 use crate::harness::{Answer, Feed, TelemetryLane, TestControl, condition, tidegate, until};
 
@@ -68,9 +70,16 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
     let (control, lanes) = fleet().await;
     let stranger = control.token_of(&["read".to_owned()], "a viewer").await;
     control.call_as(&stranger, "GET", "/v1/geo/feed", Value::Null).await.expect(403);
-    for lane in &lanes {
-        is_good(lane, true).await;
-    }
+    let (well, is_well) = watch::channel(true);
+    // Both say every moment how they are, as nodes do.
+    tokio::spawn(async move {
+        loop {
+            is_good(&lanes[0], true).await;
+            let is_nyc_well = *is_well.borrow();
+            is_good(&lanes[1], is_nyc_well).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
     let mut feed = follow(&control, "geo-1").await;
     assert!(matches!(feed.next().await, Some(FeedLine::Fleet(_))), "the fleet comes first");
     let mut again = follow(&control, "geo-2").await;
@@ -95,17 +104,9 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
     feed.fleet(|view| condition(view, "fra").is_some_and(is_returning)).await;
 
     // Its own word is enough to be taken out.
-    {
-        let is_down = |(state, _)| state == PopCondition::Down;
-        let mut down = pin!(feed.fleet(|view| condition(view, "nyc").is_some_and(is_down)));
-        loop {
-            is_good(&lanes[1], false).await;
-            tokio::select! {
-                _ = &mut down => break,
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            }
-        }
-    }
+    well.send_replace(false);
+    let is_down = |(state, _)| state == PopCondition::Down;
+    feed.fleet(|view| condition(view, "nyc").is_some_and(is_down)).await;
     drop((feed, again));
     until(async || {
         let nodes = control.call("GET", "/v1/dns/nodes", Value::Null).await.expect(200);
