@@ -8,7 +8,6 @@ use tidegate_contract::{
     id::PopId,
     telemetry::{Report, SelfTest},
 };
-
 use tokio::sync::watch;
 
 use crate::harness::{Answer, Feed, TelemetryLane, TestControl, condition, tidegate, until};
