@@ -61,12 +61,11 @@ impl Sources {
     pub(super) async fn tell(mut self, to: mpsc::Sender<Bytes>, note: impl Fn(Event<'_>)) {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Ok(first) = self.fleet.wait_for(Option::is_some).await.map(|told| told.clone()) else {
+        if self.fleet.wait_for(Option::is_some).await.is_err() {
             return;
-        };
+        }
         let mut told = None;
         self.fleet.mark_changed();
-        drop(first);
         let beat = line(&FeedLine::Beat {});
         loop {
             let next = tokio::select! {

@@ -1,6 +1,6 @@
 //! Nodes of the DNS follow the fleet: what they are told and when, what they are asked, who holds the map.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_contract::{
@@ -8,6 +8,7 @@ use tidegate_contract::{
     id::PopId,
     telemetry::{Report, SelfTest},
 };
+use tokio::sync::watch;
 
 use crate::harness::{Answer, Feed, TelemetryLane, TestControl, condition, tidegate, until};
 
@@ -68,9 +69,16 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
     let (control, lanes) = fleet().await;
     let stranger = control.token_of(&["read".to_owned()], "a viewer").await;
     control.call_as(&stranger, "GET", "/v1/geo/feed", Value::Null).await.expect(403);
-    for lane in &lanes {
-        is_good(lane, true).await;
-    }
+    let (well, is_well) = watch::channel(true);
+    // Both say every moment how they are, as nodes do.
+    tokio::spawn(async move {
+        loop {
+            is_good(&lanes[0], true).await;
+            let is_nyc_well = *is_well.borrow();
+            is_good(&lanes[1], is_nyc_well).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
     let mut feed = follow(&control, "geo-1").await;
     assert!(matches!(feed.next().await, Some(FeedLine::Fleet(_))), "the fleet comes first");
     let mut again = follow(&control, "geo-2").await;
@@ -95,17 +103,9 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
     feed.fleet(|view| condition(view, "fra").is_some_and(is_returning)).await;
 
     // Its own word is enough to be taken out.
-    {
-        let is_down = |(state, _)| state == PopCondition::Down;
-        let mut down = pin!(feed.fleet(|view| condition(view, "nyc").is_some_and(is_down)));
-        loop {
-            is_good(&lanes[1], false).await;
-            tokio::select! {
-                _ = &mut down => break,
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            }
-        }
-    }
+    well.send_replace(false);
+    let is_down = |(state, _)| state == PopCondition::Down;
+    feed.fleet(|view| condition(view, "nyc").is_some_and(is_down)).await;
     drop((feed, again));
     until(async || {
         let nodes = control.call("GET", "/v1/dns/nodes", Value::Null).await.expect(200);
@@ -115,24 +115,23 @@ async fn who_follows_is_told_the_fleet_first_and_every_change_of_it() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_until_who_follows_has_been_told_and_not_for_who_has_gone() {
+async fn who_follows_counts_as_somebody_whom_drains_wait_for_until_they_were_told() {
     let (control, lanes) = fleet().await;
     is_good(&lanes[0], true).await;
+    let standing = |revision| {
+        let now = control.drains.anycast().now_unix_ms();
+        control.drains.readers().standing(revision, now)
+    };
+    assert_eq!(standing(0), (false, true), "nobody follows");
     let mut feed = follow(&control, "geo-1").await;
     feed.fleet(|_| true).await;
     control.call("POST", "/v1/pops/fra/drain", json!({"reason": "a look"})).await.expect(202);
-    feed.fleet(|view| {
-        condition(view, "fra").is_some_and(|(state, _)| state == PopCondition::Draining)
-    })
-    .await;
+    let is_draining = |(state, _)| state == PopCondition::Draining;
+    feed.fleet(|view| condition(view, "fra").is_some_and(is_draining)).await;
     // Being told is enough: the node need not say that it was.
-    until(async || {
-        let _ = tokio::time::timeout(Duration::from_millis(1), feed.next()).await;
-        let drain = control.call("GET", "/v1/pops/fra/drain", Value::Null).await.expect(200);
-        let stage = drain.body["stage"].as_str().expect("a stage").to_owned();
-        (!["permit", "dns", "steering"].contains(&stage.as_str())).then_some(())
-    })
-    .await;
+    let revision = *control.drains.head().borrow();
+    until(async || (standing(revision) == (true, true)).then_some(())).await;
+    assert_eq!(standing(revision + 1_000_000), (true, false), "of what is to come nobody was told");
 }
 
 #[tokio::test]
@@ -300,7 +299,7 @@ async fn an_operator_asks_the_dns_from_the_command_line() {
             let (id, question) = feed.question().await;
             let answer = match question {
                 Question::Resolve { .. } => json!({
-                    "answer": {"records": ["cdn.example. 20 IN A 192.0.2.1"]},
+                    "answer": {"code": "No Error", "answers": ["cdn.example. 20 IN A 192.0.2.1"]},
                     "explanation": {
                         "pop": "fra", "reason": "nearest", "ttl_seconds": 20,
                         "candidates": [{"pop": "fra", "rtt_ms": 12.0, "measured_ms": 12.0}],
