@@ -1,6 +1,6 @@
-//! How long a round takes, and a lookup.
+//! How long a round takes, on one core and on all; how long it takes to leave a dead PoP out; and a lookup.
 
-use std::{hint::black_box, net::IpAddr, sync::Arc};
+use std::{hint::black_box, net::IpAddr, num::NonZeroUsize, sync::Arc, thread};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate_contract::id::PopId;
@@ -66,20 +66,30 @@ fn rounds(criterion: &mut Criterion) {
     // 1.3 times what is wanted, which is 1.1 times what is planned with; and plenty.
     for (name, factor) in [("tight", 1.3), ("roomy", 10.0)] {
         let fleet = fleet(f64::from(UNITS) * factor / f64::from(POPS));
-        let make = |previous: Option<&Map>| {
-            let home = place(0);
-            Round::make(Inputs {
+        let make = |cores: NonZeroUsize, previous: Option<&Map>| {
+            let inputs = Inputs {
                 units: &units,
                 demand: &demand,
                 fleet: &fleet,
                 latency: &latency,
-                home,
+                home: place(0),
                 previous,
-            })
+            };
+            Round::make_on(cores, inputs)
         };
-        group.bench_function(format!("{name}, first round"), |b| b.iter(|| make(None)));
-        let previous = make(None).map;
-        group.bench_function(format!("{name}, next round"), |b| b.iter(|| make(Some(&previous))));
+        let all = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let previous = make(all, None).map;
+        for (on, cores) in [("one core", NonZeroUsize::MIN), ("all cores", all)] {
+            let first = format!("{name}, first round, {on}");
+            group.bench_function(first, |b| b.iter(|| make(cores, None)));
+            let next = format!("{name}, next round, {on}");
+            group.bench_function(next, |b| b.iter(|| make(cores, Some(&previous))));
+        }
+        let mut pops = fleet.pops().to_vec();
+        pops[3].state = PopState::Down;
+        let without = Fleet::new(pops).expect("good");
+        let leave_out = format!("{name}, a dead PoP is left out");
+        group.bench_function(leave_out, |b| b.iter(|| previous.adjusted(&without)));
     }
     group.finish();
     let fleet = fleet(10_000.0);

@@ -22,6 +22,13 @@ use crate::{
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Files as they were when somebody looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamps {
+    paths: Vec<PathBuf>,
+    stamps: Vec<Option<Stamp>>,
+}
+
 /// What tells a file from the one that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
@@ -29,6 +36,19 @@ struct Stamp {
     inode: u64,
     size: u64,
     changed: (i64, i64),
+}
+
+impl Stamps {
+    /// Looks at files, before they are read: what changes while they are is noticed then.
+    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        let mut stamps = Self { paths: paths.into_iter().cloned().collect(), stamps: Vec::new() };
+        stamps.stamps = stamps.now();
+        stamps
+    }
+
+    fn now(&self) -> Vec<Option<Stamp>> {
+        self.paths.iter().map(|path| stamp(path)).collect()
+    }
 }
 
 /// Reads the places of a configuration.
@@ -41,12 +61,12 @@ pub(super) fn places(config: &PlacesConfig) -> Result<Units, LocateError> {
 /// Reads the files of places again whenever they change.
 pub(super) async fn follow_places(
     config: PlacesConfig,
+    read: Stamps,
     inbox: Arc<Inbox>,
     metrics: Metrics,
     drain: Drain,
 ) {
-    let paths = [&config.places, &config.networks].into_iter().flatten().cloned().collect();
-    follow(paths, drain, move || match places(&config) {
+    follow(read, drain, move || match places(&config) {
         Ok(units) => {
             tracing::info!(units = units.all().len(), "places are read again");
             inbox.tell(|news| news.places = Some(Arc::new(units)));
@@ -62,13 +82,13 @@ pub(super) async fn follow_places(
 /// Reads the file of the fleet again whenever it changes. `told` hears of every good one.
 pub(super) async fn follow_fleet(
     path: PathBuf,
+    read: Stamps,
     inbox: Arc<Inbox>,
     metrics: Metrics,
     drain: Drain,
     told: impl Fn(&crate::fleet::Fleet) + Clone + Send + 'static,
 ) {
-    let paths = vec![path.clone()];
-    follow(paths, drain, move || match fleet_of(&path) {
+    follow(read, drain, move || match fleet_of(&path) {
         Ok(fleet) => {
             tracing::info!(pops = fleet.pops().len(), "the fleet is read again");
             told(&fleet);
@@ -83,12 +103,10 @@ pub(super) async fn follow_fleet(
 }
 
 /// Calls `read`, off the runtime's threads, whenever one of the files is another one than before.
-async fn follow(paths: Vec<PathBuf>, drain: Drain, read: impl Fn() + Clone + Send + 'static) {
-    if paths.is_empty() {
+async fn follow(mut known: Stamps, drain: Drain, read: impl Fn() + Clone + Send + 'static) {
+    if known.paths.is_empty() {
         return drain.started().await;
     }
-    let stamps = move || -> Vec<Option<Stamp>> { paths.iter().map(|path| stamp(path)).collect() };
-    let mut known = stamps();
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -96,10 +114,10 @@ async fn follow(paths: Vec<PathBuf>, drain: Drain, read: impl Fn() + Clone + Sen
             () = drain.started() => return,
             _ = ticks.tick() => {}
         }
-        let now = stamps();
+        let now = known.now();
         // A file that is being replaced is not there for a moment.
-        if now != known && now.iter().all(Option::is_some) {
-            known = now;
+        if now != known.stamps && now.iter().all(Option::is_some) {
+            known.stamps = now;
             let read = read.clone();
             if let Err(error) = tokio::task::spawn_blocking(read).await {
                 tracing::error!(%error, "reading a file again failed");

@@ -26,7 +26,7 @@ mod told; // the fleet as it is told, in the words of the map
 mod metrics; // numbers
 pub mod config; // what can be set
 
-use std::{net::IpAddr, path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread};
 
 use anyhow::{Context, ensure};
 use reqwest::Url;
@@ -37,6 +37,7 @@ use tokio::sync::{oneshot, watch};
 use self::{
     config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
     feed::{Follower, Shared},
+    files::Stamps,
     inbox::Inbox,
     kept::Kept,
     metrics::Metrics,
@@ -74,6 +75,8 @@ pub struct Live {
     clock: Clock,
     state: Arc<State>,
     views: Arc<watch::Sender<Arc<FleetView>>>,
+    /// The files as they were before they were read: places, fleet.
+    files: (Stamps, Stamps),
 }
 
 /// The hold on the map of this node.
@@ -112,6 +115,8 @@ impl Live {
             let named = || format!("control.data {}", folder.display());
             Kept::open(folder).with_context(named)
         });
+        let of_places = [&places.places, &places.networks].into_iter().flatten();
+        let files = (Stamps::of(of_places), Stamps::of(&fleet.file));
         let fleet = fleet.file.as_deref().map(rounds::fleet_of).transpose()?;
         let beginning = Beginning {
             own: own.pop.clone(),
@@ -125,7 +130,7 @@ impl Live {
         let rounds = Rounds::begin(beginning, Arc::clone(&inbox), clock.clone(), metrics.clone());
         let state = Arc::clone(rounds.state());
         let views = Arc::new(watch::Sender::new(rounds.view().cloned().unwrap_or_default()));
-        Ok(Self { rounds, inbox, metrics, clock, state, views })
+        Ok(Self { rounds, inbox, metrics, clock, state, views, files })
     }
 
     /// What answers are made from.
@@ -162,7 +167,8 @@ impl Live {
         process: &Process,
         resolve: Resolve,
     ) -> anyhow::Result<Answers> {
-        let Self { rounds, inbox, metrics, clock, state, views } = self;
+        let Self { rounds, inbox, metrics, clock, state, views, files } = self;
+        let (of_places, of_fleet) = files;
         let drain = process.drain();
         let answers = Answers::new(Arc::clone(&state), clock.clone(), resolve);
         let targets = watch::Sender::new(match rounds.view() {
@@ -180,7 +186,7 @@ impl Live {
                 Ok(())
             });
         }
-        follow_places(sections, process, &inbox, &metrics);
+        follow_places(sections, of_places, process, &inbox, &metrics);
         match sections.fleet.file.clone() {
             Some(path) => {
                 let (config, targets) = (sections.probe.clone(), Arc::clone(&targets));
@@ -189,6 +195,7 @@ impl Live {
                 };
                 let following = files::follow_fleet(
                     path,
+                    of_fleet,
                     Arc::clone(&inbox),
                     metrics.clone(),
                     drain.clone(),
@@ -249,9 +256,15 @@ fn make_rounds(rounds: Rounds, process: &Process, inbox: Arc<Inbox>) -> anyhow::
     Ok(())
 }
 
-fn follow_places(sections: Sections<'_>, process: &Process, inbox: &Arc<Inbox>, metrics: &Metrics) {
+fn follow_places(
+    sections: Sections<'_>,
+    read: Stamps,
+    process: &Process,
+    inbox: &Arc<Inbox>,
+    metrics: &Metrics,
+) {
     let (config, inbox) = (sections.places.clone(), Arc::clone(inbox));
-    let following = files::follow_places(config, inbox, metrics.clone(), process.drain());
+    let following = files::follow_places(config, read, inbox, metrics.clone(), process.drain());
     process.spawn("places", async move {
         following.await;
         Ok(())
@@ -320,10 +333,4 @@ fn follow_control(
         });
     }
     Ok(())
-}
-
-/// A node that answers no names: for tests, and until zones are there.
-#[must_use]
-pub fn no_names() -> Resolve {
-    Arc::new(|_: &str, _: &str, _: IpAddr| Err("this node serves no names".to_owned()))
 }

@@ -1,8 +1,8 @@
 //! The rounds: every ten seconds a map is made from what was heard, and at once when a PoP dies, drains or comes back.
 //!
 //! One thread owns everything that maps are made from and never waits for a map: a round runs on a thread of its own,
-//! and while it does, a PoP that dies is taken out of the map in use ([`Map::adjusted`]). Nothing fades and nobody moves
-//! while nothing is heard: then the last map is the best there is.
+//! and while it does, a PoP that dies is taken out of the map in use ([`Map::adjusted`]). While nothing is heard nothing fades
+//! and nothing is learned: rounds only bring to an end what a bounded step at a time had begun.
 //!
 //! Invariant: a map that comes out of a round is adjusted to the fleet of the moment before anybody sees it.
 
@@ -228,7 +228,9 @@ impl Rounds {
         self.follow_fleet(now);
         self.take_round(now);
         self.step(now);
-        let is_time = elapsed(self.times.round, now) >= ROUND_EVERY && self.hears(now);
+        // Without anything to be heard only what waits for its share of a round goes on.
+        let goes_on = self.hears(now) || self.moved.left > 0.0;
+        let is_time = elapsed(self.times.round, now) >= ROUND_EVERY && goes_on;
         if (self.is_due || is_time) && self.making.is_none() && !self.is_held() {
             self.make_round(now);
         }

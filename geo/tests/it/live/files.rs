@@ -22,7 +22,7 @@ async fn a_fleet_that_changes_is_followed_and_one_that_is_wrong_refused() {
     settings.fleet.file = Some(path.clone());
     settings.places.places = Some(places(folder.path(), LINES));
     settings.probe.enabled = false;
-    let node = settings.start();
+    let node = settings.start_quick();
     assert_eq!(node.pop("10.2.0.1").as_deref(), Some("a"));
     fs::write(&path, fleet(&[("a", 0.0), ("c", 80.0)])).expect("writable");
     node.until_pop("10.2.0.1", "c").await;
@@ -44,7 +44,7 @@ async fn places_that_change_are_followed_and_wrong_ones_refused() {
     settings.fleet.file = Some(path);
     settings.places.places = Some(places(folder.path(), LINES));
     settings.probe.enabled = false;
-    let node = settings.start();
+    let node = settings.start_quick();
     assert_eq!(node.pop("10.2.0.1").as_deref(), Some("c"));
     places(folder.path(), &LINES.replace("79.0", "3.0"));
     node.until_pop("10.2.0.1", "a").await;

@@ -1,5 +1,6 @@
 //! The map of now: feeds that come and go, PoPs that die, files that change, and nobody who is left without an answer.
 
+mod admin;
 mod control;
 mod fail_static;
 mod files;

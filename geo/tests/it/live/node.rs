@@ -17,9 +17,10 @@ use tidegate_geo::{
     live::{
         Answers, Hold, Live, Sections, State,
         config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
-        no_names,
     },
+    resolve::resolve,
     world::Trust,
+    zone::ZoneTable,
 };
 
 use super::{control::token_file, pop::FakePop};
@@ -41,6 +42,8 @@ pub(crate) struct TestNode {
     pub(crate) hold: Hold,
     pub(crate) answers: Answers,
     pub(crate) clock: Clock,
+    /// Whether the clock runs twenty times as fast while a test waits: what moves a share a round is seen to move.
+    is_quick: bool,
 }
 
 impl Settings {
@@ -59,14 +62,23 @@ impl Settings {
         self.start_with(Clock::system())
     }
 
+    /// As [`Settings::start`], on a clock that runs twenty times as fast while a test waits.
+    pub(crate) fn start_quick(&self) -> TestNode {
+        TestNode { is_quick: true, ..self.start_with(Clock::manual(SystemTime::now())) }
+    }
+
     pub(crate) fn start_with(&self, clock: Clock) -> TestNode {
         let Self { control, fleet, places, own, probe } = self;
         let sections = Sections { control, fleet, places, own, probe };
         let process = Process::for_test();
         let live = Live::open(sections, &process, clock.clone()).expect("good settings");
         let (state, hold) = (Arc::clone(live.state()), live.hold());
-        let answers = live.start(sections, &process, no_names()).expect("it starts");
-        TestNode { process, state, hold, answers, clock }
+        let zones = ZoneTable::new();
+        let refused = zones.take_feed(&[("v.example".to_owned(), ZONE.to_owned())].into());
+        assert!(refused.is_empty(), "{refused:?}");
+        let names = resolve(zones, Arc::clone(live.worlds()));
+        let answers = live.start(sections, &process, names).expect("it starts");
+        TestNode { process, state, hold, answers, clock, is_quick: false }
     }
 }
 
@@ -83,6 +95,17 @@ impl TestNode {
         self.state.explain(client.parse().expect("an address"), self.clock.now()).addresses
     }
 
+    /// The addresses that the DNS answers a client.
+    pub(crate) fn dns(&self, client: &str) -> Vec<String> {
+        let client = client.parse().expect("an address");
+        let answer = self.answers.resolve("www.v.example", "A", client).expect("a good question");
+        let records = answer["answer"]["answers"].as_array().expect("a list");
+        let address = |record: &serde_json::Value| {
+            record.as_str().and_then(|text| text.split_whitespace().last()).map(str::to_owned)
+        };
+        records.iter().filter_map(address).collect()
+    }
+
     pub(crate) fn trust(&self) -> Trust {
         self.state.worlds().newest().trust
     }
@@ -97,6 +120,9 @@ impl TestNode {
                 "{what}: not after {waited:?}: {:?}",
                 self.state.map(self.clock.now())
             );
+            if self.is_quick {
+                self.clock.advance(Duration::from_millis(200));
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -109,11 +135,14 @@ impl TestNode {
     /// A number of a metric, by the beginning of its line.
     pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let families = self.process.registry().gather();
-        let family = families.iter().find(|family| family.name() == name).expect("declared");
+        let family = families
+            .iter()
+            .find(|family| family.name() == name)
+            .map_or(&[][..], |family| family.get_metric());
         let of_label = |metric: &&prometheus::proto::Metric| {
             label.is_empty() || metric.get_label().iter().any(|pair| pair.value() == label)
         };
-        let metric = family.get_metric().iter().find(of_label);
+        let metric = family.iter().find(of_label);
         metric
             .map_or(0.0, |metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
     }
@@ -184,6 +213,14 @@ pub(crate) const LINES: &str = "\
 10.0.0.0/16,AA,0.1,1.0,Alpha
 10.1.0.0/16,BB,0.1,39.0,Beta
 10.2.0.0/16,CC,0.1,79.0,Gamma
+";
+/// One steered name.
+const ZONE: &str = "\
+$ORIGIN v.example.
+@ 3600 IN SOA ns1 hostmaster 1 7200 3600 1209600 60
+@ 3600 IN NS ns1
+ns1 3600 IN A 192.0.2.53
+_steer.www 20 IN TXT \"alpn=h3,h2\"
 ";
 /// Much longer than anything takes on a machine that has other things to do.
 const WAIT_MAX: Duration = Duration::from_secs(120);

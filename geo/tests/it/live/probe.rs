@@ -17,7 +17,7 @@ async fn started(pops: &[&FakePop], folder: &std::path::Path) -> (FakeControl, T
     // A machine that has other things to do answers late; it is not dead.
     settings.probe.timeout = Duration::from_secs(5);
     control.tell_fleet(&view_of(1, pops));
-    let node = settings.start();
+    let node = settings.start_quick();
     node.until_pop("10.1.2.3", "b").await;
     let looks = (pops.len() * 4) as f64;
     node.until("looks", |node| node.metric("geo_looks_total", "good") >= looks).await;
@@ -36,11 +36,12 @@ async fn a_pop_that_dies_is_out_of_answers_and_comes_back() {
     let (a, b, c) = (FakePop::start(1).await, FakePop::start(2).await, FakePop::start(3).await);
     let (_control, node) = started(&[&a, &b, &c], folder.path()).await;
     assert_eq!(node.addresses("10.1.2.3"), [b.ip()]);
+    assert_eq!(node.dns("10.1.2.3"), [b.ip().to_string()]);
     let addr = b.addr;
 
     let begun = Instant::now();
     b.die().await;
-    node.until("b is out", |node| node.pop("10.1.2.3").as_deref() != Some("b")).await;
+    node.until("b is out", |node| node.dns("10.1.2.3") != [addr.ip().to_string()]).await;
     println!("a PoP that was killed is out of answers after {:?}", begun.elapsed());
     assert_eq!(state(&node, 1), PopState::Down);
     assert_eq!(
@@ -48,7 +49,9 @@ async fn a_pop_that_dies_is_out_of_answers_and_comes_back() {
         (Some("a"), Some("c"))
     );
     for subnet in 0..=255u8 {
-        assert_ne!(node.addresses(&format!("10.1.{subnet}.9")), [addr.ip()]);
+        let client = format!("10.1.{subnet}.9");
+        assert_ne!(node.addresses(&client), [addr.ip()]);
+        assert_ne!(node.dns(&client), [addr.ip().to_string()]);
     }
     let explained = node.state.explain("10.1.2.3".parse().expect("an address"), node.clock.now());
     assert_eq!(explained.dead_from_here, [id(1)]);

@@ -13,7 +13,7 @@ async fn all_replicas_are_followed_and_the_newest_version_counts() {
     let (one, other) = (FakeControl::start().await, FakeControl::start().await);
     let settings = Settings::following(&[one.url(), other.url()], folder.path());
     one.tell_fleet(&view_of_none(1, 1));
-    let node = settings.start();
+    let node = settings.start_quick();
     node.until_pop("10.2.0.1", "a").await;
     other.tell_fleet(&view_of_none(3, 3));
     node.until_pop("10.2.0.1", "c").await;
@@ -32,27 +32,51 @@ async fn operators_are_answered_through_the_feed() {
     let folder = tempfile::tempdir().expect("a folder");
     let control = FakeControl::start().await;
     control.tell_fleet(&view_of_none(1, 2));
-    let node = Settings::following(&[control.url()], folder.path()).start();
+    let node = Settings::following(&[control.url()], folder.path()).start_quick();
     node.until_pop("10.1.0.1", "b").await;
     control.tell_fleet(&view_of_none(2, 3));
     node.until_pop("10.2.0.1", "c").await;
     let client = "10.1.0.1".parse().expect("an address");
-    let resolve = Question::Resolve { name: "v.example".into(), record: "A".into(), client };
-    let questions = [Question::Map {}, Question::MapDiff { ago_seconds: 1800 }, resolve];
+    let resolve = |record: &str| {
+        let (name, record) = ("www.v.example".to_owned(), record.to_owned());
+        Question::Resolve { name, record, client }
+    };
+    let questions = [
+        Question::Map {},
+        Question::MapDiff { ago_seconds: 1800 },
+        resolve("a"),
+        resolve("nonsense"),
+    ];
     for (id, question) in (1..).zip(questions) {
         control.tell(&FeedLine::Question { id, question });
     }
-    node.until("answers", |_| control.answers().len() == 3).await;
+    node.until("answers", |_| control.answers().len() == 4).await;
     let answers: std::collections::BTreeMap<_, _> = control.answers().into_iter().collect();
     let map = &answers[&1];
     assert_eq!((&map["trust"], map["pops"].as_array().map(Vec::len)), (&"current".into(), Some(3)));
     assert_eq!((&map["pops"][0]["pop"], &map["pops"][0]["told"]), (&"a".into(), &"up".into()));
-    assert_eq!(answers[&2]["moves"][0]["to"], "c", "{}", answers[&2]);
-    assert_eq!(answers[&3]["error"], "this node serves no names");
+    let moves = answers[&2]["moves"].as_array().expect("a list");
+    assert!(moves.iter().any(|one| one["to"] == "c"), "{}", answers[&2]);
+    let resolved = &answers[&3];
+    assert_eq!(
+        (&resolved["answer"]["code"], &resolved["explanation"]["pop"]),
+        (&"No Error".into(), &"b".into())
+    );
+    let record = resolved["answer"]["answers"][0].as_str().expect("a record");
+    assert!(
+        record.starts_with("www.v.example. 20 IN A ") && record.ends_with(" 192.0.2.2"),
+        "{record}"
+    );
+    assert!(
+        resolved["text"].as_str().is_some_and(|text| text.contains("→ b (nearest)")),
+        "{resolved}"
+    );
+    let error = answers[&4]["error"].as_str().expect("an error");
+    assert!(error.contains("no type of record"), "{error}");
     // The same at hand.
     let explained = node.state.explain(client, node.clock.now());
     assert_eq!(explained.explanation.pop.as_deref(), Some("b"));
-    assert!(node.answers.resolve("v.example", "A", client).is_err());
+    assert_eq!(node.dns("10.1.0.1"), ["192.0.2.2"]);
 }
 
 #[tokio::test]
@@ -60,7 +84,7 @@ async fn what_is_wrong_is_refused_and_the_fleet_before_serves_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let control = FakeControl::start().await;
     control.tell_fleet(&view_of_none(1, 2));
-    let node = Settings::following(&[control.url()], folder.path()).start();
+    let node = Settings::following(&[control.url()], folder.path()).start_quick();
     node.until_pop("10.1.0.1", "b").await;
     let mut nowhere = view_of_none(2, 3);
     nowhere.pops[0].place.latitude = 91.0;
