@@ -25,7 +25,7 @@ use crate::{
 /// What is done about the DNS.
 #[derive(Subcommand)]
 pub(super) enum DnsCommand {
-    /// Say what a client would be told
+    /// Say what a client would be told; exit code 1 when no PoP serves it
     Resolve {
         /// The name
         name: String,
@@ -148,15 +148,21 @@ fn resolved(answer: &DnsAnswer, explains: bool, out: &Output) -> Result<Exit, Fa
         return Ok(Exit::Ok);
     }
     let said = &answer.answer;
-    if let Some(told) = said.get("answer") {
-        for line in
-            told.get("records").map_or_else(|| vec![told.clone()], |_| list(told, "records"))
-        {
-            out.print_text(&flat(&line))?;
-        }
+    let told = said.get("answer").unwrap_or(&Value::Null);
+    match told.get("code").and_then(Value::as_str) {
+        None | Some(NO_ERROR) => {}
+        Some(code) => out.print_text(code)?,
+    }
+    for record in list(told, "answers") {
+        out.print_text(&text(&record))?;
     }
     // The explanation stands beside the records, or is the answer itself.
     let why = said.get("explanation").unwrap_or(said);
+    if why.get("pop").is_none_or(Value::is_null) {
+        out.print_text("no PoP serves it")?;
+        out.note(&format!("answered by {}", answer.node));
+        return Ok(Exit::Failed);
+    }
     let pop = field(why, "pop");
     let reason = or_dash(why.get("reason").and_then(Value::as_str));
     let ttl = field(why, "ttl_seconds");
@@ -281,6 +287,8 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// What a geo node calls an answer that is no failure.
+const NO_ERROR: &str = "No Error";
 /// What is shown as tables.
 const TABLES: [&str; 2] = ["pops", "moves"];
 

@@ -122,7 +122,8 @@ impl Geo {
         let mut head = self.0.parts.drains.head();
         let mut courses = self.0.parts.releases.courses();
         loop {
-            (head.mark_unchanged(), courses.mark_unchanged());
+            head.mark_unchanged();
+            courses.mark_unchanged();
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "the DNS cannot be told how the fleet is");
             }

@@ -82,9 +82,8 @@ impl Questions {
 impl Asked<'_> {
     /// Waits for the answer of a node, at most for so long.
     pub(super) async fn answer(mut self, node: &str, limit: Duration) -> Result<Value, AskError> {
-        let answer = match timeout(limit, &mut self.answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => return Err(AskError::Silent(node.to_owned())),
+        let Ok(Ok(answer)) = timeout(limit, &mut self.answer).await else {
+            return Err(AskError::Silent(node.to_owned()));
         };
         match answer.get("error").and_then(Value::as_str) {
             Some(why) => Err(AskError::Refused(why.chars().take(WHY_CHARS_MAX).collect())),

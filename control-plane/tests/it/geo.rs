@@ -300,7 +300,7 @@ async fn an_operator_asks_the_dns_from_the_command_line() {
             let (id, question) = feed.question().await;
             let answer = match question {
                 Question::Resolve { .. } => json!({
-                    "answer": {"records": ["cdn.example. 20 IN A 192.0.2.1"]},
+                    "answer": {"code": "No Error", "answers": ["cdn.example. 20 IN A 192.0.2.1"]},
                     "explanation": {
                         "pop": "fra", "reason": "nearest", "ttl_seconds": 20,
                         "candidates": [{"pop": "fra", "rtt_ms": 12.0, "measured_ms": 12.0}],

@@ -2,7 +2,7 @@
 //!
 //! Invariant: labels are words of this code only, never anything a client chose.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
 use super::downstream::Protocol;
 
@@ -15,6 +15,8 @@ pub(super) struct Metrics {
     requests_refused: IntCounterVec,
     handshakes: IntCounterVec,
     cut: IntCounterVec,
+    pub(super) round_trips: IntCounter,
+    pub(super) subnets_left_out: IntCounterVec,
 }
 
 impl Metrics {
@@ -29,7 +31,19 @@ impl Metrics {
             &["protocol"],
         )?;
         registry.register(Box::new(open.clone()))?;
+        let round_trips = IntCounter::new(
+            "edge_round_trips_total",
+            "Round trips to clients that were measured for the DNS.",
+        )?;
+        registry.register(Box::new(round_trips.clone()))?;
         Ok(Self {
+            round_trips,
+            subnets_left_out: counter(
+                "edge_round_trip_subnets_left_out_total",
+                "Subnets of clients that the DNS was not told of, by reason: full (the table has no room), quiet (others \
+                 had more traffic).",
+                &["reason"],
+            )?,
             open,
             opened: counter(
                 "edge_connections_total",

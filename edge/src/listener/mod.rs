@@ -94,6 +94,7 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         config.check()?;
         let mut inherited = Heritage::new(predecessor);
+        let metrics = Metrics::register(registry)?;
         let mut listener = Self {
             config: config.clone(),
             workers: (0..workers(config)).map(|_| Worker::default()).collect(),
@@ -103,8 +104,8 @@ impl Listener {
             traces: quic::Traces::new(&config.quic),
             estate: Estate::default(),
             leaving: Leaving::default(),
-            measurements: Measurements::register(registry)?,
-            metrics: Metrics::register(registry)?,
+            measurements: Measurements::new(&metrics),
+            metrics,
             quic_metrics: quic::Metrics::register(registry)?,
         };
         for address in &config.http {

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec};
 use tdigest::{Centroid, TDigest};
 use tidegate_contract::{
     geo_feed::{
@@ -25,6 +25,8 @@ use tidegate_contract::{
     network::Network,
 };
 use tokio::time::{Instant, interval};
+
+use super::metrics::Metrics;
 
 /// The table of a listener; all clones are the same.
 #[derive(Debug, Clone)]
@@ -61,29 +63,15 @@ pub(super) struct Measured {
 
 impl Measurements {
     /// An empty table that nobody writes to yet.
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let samples = IntCounter::new(
-            "edge_round_trips_total",
-            "Round trips to clients that were measured for the DNS.",
-        )?;
-        let left_out = IntCounterVec::new(
-            Opts::new(
-                "edge_round_trip_subnets_left_out_total",
-                "Subnets of clients that the DNS was not told of, by reason: full (the table has no room), quiet (others \
-                 had more traffic).",
-            ),
-            &["reason"],
-        )?;
-        registry.register(Box::new(samples.clone()))?;
-        registry.register(Box::new(left_out.clone()))?;
-        Ok(Self(Arc::new(Inner {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self(Arc::new(Inner {
             is_on: AtomicBool::new(false),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
             since: Mutex::new(Instant::now()),
-            samples,
-            left_out,
-        })))
+            samples: metrics.round_trips.clone(),
+            left_out: metrics.subnets_left_out.clone(),
+        }))
     }
 
     /// Begins to measure; before that a connection costs nothing here.
@@ -245,12 +233,13 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Registry;
     use proptest::prelude::*;
 
     use super::*;
 
     fn table() -> Measurements {
-        let table = Measurements::register(&Registry::new()).unwrap();
+        let table = Measurements::new(&Metrics::register(&Registry::new()).unwrap());
         table.turn_on();
         table
     }
@@ -291,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_or_no_round_trip_is_not_kept() {
-        let off = Measurements::register(&Registry::new()).unwrap();
+        let off = Measurements::new(&Metrics::register(&Registry::new()).unwrap());
         assert!(off.connection(address("192.0.2.1")).is_none());
         let table = table();
         let measured = table.connection(address("192.0.2.1")).unwrap();
