@@ -72,8 +72,13 @@ function complaints(mpd) {
   return status === 0 ? "" : stderr;
 }
 
+// Who steers players is told by an element of ETSI TS 103 998, which that edition does not know.
+const steering = /\s*<ContentSteering defaultServiceLocation="[\w.-]+" queryBeforeStart="(?:true|false)">[^<]+<\/ContentSteering>/;
+
 test("the MPD follows the schema of ISO/IEC 23009-1", async () => {
-  assert.equal(complaints(await text(`${base}${ready.dash_path}`)), "");
+  const mpd = await text(`${base}${ready.dash_path}`);
+  assert.match(mpd, steering);
+  assert.equal(complaints(mpd.replace(steering, "")), "");
 });
 
 // One fault each, so that the test above is known to look where we write. All editions notice these.
@@ -109,7 +114,7 @@ const faults = [
 ];
 
 test("the schema notices every fault", async () => {
-  const mpd = await text(`${base}${ready.dash_path}`);
+  const mpd = (await text(`${base}${ready.dash_path}`)).replace(steering, "");
   for (const [what, from, to] of faults) {
     const broken = mpd.replace(from, to);
     assert.notEqual(broken, mpd, `${what}: nothing to change`);

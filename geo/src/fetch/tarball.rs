@@ -155,10 +155,10 @@ mod tests {
         out
     }
 
-    fn read(
-        archive: &[u8],
-        bytes_max: u64,
-    ) -> Result<Vec<(Option<String>, Vec<u8>)>, TarballError> {
+    /// A plain name and the content.
+    type Found = (Option<String>, Vec<u8>);
+
+    fn read(archive: &[u8], bytes_max: u64) -> Result<Vec<Found>, TarballError> {
         let mut found = Vec::new();
         entries::<Infallible>(archive, |mut entry| {
             let mut content = Vec::new();
