@@ -186,8 +186,9 @@ mod tests {
             ("there.example.test.", RecordType::TXT, Some((Outcome::Records, 0))),
             ("no.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
             ("no.such.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
-            // An alias of what depends on who asks.
-            ("alias.example.test.", RecordType::A, None),
+            ("chain.example.test.", RecordType::A, Some((Outcome::Records, 16))),
+            ("alias.example.test.", RecordType::AAAA, Some((Outcome::Records, 16))),
+            ("alias.example.test.", RecordType::CNAME, Some((Outcome::Records, 0))),
             // Wildcards and delegations make names that are in no table.
             ("x.wild.example.test.", RecordType::A, None),
             ("no.example.test.", RecordType::A, None),
@@ -206,8 +207,8 @@ mod tests {
     #[test]
     fn names_of_one_zone_with_the_same_options_share_templates() {
         let table = table(FLEET);
-        assert_eq!(table.names().shapes().len(), 2, "www and *.any; v");
-        assert_eq!(table.templates(), 2 * STEERED.len() * table.pairs_count);
+        assert_eq!(table.names().shapes().len(), 4, "www and *.any; v; alias; chain");
+        assert_eq!(table.templates(), 4 * STEERED.len() * table.pairs_count);
     }
 
     #[test]
