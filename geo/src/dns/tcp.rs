@@ -172,7 +172,7 @@ async fn converse(
             break;
         }
         query.resize(length, 0);
-        timeout(QUERY_WAIT, stream.read_exact(&mut query)).await??;
+        timeout(QUERY_WAIT.min(listen.tcp_idle), stream.read_exact(&mut query)).await??;
         let Some(answer) = handler.answer_bytes(&query, client, Transport::Tcp) else { break };
         let Ok(length) = u16::try_from(answer.len()) else { break };
         out.extend(length.to_be_bytes());
@@ -197,7 +197,7 @@ fn has_query(bytes: &[u8]) -> bool {
 const QUERY_MAX: usize = 4096;
 /// Answers that are held back while more queries wait, in bytes.
 const OUT_MAX: usize = 16 * 1024;
-/// How long the rest of a query may take, once its length is there.
+/// How long the rest of a query may take, once its length is there; no longer than a connection may be idle.
 const QUERY_WAIT: Duration = Duration::from_secs(5);
 /// How long a client may take to take its answers.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
