@@ -15,6 +15,8 @@ if [ "$purpose" != build ]; then
   # the ffmpeg command is the oracle for what was packaged; chromium plays it; xmllint reads the MPD; the load rig is
   # tried on a server that is not ours; replicas of the control plane share an etcd
   packages+=(chromium ffmpeg libxml2-utils nginx-light etcd-server)
+  # what validates the answers of geo's DNS, and asks it over TLS, HTTPS and QUIC
+  packages+=(bind9-dnsutils knot-dnsutils)
   # the anycast lab
   packages+=(bird2 iproute2 nftables procps)
 fi

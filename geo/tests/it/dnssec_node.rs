@@ -18,7 +18,7 @@ pub(super) struct SignedNode {
     runtime: tokio::runtime::Runtime,
 }
 
-/// A certificate authority's certificate in DER, for clients in the test.
+/// Who certifies the node's encrypted listeners.
 pub(super) struct Authority {
     key: rcgen::KeyPair,
     certificate: rcgen::Certificate,
@@ -235,7 +235,11 @@ impl Authority {
 pub(super) fn has(tool: &str, package: &str) -> bool {
     let is_there = Command::new(tool).arg("-V").output().is_ok();
     if !is_there {
-        eprintln!("SKIPPED: {tool} is not installed (Debian: {package})");
+        // Whoever reads the tests must see it.
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("SKIPPED: {tool} is not installed (Debian: {package})");
+        }
     }
     is_there
 }

@@ -217,7 +217,7 @@ mod tests {
             let _ = Outline::read(&bytes).map(|outline| outline.has_option(&bytes, KEEPALIVE));
             let before = bytes.clone();
             pad(&mut bytes);
-            prop_assert!(bytes.len() == before.len() || bytes.len() % BLOCK == 0);
+            prop_assert!(bytes.len() == before.len() || bytes.len().is_multiple_of(BLOCK));
         }
     }
 }
