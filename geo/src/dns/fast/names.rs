@@ -4,6 +4,7 @@
 //! type that is not in the table is the handler's.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     net::{IpAddr, Ipv4Addr},
@@ -14,7 +15,7 @@ use hickory_proto::rr::{Name, RecordType};
 
 use super::template::{Template, wire};
 use crate::{
-    dns::answer::{Answer, Outcome, Query, answer},
+    dns::answer::{Answer, Outcome, Query, answer_for},
     world::World,
     zone::{Found, Node, Steered, Zone, Zones},
 };
@@ -40,7 +41,7 @@ pub struct Shape {
     pub name: Name,
     /// The zone.
     pub zone: Arc<Zone>,
-    steered: Arc<Steered>,
+    steered: Option<Arc<Steered>>,
 }
 
 /// What is known of a name.
@@ -158,7 +159,7 @@ impl Names {
         world: &World,
     ) -> Entry {
         let template = |kind| {
-            let answer = ask(zones, world, name, kind);
+            let answer = ask(zones, world, name, kind)?;
             is_same(&answer).then(|| Template::new(&answer, name, zone.origin())).flatten()
         };
         let is_alias = node.set(RecordType::CNAME).is_some();
@@ -173,25 +174,36 @@ impl Names {
         let absent = COMMON.iter().find(lacks).copied();
         // A type that it has and that is too large for a template must not be denied.
         let has = |kind| templates.iter().any(|(own, _)| *own == u16::from(kind));
-        let shape = node.steered.as_ref().and_then(|steered| self.shape(zone, name, steered));
+        let is_led = is_alias && ask(zones, world, name, RecordType::A).is_none();
+        let shape = match &node.steered {
+            Some(steered) => self.shape(zone, name, Some(steered)),
+            // An alias of a steered name: the alias is part of the answer, so nobody shares it.
+            None if is_led => self.shape(zone, name, None),
+            None => None,
+        };
         let is_whole = node.kinds().all(has) && shape.is_some() == node.steered.is_some();
         let others = if is_alias || !is_whole { None } else { absent.and_then(template) };
         Entry { templates, others, shape, apex: None }
     }
 
-    fn shape(&mut self, zone: &Arc<Zone>, name: &Name, steered: &Arc<Steered>) -> Option<u32> {
+    fn shape(
+        &mut self,
+        zone: &Arc<Zone>,
+        name: &Name,
+        steered: Option<&Arc<Steered>>,
+    ) -> Option<u32> {
         // At the apex the owner of SOA is the name itself, elsewhere it is the name's end.
         let is_apex = |name: &Name| name == zone.origin();
         let is_same = |shape: &Shape| {
-            let is_alike = Arc::ptr_eq(&shape.zone, zone) && shape.steered == *steered;
-            is_alike && is_apex(&shape.name) == is_apex(name)
+            let is_alike = Arc::ptr_eq(&shape.zone, zone) && shape.steered.as_ref() == steered;
+            is_alike && steered.is_some() && is_apex(&shape.name) == is_apex(name)
         };
         let found = self.shapes.iter().position(is_same);
         if found.is_none() && self.shapes.len() == SHAPES_MAX {
             return None;
         }
         let found = found.unwrap_or_else(|| {
-            let (name, zone, steered) = (name.clone(), Arc::clone(zone), Arc::clone(steered));
+            let (name, zone, steered) = (name.clone(), Arc::clone(zone), steered.cloned());
             self.shapes.push(Shape { name, zone, steered });
             self.shapes.len() - 1
         });
@@ -199,16 +211,23 @@ impl Names {
     }
 }
 
-fn ask(zones: &Zones, world: &World, name: &Name, kind: RecordType) -> Answer {
+/// What everybody is told; `None` when it depends on who asks.
+fn ask(zones: &Zones, world: &World, name: &Name, kind: RecordType) -> Option<Answer> {
     let client = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let query = Query { name, kind, dnssec_ok: false, compact_ok: false, client, subnet: None };
-    answer(zones, world, &query)
+    let depends = Cell::new(false);
+    let target = || {
+        depends.set(true);
+        None
+    };
+    let answer = answer_for(zones, world, &query, &target);
+    (!depends.get()).then_some(answer)
 }
 
-/// Whether everybody gets this answer, in every world.
+/// Whether an answer may stand in a table.
 fn is_same(answer: &Answer) -> bool {
     let is_plain = matches!(answer.outcome, Outcome::Records | Outcome::NoData | Outcome::Missing);
-    is_plain && answer.is_authoritative && answer.scope == 0
+    is_plain && answer.is_authoritative
 }
 
 /// What is said of names that are not in a zone; `None` where a wildcard or a delegation may say something else.
@@ -226,7 +245,7 @@ fn missing(zones: &Zones, zone: &Arc<Zone>, world: &World) -> Option<Template> {
     let name = (0..100u8)
         .filter_map(|number| origin.prepend_label(format!("missing-{number}")).ok())
         .find(|name| zone.node(name).is_none())?;
-    let answer = ask(zones, world, &name, RecordType::A);
+    let answer = ask(zones, world, &name, RecordType::A)?;
     let is_missing = is_same(&answer) && answer.outcome == Outcome::Missing;
     is_missing.then(|| Template::new(&answer, &name, origin)).flatten()
 }

@@ -176,6 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dns::request;
 
     const PLAIN: &[u8] =
         b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03wWw\x04TEST\x00\x00\x01\x00\x01";
@@ -271,8 +272,11 @@ mod tests {
             packet.extend_from_slice(b"\0\0\x01\0\x01");
             packet
         };
-        assert!(read(&name(61)).is_some());
-        assert!(read(&name(62)).is_none());
+        for (last, is_name) in [(60, true), (61, true), (62, false)] {
+            let packet = name(last);
+            assert_eq!(read(&packet).is_some(), is_name, "{last}");
+            assert_eq!(request::read(&packet).is_ok(), is_name, "the handler: {last}");
+        }
     }
 
     proptest! {

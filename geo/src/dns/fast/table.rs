@@ -148,3 +148,74 @@ fn pairs(world: &World) -> BTreeSet<(u16, Option<u16>)> {
 fn is_of(map: &Map, pop: u16) -> bool {
     usize::from(pop) < map.fleet().pops().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::RecordType;
+
+    use super::*;
+    use crate::dns::{
+        answer::Outcome,
+        fast::template::wire,
+        testing::{FLEET, name, world, zones},
+    };
+
+    fn table(fleet: &str) -> Table {
+        let (zones, world) = (zones(), Arc::new(world(fleet)));
+        Table::new(Arc::new(Names::new(&zones, &world)), &zones, world, false)
+    }
+
+    fn found(table: &Table, asked: &str, kind: RecordType, client: &str) -> Option<(Outcome, u8)> {
+        let client = client.parse().expect("an address");
+        let found = table.find(&wire(&name(asked)), kind.into(), client)?;
+        Some((found.template.outcome(), found.scope))
+    }
+
+    #[test]
+    fn what_is_common_is_found_and_the_rest_is_left_to_the_handler() {
+        let table = table(FLEET);
+        let here = |asked, kind| found(&table, asked, kind, "10.1.0.1");
+        for (asked, kind, outcome) in [
+            ("www.example.test.", RecordType::A, Some((Outcome::Records, 16))),
+            ("WWW.example.test.", RecordType::HTTPS, Some((Outcome::Records, 16))),
+            ("www.example.test.", RecordType::AAAA, Some((Outcome::NoData, 16))),
+            ("www.example.test.", RecordType::TXT, Some((Outcome::NoData, 0))),
+            ("v.example.test.", RecordType::TXT, Some((Outcome::Records, 0))),
+            ("b.deep.example.test.", RecordType::A, Some((Outcome::NoData, 0))),
+            ("other.example.test.", RecordType::A, Some((Outcome::Records, 0))),
+            ("there.example.test.", RecordType::TXT, Some((Outcome::Records, 0))),
+            ("no.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
+            ("no.such.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
+            ("chain.example.test.", RecordType::A, Some((Outcome::Records, 16))),
+            ("alias.example.test.", RecordType::AAAA, Some((Outcome::Records, 16))),
+            ("alias.example.test.", RecordType::CNAME, Some((Outcome::Records, 0))),
+            // Wildcards and delegations make names that are in no table.
+            ("x.wild.example.test.", RecordType::A, None),
+            ("no.example.test.", RecordType::A, None),
+            ("sub.example.test.", RecordType::A, None),
+            ("x.sub.example.test.", RecordType::A, None),
+            ("www.example.test.", RecordType::ANY, None),
+            ("example.test.", RecordType::DNSKEY, None),
+            ("example.test.", RecordType::DS, None),
+            ("example.org.", RecordType::A, None),
+            (".", RecordType::A, None),
+        ] {
+            assert_eq!(here(asked, kind), outcome, "{asked} {kind}");
+        }
+    }
+
+    #[test]
+    fn names_of_one_zone_with_the_same_options_share_templates() {
+        let table = table(FLEET);
+        assert_eq!(table.names().shapes().len(), 4, "www and *.any; v; alias; chain");
+        assert_eq!(table.templates(), 4 * STEERED.len() * table.pairs_count);
+    }
+
+    #[test]
+    fn where_no_pop_serves_only_the_handler_answers_for_steered_names() {
+        let table = table("");
+        assert_eq!(found(&table, "www.example.test.", RecordType::A, "10.0.0.1"), None);
+        let other = found(&table, "static.example.test.", RecordType::A, "10.0.0.1");
+        assert_eq!(other, Some((Outcome::Records, 0)));
+    }
+}

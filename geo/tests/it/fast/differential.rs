@@ -87,6 +87,8 @@ const TYPES: [u16; 22] =
 #[derive(Debug, Clone)]
 struct Asked {
     name: usize,
+    /// Labels of any bytes before the name.
+    labels: Vec<Vec<u8>>,
     upper: u64,
     record_type: usize,
     flags: [u8; 2],
@@ -107,6 +109,10 @@ struct Opt {
 impl Asked {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0x12, 0x34, self.flags[0], self.flags[1], 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in &self.labels {
+            bytes.push(label.len() as u8);
+            bytes.extend(label);
+        }
         let mut letter = 0;
         for label in NAMES[self.name].split('.').filter(|label| !label.is_empty()) {
             bytes.push(label.len() as u8);
@@ -198,10 +204,14 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => (0usize..90, any::<u8>(), 1usize..90).prop_map(Some),
         1 => (0usize..90, any::<u8>()).prop_map(|(at, byte)| Some((at, byte, usize::MAX))),
     ];
-    let which = (0..NAMES.len(), any::<u64>(), 0..TYPES.len(), 0usize..7);
+    let label = prop_oneof![3 => 1usize..9, 1 => 50usize..64]
+        .prop_flat_map(|length| prop::collection::vec(any::<u8>(), length));
+    let labels = prop_oneof![6 => Just(vec![]), 1 => prop::collection::vec(label, 1..5)];
+    let which = (0..NAMES.len(), labels, any::<u64>(), 0..TYPES.len(), 0usize..7);
     (which, flags, prop::option::of(opt()), spoilt).prop_map(
-        |((name, upper, record_type, client), flags, edns, spoilt)| Asked {
+        |((name, labels, upper, record_type, client), flags, edns, spoilt)| Asked {
             name,
+            labels,
             upper,
             record_type,
             flags,
@@ -276,6 +286,7 @@ fn example() -> Stage {
 fn question(name: &str, record_type: u16, edns: Option<Opt>) -> Asked {
     Asked {
         name: NAMES.iter().position(|known| *known == name).expect("one of them"),
+        labels: vec![],
         upper: 0b1010,
         record_type: TYPES.iter().position(|known| *known == record_type).expect("one of them"),
         flags: [0, 0],
