@@ -252,7 +252,7 @@ impl Io {
         match output.len() {
             // Nothing is kept for the next request: most of the time there is none.
             0 => *output = Vec::new(),
-            ..=OUTPUT_MAX => return Ok(()),
+            1..=OUTPUT_MAX => return Ok(()),
             _ => {
                 let detail = "a server that asks and does not read";
                 return Err(Over::Wrong(Wrong::new(frame::ENHANCE_YOUR_CALM, detail)));
