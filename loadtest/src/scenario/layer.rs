@@ -276,7 +276,7 @@ run = [\"${stop:-true}\"]
             seed: Some(9),
             protocols: Some("h1=1,h3=3".parse().unwrap()),
             gates: vec![Gate::parse("startup_p95<1s").unwrap()],
-            set: ["player.buffer_max=12s", "rig.workers=3", "fault.0.at=4s"]
+            set: ["player.buffer_max=12s", "rig.workers=3", "fault.0.at=2s"]
                 .map(str::to_owned)
                 .into(),
             resolve: vec!["a.test:443=127.0.0.1:8443".to_owned()],
@@ -290,7 +290,7 @@ run = [\"${stop:-true}\"]
         assert_eq!(scenario.sessions.protocols, Mix { h1: 1.0, h2: 0.0, h3: 3.0 });
         assert_eq!(scenario.net.resolve.len(), 1);
         assert_eq!(scenario.faults[0].run, ["true"]);
-        assert_eq!(scenario.faults[0].at, Duration::from_secs(4));
+        assert_eq!(scenario.faults[0].at, Duration::from_secs(2));
     }
 
     #[test]

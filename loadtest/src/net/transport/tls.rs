@@ -91,18 +91,22 @@ impl Tls {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<(usize, usize)> {
         let whole = whole_records(input);
-        let (mut rest, mut total) = (&input[..whole], 0);
-        self.has_read |= whole > 0;
-        while !rest.is_empty() && !self.is_over {
-            self.connection.read_tls(&mut rest)?;
-            self.connection.process_new_packets().map_err(io::Error::other)?;
+        let (mut at, mut total) = (0, 0);
+        while at < whole && !self.is_over {
+            // One after the other, so that rustls never holds a part of one when it is left there.
+            let mut record = &input[at..at + record_length(&input[at..whole])];
+            at += record.len();
+            self.has_read = true;
+            while !record.is_empty() && self.connection.read_tls(&mut record)? > 0 {
+                self.connection.process_new_packets().map_err(io::Error::other)?;
+            }
             let (count, is_all) = self.drain(take)?;
             total += count;
             if !is_all {
                 break;
             }
         }
-        Ok((whole - rest.len(), total))
+        Ok((at, total))
     }
 
     /// Whether a whole record was read that nobody had room for.
@@ -198,18 +202,23 @@ impl Tls {
 /// How much of what was read is whole records. What cannot be one is left to rustls, which says so.
 fn whole_records(input: &[u8]) -> usize {
     let mut at = 0;
-    while let Some([_, _, _, high, low]) = input.get(at..).and_then(|rest| rest.first_chunk()) {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if length > RECORD_MAX {
-            return input.len();
-        }
-        let end = at + HEAD_BYTES + length;
+    while at < input.len() {
+        let end = at + record_length(&input[at..]);
         if end > input.len() {
             break;
         }
         at = end;
     }
     at
+}
+
+/// How long the record is that begins here; longer than what is there when a part of it is missing.
+fn record_length(input: &[u8]) -> usize {
+    let Some([_, _, _, high, low]) = input.first_chunk() else { return HEAD_BYTES };
+    match usize::from(u16::from_be_bytes([*high, *low])) {
+        length @ ..=RECORD_MAX => HEAD_BYTES + length,
+        _ => input.len(),
+    }
 }
 
 /// Type, version and length (RFC 8446 section 5.1).
@@ -228,7 +237,82 @@ impl Read for Nothing {
 
 #[cfg(test)]
 mod tests {
+    use std::{rc::Rc, sync::Arc};
+
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, crypto::aws_lc_rs};
+    use rustls_pki_types::{PrivateKeyDer, ServerName};
+
     use super::*;
+
+    /// A client and a server that have greeted each other.
+    fn greeted() -> (Tls, ServerConnection) {
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
+        let provider = || Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider());
+        let client = client.with_safe_default_protocol_versions().unwrap();
+        let client = client.with_root_certificates(roots).with_no_client_auth();
+        let server = ServerConfig::builder_with_provider(provider());
+        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let key = PrivateKeyDer::try_from(key).unwrap();
+        let server = server.with_single_cert(vec![certificate], key).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        let name = ServerName::try_from("a.test").unwrap();
+        let connection = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut tls = Tls::new(connection, b"http/1.1", Greeting::new(Rc::default()));
+        while tls.connection.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            tls.connection.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut &wire[..]).unwrap();
+            server.process_new_packets().unwrap();
+            let mut wire = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            tls.greeted_with(&wire).unwrap();
+        }
+        (tls, server)
+    }
+
+    #[test]
+    fn all_comes_in_order_however_it_is_cut_and_taken() {
+        for (cut, room) in [(1_000, 700), (20_000, 5_000), (131_000, 1), (7, 100_000)] {
+            let (mut tls, mut server) = greeted();
+            let text: Vec<u8> = (0..40_000_u32).map(|number| number as u8).collect();
+            let mut wire = Vec::new();
+            for piece in text.chunks(9_000) {
+                server.writer().write_all(piece).unwrap();
+                while server.wants_write() {
+                    server.write_tls(&mut wire).unwrap();
+                }
+            }
+            let mut came = Vec::new();
+            let mut take = |piece: &[u8]| {
+                let count = piece.len().min(room);
+                came.extend_from_slice(&piece[..count]);
+                count
+            };
+            for piece in wire.chunks(cut) {
+                let input = [std::mem::take(&mut tls.ahead), piece.to_vec()].concat();
+                let (used, _) = tls.decrypt(&input, &mut take).unwrap();
+                tls.keep(&input[used..]);
+                // Until nothing is left but the part of a record.
+                loop {
+                    let (count, is_all) = tls.drain(&mut take).unwrap();
+                    if count == 0 && is_all {
+                        if !tls.has_whole_ahead() {
+                            break;
+                        }
+                        tls.decrypt_ahead(&mut take).unwrap();
+                    }
+                }
+            }
+            assert!(came == text, "{cut} {room}: {} bytes", came.len());
+            assert!(tls.ahead.is_empty());
+        }
+    }
 
     #[test]
     fn whole_records_are_told_from_parts() {
