@@ -68,7 +68,7 @@ pub async fn check(data_dir: &Path, stores: &Stores) -> anyhow::Result<()> {
     // Which authority it must be is checked against the mark; here, that there is one.
     let has_authority = !held::names(data_dir)?.is_empty();
     let is_missing =
-        |name: &&str| !data_dir.join(name).exists() && !(has_authority && held::is_name(name));
+        |name: &&str| !(data_dir.join(name).exists() || has_authority && held::is_name(name));
     let missing: Vec<_> = FILES.iter().copied().filter(is_missing).collect();
     ensure!(
         missing.is_empty(),
