@@ -3,7 +3,7 @@
 //! What a node says and hears goes through the agent's own follower.
 
 use prost::Message;
-use tidegate_control::wire::{PurgeDown, PurgeUp, purge_up};
+use tidegate_control::wire::PurgeUp;
 use tidegate_edge::control::wire;
 
 use super::{
