@@ -86,9 +86,9 @@ impl Signer {
         self.issuer.key().serialize_pem()
     }
 
-    /// Removes its files.
+    /// Removes its files, the certificate first: a key that stands alone is nobody's.
     pub(super) fn remove(&self, data_dir: &Path) -> Result<(), CaError> {
-        for name in [key_file(self.number), certificate_file(self.number)] {
+        for name in [certificate_file(self.number), key_file(self.number)] {
             let path = data_dir.join(name);
             fs::remove_file(&path).map_err(|source| StoreError::File { path, source })?;
         }

@@ -205,6 +205,8 @@ impl Rotation {
         loop {
             heads.mark_unchanged();
             let followed = async {
+                // Not in the middle of a step of this process.
+                let _one_at_a_time = self.0.stepping.lock().await;
                 let mark = self.mark().await?;
                 if known.as_ref() != Some(&mark) {
                     self.go_by(&mark, known.as_ref()).await?;

@@ -340,3 +340,30 @@ async fn contexts_are_added_chosen_listed_and_removed() {
     let list = run(&["context", "list", "-o", "json"]).await.expect(0).json();
     assert_eq!(list, json!([{"name": "b", "current": false, "server": "https://b"}]));
 }
+
+#[tokio::test]
+async fn the_authority_is_replaced_and_the_operator_is_not_cut_off() {
+    let control = TestControl::start().await;
+    let operator = Operator::new(&control).await;
+    let old = control.file("old-ca.pem", &control.ca_pem);
+    let old = old.to_str().expect("text");
+    let step =
+        async |name| operator.run(&["ca", "rotate", name, "--reason", "a story", "--yes"]).await;
+    assert_ne!(step("finish").await.code, 0, "nothing was begun");
+    operator.run(&["--dry-run", "ca", "rotate", "begin"]).await.expect(0);
+    let none = operator.run(&["ca", "rotate", "status"]).await.expect(0);
+    assert!(!none.stdout.contains("next"), "a dry run begins nothing: {}", none.stdout);
+    assert!(step("begin").await.expect(0).stdout.contains("next"));
+    operator.run(&["ca", "trust"]).await.expect(0);
+    assert!(step("switch").await.expect(0).stdout.contains("old"));
+    operator.run(&["pop", "list"]).await.expect(0);
+    let stranger = operator.run(&["--ca", old, "pop", "list"]).await;
+    assert_ne!(stranger.code, 0, "who was not told does not believe it");
+    step("finish").await.expect(0);
+    operator.run(&["pop", "list"]).await.expect(0);
+    // A control plane that begins anew goes on with the new one.
+    let ca = control.data_dir().join("ca-2.pem");
+    let control = control.restart().await;
+    assert_eq!(control.ca_pem, std::fs::read_to_string(ca).expect("there"));
+    control.call("GET", "/v1/pops", Value::Null).await.expect(200);
+}

@@ -70,7 +70,8 @@ impl Authorities {
             None
         });
         let kept = kept.and_then(|kept| {
-            let (first, rest) = kept.split_at_checked(kept.iter().position(|b| *b == b'\n')?)?;
+            let end = kept.iter().position(|byte| *byte == b'\n')?;
+            let (first, rest) = (&kept[..end], &kept[end + 1..]);
             (first == pin.as_bytes()).then(|| Bundle::read(rest.to_vec()))
         });
         let kept = kept.filter(|kept| !kept.authorities.is_empty());

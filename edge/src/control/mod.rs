@@ -16,7 +16,6 @@ mod health_report; // what a node tells of itself
 mod kept; // the releases on disk
 mod held; // a release as this node holds it
 mod trust; // whom a node believes
-mod authorities; // whose word counts, also while one authority takes another's place
 mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
 mod telemetry; // reports up, orders down
@@ -30,6 +29,7 @@ mod backoff; // how long to wait before the next try
 mod identity; // key and certificate
 pub mod question; // when the control plane was asked, and what an answer speaks of
 mod position; // up to where each stream is applied
+mod authorities; // whose word counts, also while one authority takes another's place
 mod private_file; // files that only their owner may read
 pub mod wire; // the messages
 

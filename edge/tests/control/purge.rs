@@ -150,7 +150,9 @@ async fn two_endpoints_are_two_ways_for_every_purge() {
     other.purge(1, HARD_A).await;
     other.acknowledged(1).await;
     assert_eq!(node.purges.seq(), seq + 1);
+    // The other way has said so; this one does with the next heartbeat.
     one.purge(1, HARD_A).await;
+    one.heartbeat(1).await;
     one.acknowledged(1).await;
     assert_eq!(node.purges.seq(), seq + 1, "the second copy changes nothing");
 
