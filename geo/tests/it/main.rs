@@ -1,10 +1,7 @@
 //! `tidegate-geo` as a user runs it.
 
 mod command;
-<<<<<<< HEAD
 mod fast;
-=======
->>>>>>> part/geo-steer
 mod dns;
 mod dnssec;
 mod dnssec_node;
