@@ -120,17 +120,17 @@ impl Geo {
     /// Looks at the fleet until the drain.
     pub async fn run(&self, drain: &Drain) {
         let mut head = self.0.parts.drains.head();
-        let mut courses = self.0.parts.releases.courses();
+        let mut releases = self.0.parts.releases.steering_releases();
         loop {
             head.mark_unchanged();
-            courses.mark_unchanged();
+            releases.mark_unchanged();
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "the DNS cannot be told how the fleet is");
             }
             tokio::select! {
                 // For what is in no record.
                 _ = timeout(LOOK_EVERY, head.changed()) => {}
-                _ = courses.changed() => {}
+                _ = releases.changed() => {}
                 () = drain.started() => return,
             }
             // Many changes in a row are one.
@@ -269,7 +269,8 @@ impl Geo {
         let Parts { releases, drains, fleet, records, .. } = &self.0.parts;
         // Read before what it names, so that nobody claims to have been told what they have not.
         let revision = *drains.head().borrow();
-        let Ok(head) = releases.head() else { return Ok(()) };
+        // What caches do not serve yet is told to nobody, and what they shall stop serving is not told any more.
+        let Some(release) = releases.steering_release() else { return Ok(()) };
         let frozen = freeze::read(records.as_ref()).await?.map(|freeze| freeze.reason);
         let (now, all) = (self.now(), drains.all().await?);
         let sights = fleet.sights();
@@ -282,8 +283,8 @@ impl Geo {
         };
         let anycast = drains.anycast();
         let health = |pop: &PopId| anycast.reports().state(pop).health;
-        let pops = view::pops(&anycast.sites().pops, &all, health, is_ready, now);
-        let version = head.version().0;
+        let pops = view::pops(&release.sites.pops, &all, health, is_ready, now);
+        let version = release.version().0;
         self.0.told.send_if_modified(|told| {
             let line = match told {
                 Some(told)
@@ -294,7 +295,7 @@ impl Geo {
                     }
                     told.line.clone()
                 }
-                _ => match whole(&head, &pops, frozen.as_ref()) {
+                _ => match whole(&release, &pops, frozen.as_ref()) {
                     Some(line) => line,
                     None => return false,
                 },
