@@ -25,7 +25,6 @@ pub mod steer; // which PoP a player fetches from, in the middle of a video
 pub mod dns; // queries in, answers out
 pub mod zone; // what is told of names: zone files, steered names
 pub mod admin; // what operators ask of the node
-pub mod standing; // a world from files alone, read once
 pub mod live; // the map of now: heard, seen, made
 pub mod explain; // which PoP a client gets, and why
 pub mod world; // what answers are made from at a moment

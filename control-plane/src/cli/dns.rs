@@ -251,8 +251,10 @@ fn shown(answer: &DnsAnswer, out: &Output) -> Result<Exit, Failure> {
 fn flat(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let part = |(name, value): (&String, &Value)| format!("{name}={}", flat(value));
-            fields.iter().map(part).collect::<Vec<_>>().join("  ")
+            let mut parts: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{name}={}", flat(value))).collect();
+            parts.sort_unstable();
+            parts.join("  ")
         }
         Value::Array(items) => items.iter().map(flat).collect::<Vec<_>>().join(","),
         Value::Number(number) if !number.is_u64() && !number.is_i64() => {

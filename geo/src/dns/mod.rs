@@ -5,7 +5,6 @@
 pub mod fast; // the common query over UDP, from a table
 pub mod encrypted; // over TLS and QUIC
 pub mod tcp; // connections
-pub mod hickory; // what hickory's server calls
 pub mod handler; // bytes in, bytes out
 pub mod query_log; // a line for some
 pub mod reply; // an answer as a message

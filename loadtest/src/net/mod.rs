@@ -36,6 +36,7 @@ use url::Url;
 pub use self::{
     config::{ConfigError, NetConfig},
     counters::Counters,
+    h2::read_answer as read_h2_answer,
     session::{Session, SessionPlan},
     shape::{Shape, ShapeError},
     trust::TrustError,

@@ -19,6 +19,8 @@ use super::socket::Socket;
 
 /// The most datagrams of one call: beyond it a call costs nothing that counts.
 pub const BATCH_MAX: usize = 64;
+/// As many at once do not come where little is asked; nobody there waits for others.
+const MUCH: usize = 4;
 /// The largest query; who has more to say comes over TCP.
 pub const PACKET_BYTES_MAX: usize = 1536;
 /// The largest answer over UDP, whatever a client says: what every path takes whole.
@@ -101,6 +103,12 @@ impl Batch {
             self.arrived.push(Arrived { length, peer, asked });
         }
         Ok(())
+    }
+
+    /// Whether so much arrived that more comes in a moment, and not so much that more waits already.
+    #[must_use]
+    pub fn is_worth_a_wait(&self) -> bool {
+        (MUCH..BATCH_MAX).contains(&self.arrived.len())
     }
 
     /// Goes through what arrived. `answer` says how long the answer is that it wrote, 0 for none yet.

@@ -1,7 +1,8 @@
 //! One thread of the fast path: receives, answers, sends, and hands on what is unusual.
 //!
 //! It shares nothing with others but the newest table and counters that it adds to once a batch. Invariant: it never waits
-//! for anything but its socket.
+//! for anything but its socket, and, when much comes, a moment for more of it, as network cards do with interrupts: nearly all
+//! that a query costs is the kernel's, most of that is waking up, and that is paid once a batch.
 
 use std::{
     io,
@@ -46,6 +47,8 @@ pub struct Lane {
     pub unusual: SyncSender<Unusual>,
     /// What is counted.
     pub counts: Counts,
+    /// How long it waits for more when much comes.
+    pub gather: Duration,
     /// Set when the thread shall end.
     pub stop: Arc<AtomicBool>,
 }
@@ -120,6 +123,9 @@ impl Lane {
                 }
             }
             self.turn(&mut batch);
+            if !stops && !self.gather.is_zero() && batch.is_worth_a_wait() {
+                thread::sleep(self.gather);
+            }
             if stops {
                 after_stop += 1;
                 if after_stop > BATCHES_AFTER_STOP_MAX {

@@ -88,6 +88,7 @@ impl Fast {
                 handler: Arc::clone(handler),
                 unusual,
                 counts: counts.clone(),
+                gather: config.gather,
                 stop: Arc::clone(&stop),
             };
             let named = |what: &str| thread::Builder::new().name(format!("{what}-{number}"));

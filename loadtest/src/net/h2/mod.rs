@@ -12,9 +12,10 @@ mod wrong;
 
 use std::{cell::RefCell, rc::Rc};
 
+use http::HeaderMap;
 use tokio::sync::Mutex;
 
-use self::wire::Wire;
+use self::{engine::Engine, wire::Wire};
 use super::{
     Failure,
     course::{Course, Stage},
@@ -82,6 +83,37 @@ impl Slot {
         Ok((wire, false))
     }
 }
+
+/// Reads an answer to a GET out of what a server sends in these pieces: its status, its body, and whether it ended. An error
+/// says what is no HTTP/2. For fuzzing.
+///
+/// # Errors
+/// What the server would be told when the connection ends.
+pub fn read_answer(pieces: &[&[u8]]) -> Result<(Option<u16>, Vec<u8>, bool), &'static str> {
+    let mut engine = Engine::new(READ_WINDOW);
+    let id = engine.open(true, "a.example", "/", &HeaderMap::new());
+    let (mut status, mut body) = (None, Vec::new());
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let used = engine
+                .feed(rest, id, &mut |data| body.extend_from_slice(data))
+                .map_err(|wrong| wrong.detail)?;
+            rest = &rest[used..];
+            engine.release(id);
+            if let Some(head) = engine.take_head(id) {
+                status = Some(head.status);
+            } else if engine.end(id).is_some() {
+                return Ok((status, body, true));
+            } else if used == 0 {
+                break;
+            }
+        }
+    }
+    Ok((status, body, false))
+}
+
+const READ_WINDOW: u32 = 1 << 20;
 
 /// Bytes of an answer's head.
 pub(super) const HEADERS_MAX: u32 = 64 * 1024;

@@ -15,8 +15,7 @@ use super::{
     *,
 };
 use crate::{
-    dns::{answer::answer, subnet::Subnet},
-    standing::{self, FleetFile, Places},
+    dns::{answer::answer, subnet::Subnet, testing},
     world::World,
     zone::ZoneTable,
 };
@@ -81,10 +80,7 @@ impl Signed {
             texts.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
         let complaints = table.take_feed(&texts);
         assert!(complaints.is_empty(), "{complaints:?}");
-        let file = place.path().join("fleet.toml");
-        std::fs::write(&file, FLEET).expect("written");
-        let world = standing::world(&Places::default(), &FleetFile { file: Some(file) });
-        Self { signer, zones: table.newest_full(), world: world.expect("good") }
+        Self { signer, zones: table.newest_full(), world: testing::world(FLEET) }
     }
 
     fn ask(&self, text: &str, kind: RecordType, flags: &str) -> Result<Answer, SignError> {
