@@ -40,7 +40,7 @@ FLEET
 start() {
   rm -f "$dir/ready.json"
   "$geo" serve --set "listen.udp=[\"$1\"]" --set "listen.tcp=[\"$1\"]" --set "zones.folder=\"$dir/zones\"" \
-    --set "fleet.file=\"$dir/fleet.toml\"" --set "dnssec.keys=\"$dir/keys\"" --set 'process.log_level="warn"' \
+    --set 'probe.enabled=false' --set "fleet.file=\"$dir/fleet.toml\"" --set "dnssec.keys=\"$dir/keys\"" --set 'process.log_level="warn"' \
     --set "process.ready_file=\"$dir/ready.json\"" &
   pids+=($!)
   until [ -s "$dir/ready.json" ]; do kill -0 $!; sleep 0.1; done

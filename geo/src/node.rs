@@ -64,21 +64,12 @@ impl Node {
     /// # Errors
     /// When an address is taken or a file cannot be read.
     pub async fn start(config: &Config, process: &Process) -> anyhow::Result<Self> {
-        let udp = Fast::bind(&config.listen.udp, &config.fast)?;
+        let (udp, tcp) = bind(config).await?;
         for addr in udp.addresses() {
             process.announce("udp", *addr);
         }
-        let mut tcp = Vec::new();
-        for addr in &config.listen.tcp {
-            // A port that nobody chose is the same for both, as clients expect.
-            let addr = match (addr.port(), udp.addresses().first()) {
-                (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.port()),
-                _ => *addr,
-            };
-            let listener =
-                TcpListener::bind(addr).await.with_context(|| format!("TCP at {addr}"))?;
+        for listener in &tcp {
             process.announce("tcp", listener.local_addr()?);
-            tcp.push(listener);
         }
         let encrypted = Listeners::bind(&config.encrypted, process).await?;
         let live = Live::open(config.live(), process, Clock::system())?;
@@ -136,6 +127,43 @@ impl Node {
         encrypted.closed().await;
         Ok(())
     }
+}
+
+/// Binds UDP and TCP. A port that nobody chose is the same for both, as clients expect: another one is taken when TCP cannot
+/// have that of UDP.
+async fn bind(config: &Config) -> anyhow::Result<(Fast, Vec<TcpListener>)> {
+    let is_anyones = |addr: &SocketAddr| addr.port() == 0;
+    let mut left = PORT_TRIES;
+    loop {
+        left -= 1;
+        let udp = Fast::bind(&config.listen.udp, &config.fast)?;
+        match bind_tcp(&config.listen.tcp, udp.addresses().first()).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err((addr, error))
+                if left > 0
+                    && error.kind() == std::io::ErrorKind::AddrInUse
+                    && config.listen.udp.iter().any(is_anyones) =>
+            {
+                tracing::debug!(%addr, "TCP cannot have the port of UDP");
+            }
+            Err((addr, error)) => return Err(error).with_context(|| format!("TCP at {addr}")),
+        }
+    }
+}
+
+async fn bind_tcp(
+    addresses: &[SocketAddr],
+    udp: Option<&SocketAddr>,
+) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
+    let mut listeners = Vec::new();
+    for addr in addresses {
+        let addr = match (addr.port(), udp) {
+            (0, Some(udp)) => SocketAddr::new(addr.ip(), udp.port()),
+            _ => *addr,
+        };
+        listeners.push(TcpListener::bind(addr).await.map_err(|error| (addr, error))?);
+    }
+    Ok(listeners)
 }
 
 /// Takes the secrets of cookies again when they change.
@@ -227,6 +255,8 @@ fn publish(worlds: Arc<Worlds>, process: &Process) {
     });
 }
 
+/// Ports that are tried when nobody chose one: others take and leave them all the time.
+const PORT_TRIES: u32 = 16;
 /// How often is looked whether the secrets changed: a change takes an hour as a whole.
 const SECRETS_INTERVAL: Duration = Duration::from_secs(10);
 /// How often gauges are brought up to date: more often than anything scrapes.

@@ -171,6 +171,7 @@ async function start() {
       `listen.tcp=["127.0.0.1:${port}"]`,
       `zones.folder="${path.join(dir, "zones")}"`,
       `places.places="${path.join(dir, "places.mmdb")}"`,
+      "probe.enabled=false",
       `fleet.file="${path.join(dir, "fleet.toml")}"`,
       "fast.sockets=1",
       // The other has no limits either.

@@ -25,12 +25,14 @@ pub async fn fetch_all(viewer: &Viewer, authority: &str, hls_path: &str) -> Vec<
     fetched
 }
 
-/// Lines that are URIs, and `URI="…"` attributes (init segments, audio playlists), each once.
+/// Lines that are URIs, and `URI="…"` attributes (init segments, audio playlists), each once; but who steers is no part of the
+/// video.
 pub fn uris(playlist: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in playlist.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let uri = match line.strip_prefix('#') {
             None => Some(line),
+            Some(tag) if tag.starts_with("EXT-X-CONTENT-STEERING:") => None,
             Some(tag) => tag.split_once("URI=\"").and_then(|(_, rest)| rest.split('"').next()),
         };
         if let Some(uri) = uri

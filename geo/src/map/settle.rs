@@ -3,17 +3,20 @@
 //! A viewer who is moved fills another cache. So in one round no more than a share of all demand is moved for the sake
 //! of a better round trip, the largest gains first, and nothing into a PoP that has no room for it yet. Moves that must
 //! be are not counted against the share: away from a PoP that does not serve or has more than it can carry, and out of
-//! the way of those.
+//! the way of those. Nor are moves of units from which nobody asks: nobody is moved by them.
 
 use super::allocate::Part;
 
 /// The share of all demand that one round may move for the better.
 pub const MOVED_SHARE_MAX: f64 = 0.05;
 
+/// The demand of a unit from which nobody asks: it still has a place in the plan.
+pub const IDLE: f64 = 1e-9;
+
 /// What the last step was.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Moved {
-    /// Demand that had to leave its PoP.
+    /// Demand that had to leave its PoP, or was none.
     pub forced: f64,
     /// Demand that was moved for the better.
     pub chosen: f64,
@@ -51,8 +54,9 @@ pub fn settle(
         moves.extend(moves_of(unit, now, wanted));
     }
     let must_shed = must_shed(&moves, &loads, limits, &serves);
+    let is_idle = |parts: &[Part]| parts.iter().map(|part| part.amount).sum::<f64>() <= IDLE;
     for step in &mut moves {
-        step.is_forced = must_shed[usize::from(step.from)];
+        step.is_forced = must_shed[usize::from(step.from)] || is_idle(&now[step.unit]);
     }
     moves.sort_by(|one, other| {
         let by_need = other.is_forced.cmp(&one.is_forced);
@@ -231,6 +235,18 @@ mod tests {
         let (after, moved) = settle(now, &wanted, &[10.5, 10.5], |_| true);
         assert!((moved.chosen - 1.0).abs() < 1e-9, "a share of 5 %: {moved:?}");
         assert!(loads(&after, 2).iter().all(|load| *load <= 10.5 + 1e-9));
+    }
+
+    #[test]
+    fn units_from_which_nobody_asks_are_where_they_shall_be_at_once() {
+        let (near, far) = (|amount| part(0, amount, 10.0), |amount| part(1, amount, 90.0));
+        let now = vec![vec![far(IDLE)], vec![far(50.0)]];
+        let wanted = [vec![near(IDLE)], vec![near(50.0)]];
+        let (then, moved) = settle(now, &wanted, &[100.0, 100.0], |_| true);
+        assert_eq!(then[0], [near(IDLE)]);
+        let is_near = |amount: f64, expected: f64| (amount - expected).abs() < 1e-6;
+        assert!(is_near(then[1][0].amount, 2.5), "a twentieth");
+        assert!(is_near(moved.chosen, 2.5) && moved.forced <= IDLE);
     }
 
     proptest! {

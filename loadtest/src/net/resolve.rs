@@ -2,7 +2,13 @@
 //!
 //! Invariant: however many sessions want a name at once, it is asked for once.
 
-use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::{sync::OnceCell, time::Instant};
 use url::Host;
@@ -34,6 +40,11 @@ impl Names {
         let domain = match host {
             Host::Ipv4(address) => return Ok((vec![(*address, port).into()], None)),
             Host::Ipv6(address) => return Ok((vec![(*address, port).into()], None)),
+            // Not every system's resolver knows what every browser does (RFC 6761 6.3).
+            Host::Domain(domain) if domain.ends_with(".localhost") => {
+                let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                return Ok((here.map(|address| SocketAddr::new(address, port)).into(), None));
+            }
             Host::Domain(domain) => domain,
         };
         let name = self.name((domain.clone(), port), config.dns_keep);
@@ -103,6 +114,11 @@ pub(super) const ADDRESSES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn names_below_localhost_are_this_machine() {
+        assert_eq!(find(&[], "steer.localhost").await, ["127.0.0.1:443", "[::1]:443"]);
+    }
 
     async fn find(overrides: &[&str], host: &str) -> Vec<String> {
         let mut config = NetConfig::default();

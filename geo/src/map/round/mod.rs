@@ -15,7 +15,7 @@ use super::{
     allocate::{Demand, Part, allocate},
     candidate::{ALSO_WITHIN_MS, CANDIDATES_MAX, all_by_distance, nearest},
     score::{Score, score},
-    settle::{Moved, settle},
+    settle::{IDLE, Moved, settle},
 };
 use crate::{
     fleet::{Fleet, PopState},
@@ -505,8 +505,6 @@ impl Map {
     }
 }
 
-/// Demand of a unit that nobody has heard of lately: so little that it costs no capacity, and yet it has a place.
-const IDLE: f64 = 1e-9;
 /// Fixed keys: every server of one map gives a client the same answer. There is nothing to gain by guessing them.
 const DRAW: (u64, u64) = (0x7469_6465_6761_7465, 0x6d61_7020_6472_6177);
 /// Of another key, so that those who are shed are of every share.

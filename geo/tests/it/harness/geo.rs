@@ -71,13 +71,15 @@ pub(crate) fn configuration(folder: &Path, more: &str) -> String {
         ("zones", format!("folder = \"{folder}/zones\"\ncheck_every = \"20ms\"\n")),
         ("places", format!("places = \"{folder}/places.mmdb\"\n")),
         ("fleet", format!("file = \"{folder}/fleet.toml\"\n")),
+        // Nobody is there.
+        ("probe", "enabled = false\n".to_owned()),
     ];
     let sections = base.into_iter().map(|(name, keys)| {
         let (own, _) = section(more, name);
         format!("[{name}]\n{keys}{own}")
     });
     let mut rest = more.to_owned();
-    for name in ["listen", "zones", "places", "fleet"] {
+    for name in ["listen", "zones", "places", "fleet", "probe"] {
         rest = section(&rest, name).1;
     }
     sections.collect::<String>() + &rest
