@@ -10,6 +10,10 @@ use super::allocate::Part;
 /// The share of all demand that one round may move for the better.
 pub const MOVED_SHARE_MAX: f64 = 0.05;
 
+/// The share of what all PoPs may have that one round may move whatever the demand is: so little fills no cache, and a fleet
+/// with next to no viewers need not wait for the rounds that many would take.
+pub const LITTLE_SHARE: f64 = 0.001;
+
 /// The demand of a unit from which nobody asks: it still has a place in the plan.
 pub const IDLE: f64 = 1e-9;
 
@@ -62,7 +66,7 @@ pub fn settle(
         let by_need = other.is_forced.cmp(&one.is_forced);
         by_need.then(other.gain_ms.total_cmp(&one.gain_ms)).then(one.unit.cmp(&other.unit))
     });
-    let mut budget = total * MOVED_SHARE_MAX;
+    let mut budget = (total * MOVED_SHARE_MAX).max(limits.iter().sum::<f64>() * LITTLE_SHARE);
     let mut moved = Moved::default();
     // A move may make the room that another one waits for.
     for _ in 0..PASSES_MAX {

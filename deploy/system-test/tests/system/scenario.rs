@@ -183,7 +183,11 @@ fn assert_held(results: &Value) {
 }
 
 fn shown(results: &Value) -> String {
-    ["gates", "failed", "quality", "faults"].map(|part| results[part].to_string()).join("\n")
+    let fetches = results["fetches"].as_array().into_iter().flatten();
+    let failures = fetches.filter(|fetch| fetch["failures"] != json!({}));
+    let failures = failures.map(|fetch| format!("{} {}\n", fetch["kind"], fetch["failures"]));
+    let parts = ["gates", "failed", "quality", "faults"].map(|part| results[part].to_string());
+    failures.collect::<String>() + &parts.join("\n")
 }
 
 fn target(stage: &Stage) -> String {
