@@ -83,7 +83,7 @@ load-report:
 	deploy/build/needs.sh bench
 	cargo build --release --locked -p tidegate-load
 	test -x target/tools/bin/oha || cargo install --quiet --locked --root target/tools --version 1.16.0 oha || echo "without oha: it cannot be built here"
-	node deploy/bench/load/figures.mjs target/release $(NGINX)
+	node deploy/bench/load/figures.mjs target/release $(NGINX) $(ARGS)
 
 soak:
 	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins

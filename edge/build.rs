@@ -2,5 +2,6 @@
 
 fn main() -> std::io::Result<()> {
     tonic_prost_build::configure()
+        .bytes(".tidegate.control.v1.PackedBatch")
         .compile_protos(&["../contract/proto/control.proto"], &["../contract/proto"])
 }

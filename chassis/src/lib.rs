@@ -23,6 +23,7 @@ mod readiness; // which parts are ready, which listeners have an address
 mod drain; // one signal everyone can await
 mod secret; // text that is never shown and is compared in constant time
 mod clock; // the time of day, movable in tests
+pub mod believe; // TLS clients that ask no authority who somebody is
 mod crypto; // one provider for all of TLS
 mod build_info; // version and commit
 

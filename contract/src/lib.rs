@@ -14,6 +14,8 @@ pub mod package_job; // what origin asks of a packager, and the answers
 pub mod release_compile; // from the resources of a release to what one PoP runs
 pub mod geo_feed; // what the DNS hears of PoPs, zones and round trips
 pub mod resource_spec; // what a resource shall be, kind by kind
+#[cfg(feature = "zone")]
+pub mod zone; // master files of the DNS, and what they tell of names
 pub mod snapshot; // the whole configuration of a PoP at one generation
 pub mod certificate; // what a PoP shows to TLS clients
 pub mod property; // one customer configuration: hosts, origins, policies
@@ -22,10 +24,15 @@ pub mod guard_policy; // who may have what of it
 pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
+#[cfg(feature = "packed")]
+pub mod packed; // many alike, made small for their way
 pub mod purge_offset; // places in a purge stream, also over a restore
 pub mod telemetry; // how a node is once a second, and what it shall do about it
+pub mod demand; // what clients of a node ask for most
+pub mod node_order; // one thing that one node shall do once
 pub mod anycast; // prefixes, groups of them, how strongly a PoP announces one, and where PoPs are
 pub mod replacement; // the new body that arrives with a purge
+pub mod field_code; // numbers and strings in the header sections of HTTP/2 and HTTP/3
 pub mod surrogate_key; // the tag on a response that can be purged as a group
 pub mod url_path; // the one spelling of a path
 pub mod guard_error; // why the rules at the door are refused

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     anycast::Level,
     id::{PopId, PrefixId},
+    node_order::{NodeOrder, OrderReport},
 };
 
 /// The largest report or set of orders, in bytes of JSON.
@@ -129,6 +130,9 @@ pub struct Report {
     pub is_leaving: bool,
     /// Orders that it refused, by prefix.
     pub refused: BTreeMap<PrefixId, String>,
+    /// What became of the last order to this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderReport>,
 }
 
 /// What a PoP may do with a prefix, and until when it may begin to.
@@ -180,6 +184,9 @@ pub struct Orders {
     /// What the speaker shall try.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialOrder>,
+    /// What this node alone shall do, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeOrder>,
 }
 
 /// Bytes that are no report or no orders.

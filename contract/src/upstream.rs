@@ -55,6 +55,11 @@ pub struct UpstreamPolicy {
     /// stream of H2; absent: the node's. Protects an origin that can do only so much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_max: Option<u32>,
+    /// Whether upstreams are told what clients claim in headers like `X-Original-URL`, `X-Real-IP`, `X-Forwarded-Port` or
+    /// `X-HTTP-Method-Override`. No cache key has them, so that an application that believes one lets any client decide
+    /// what everybody gets. Who the client is, its host and its scheme are always said by this node. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub client_claims: bool,
 }
 
 /// Whether HTTP/2 is offered.

@@ -19,11 +19,12 @@ pub mod release; // changes → signed releases, and how they go out
 pub mod rollout; // which PoP runs which release, and when it turns back
 pub mod change; // what somebody wants to be different
 pub mod resource; // all resources at one version
-pub mod zone; // master files of the DNS, as its nodes take them
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod replica; // what replicas tell one another: that they live, what they see
+pub mod errands; // what one node shall do once
 pub mod drain; // a PoP is emptied in stages, and filled again slowly
 pub mod anycast; // who announces what, and who may change that
+pub mod demand; // what clients ask for most
 pub mod health; // how PoPs are, by what everybody says
 pub mod fleet; // what the nodes report, and what it means
 pub mod access; // who may do what, what needs a second person, what was done

@@ -3,7 +3,6 @@
 //! Standard output carries data alone; messages go to standard error.
 
 use std::{
-    fs,
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -11,7 +10,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tidegate_chassis::ConfigArgs;
 use tidegate_control::{
@@ -21,6 +19,11 @@ use tidegate_control::{
     server,
     unix_time::unix_ms,
 };
+
+/// Messages of all sizes come and go on every lane of a fleet; the system's allocator spends a good part of a lane's time on
+/// joining what was freed.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The Tidegate control plane.
 #[derive(Parser)]
@@ -95,13 +98,13 @@ struct Place {
     /// The data folder, over data_dir of the config
     #[arg(long, value_name = "DIR", env = "TIDEGATE_CONTROL__DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// The control plane's config file, for its data_dir
+    /// The control plane's config file, for its data_dir and its store
     #[arg(long, value_name = "FILE", env = "TIDEGATE_CONTROL_CONFIG")]
     config: Option<PathBuf>,
     /// Where the state lies, over store.url of the config
     #[arg(long, value_name = "URL", env = "TIDEGATE_CONTROL__STORE__URL")]
     store: Option<String>,
-    /// One key of the config, as for serve; only data_dir and store.url matter here
+    /// One key of the config, as for serve: --set store.etcd.ca_file=ca.pem
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -195,27 +198,17 @@ impl Place {
 
     /// Where the state lies, as serve would find it.
     fn home(&self) -> anyhow::Result<Home> {
-        let mut config = match &self.config {
-            None => Config::default(),
-            Some(file) => {
-                let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-                let config = tidegate_chassis::config::from_toml::<Config>(&text);
-                config.with_context(|| file.display().to_string())?
-            }
-        };
+        let mut overrides = toml::Table::new();
         if let Some(data_dir) = &self.data_dir {
-            config.data_dir.clone_from(data_dir);
+            overrides.insert("data_dir".to_owned(), data_dir.to_string_lossy().as_ref().into());
         }
         if let Some(url) = &self.store {
-            config.store.url.clone_from(url);
+            let store = toml::Table::from_iter([("url".to_owned(), url.as_str().into())]);
+            overrides.insert("store".to_owned(), store.into());
         }
-        for setting in &self.set {
-            match setting.split_once('=') {
-                Some(("data_dir", value)) => config.data_dir = value.into(),
-                Some(("store.url", value)) => value.clone_into(&mut config.store.url),
-                _ => {}
-            }
-        }
+        let (config, set) = (self.config.clone(), self.set.clone());
+        let args = ConfigArgs { config, set, ..ConfigArgs::default() };
+        let config: Config = tidegate_chassis::config::load(&PROGRAM, &args, overrides)?;
         Ok(Home { data_dir: config.data_dir, store: config.store })
     }
 }

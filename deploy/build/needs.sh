@@ -20,7 +20,12 @@ if [ "$purpose" != build ]; then
   # the anycast lab
   packages+=(bird2 iproute2 nftables procps)
 fi
-[ "$purpose" != bench ] || packages+=(haproxy h2o nghttp2-client wrk openssl gdnsd dnsperf bind9-dnsutils)
+# Debian 13 has no h2o; a benchmark leaves out a peer that is not there.
+optional=()
+if [ "$purpose" = bench ]; then
+  packages+=(haproxy nghttp2-client wrk openssl gdnsd dnsperf bind9-dnsutils)
+  optional+=(h2o)
+fi
 # Whoever has a node of their own keeps it: Debian's npm would replace it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
@@ -33,6 +38,10 @@ for package in "${packages[@]}"; do
   is_installed "$package" || missing+=("$package")
 done
 
+for package in "${optional[@]}"; do
+  if ! is_installed "$package" && apt-cache show "$package" >/dev/null 2>&1; then missing+=("$package"); fi
+done
+
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || {
     echo "needs.sh: no apt-get here; install by hand: ${missing[*]}" >&2
@@ -43,6 +52,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "installing: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   "${sudo[@]}" apt-get update -qq
+  for package in "${optional[@]}"; do
+    ! apt-cache show "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
   "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

@@ -26,7 +26,13 @@ cargo xtask docs --check
 step "units, stories and the whole system"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
+if ! cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"; then
+    # Ten thousand lines further up; whoever reads the end of a log must not search for it.
+    step "what failed"
+    grep -E -A 4 '^thread .* panicked at ' "$log" | cut -c 1-300 | tail -n 100 || true
+    grep -E '^test .*FAILED|^story .* \.\.\. [^o]|^error: ' "$log" | tail -n 20 || true
+    exit 1
+fi
 
 step "fuzz"
 deploy/build/fuzz.sh 60

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs published DNS tests against tidegate-geo on loopback, with a signed zone, and prints how many passed:
-#   - the checks of DNS and EDNS compliance of RFC 8906, section 8, which are those of ednscomp.isc.org, asked by dig,
+#   - the checks of DNS and EDNS compliance of RFC 8906, section 8, which are those of ednscomp.isc.org, asked by dig, and a
+#     few of extended errors (RFC 8914), compact answers (RFC 9824) and unknown types (RFC 3597),
 #   - dnsviz: EDNS compatibility and DNSSEC, every error and warning counted,
 #   - delv: every kind of answer validated from the DS record down; drill: signatures chased to the zone's key,
 #   - Zonemaster's modules Nameserver and DNSSEC, where it is installed and port 53 may be bound.
@@ -26,6 +27,7 @@ _steer.video IN TXT "alpn=h3,h2"
 www IN CNAME video
 *.wild IN TXT "any"
 sub IN NS ns.elsewhere.test.
+other-type IN TYPE65280 \# 4 0a0b0c0d
 ZONE
 cat > "$dir/fleet.toml" << 'FLEET'
 [[pop]]
@@ -96,6 +98,11 @@ check nxdomain 'status: NXDOMAIN'$'\n''SOA' '' +noedns +noad a nope.example
 check nodata "$ok"$'\n''ANSWER: 0, AUTHORITY: 1' '' +noedns +noad txt video.example
 check other 'status: REFUSED' '' +noedns +noad soa other.test
 check axfr 'Transfer failed' '' +noedns axfr example
+check co 'status: NXDOMAIN'$'\n'"$opt, flags: do co;" '' +edns=0 +dnssec +coflag +nocookie +noad a nope.example
+check no-co "$ok"$'\n'"$opt, flags: do;" '' +edns=0 +dnssec +nocookie +noad a nope.example
+check ede-refused 'EDE: 20' '' +edns=0 +nocookie +noad soa other.test
+check ede-any 'status: REFUSED'$'\n''EDE: 21' '' +edns=0 +nocookie +noad any example
+check rfc3597 "$ok"$'\n''TYPE65280\s+\\# 4 0A0B0C0D' '' +edns=0 +nocookie +noad type65280 other-type.example
 compliance=$passed/$((passed + failed))
 
 echo "== dnsviz"
@@ -164,6 +171,7 @@ example CDS fully validated
 example CDNSKEY fully validated
 video.example TXT negative response, fully validated
 wild.example TXT negative response, fully validated
+other-type.example TYPE65280 fully validated
 nope.example A negative response, fully validated
 sub.example DS negative response, fully validated
 QUESTIONS

@@ -13,6 +13,7 @@ use http::{
 use tidegate_edge::{
     cache::fields::Fields,
     listener::{
+        config::Limits,
         h3::{
             qpack::{PREFIX, encode_fields},
             request::read_head,
@@ -72,9 +73,10 @@ fn stored() -> Fields {
 
 fn header_sections(criterion: &mut Criterion) {
     let request = browser_request();
-    assert!(read_head(&request, 65_536).is_ok());
+    let limits = Limits::default();
+    assert!(read_head(&request, &limits).is_ok());
     criterion.bench_function("h3/read a browser's request", |bencher| {
-        bencher.iter(|| read_head(black_box(&request), 65_536).unwrap());
+        bencher.iter(|| read_head(black_box(&request), &limits).unwrap());
     });
     let stored = stored();
     let own = [

@@ -126,6 +126,10 @@ impl ProgramConfig for Config {
             }
             None => {
                 anyhow::ensure!(
+                    self.upstream.siblings.nodes.is_empty(),
+                    "upstream.siblings: nodes know one another's requests and purges through a control plane"
+                );
+                anyhow::ensure!(
                     !self.property.is_empty(),
                     "property: a node without a control plane needs at least one (or --origin)"
                 );
@@ -153,6 +157,16 @@ fn redacted<S: Serializer>(properties: &[Property], serializer: S) -> Result<S::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn siblings_need_a_control_plane() {
+        let text = "[[property]]\nid = \"a\"\nhosts = [\"*\"]\norigins = [{ authority = \"127.0.0.1:1\" }]\n";
+        let mut config: Config = toml::from_str(text).unwrap();
+        config.check().unwrap();
+        let siblings = "own = \"10.0.0.1:443\"\nnodes = [{ authority = \"10.0.0.2:443\" }]";
+        config.upstream.siblings = toml::from_str(siblings).unwrap();
+        assert!(config.check().unwrap_err().to_string().starts_with("upstream.siblings"));
+    }
 
     #[test]
     fn a_configuration_is_shown_without_secrets() {

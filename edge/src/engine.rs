@@ -17,6 +17,7 @@ use crate::{
         store::Store,
     },
     config::Config,
+    demand::Demand,
     exchange::{self, Edge, LogPolicy},
     fetch::{self, Fetcher},
     guard::Guard,
@@ -40,6 +41,8 @@ pub struct Handles {
     pub fetcher: Fetcher,
     /// Where they go.
     pub upstreams: Arc<Upstreams>,
+    /// What its clients ask for most.
+    pub demand: Demand,
     /// Its numbers.
     pub metrics: Metrics,
 }
@@ -83,6 +86,7 @@ impl Engine {
             fetcher: handles.fetcher.clone(),
             guard: Guard::new(registry, None, std::time::Instant::now()),
             metrics: handles.metrics.clone(),
+            demand: handles.demand.clone(),
             players: exchange::PlayerMetrics::register(registry),
             alt_svc,
             log: LogPolicy { is_on: config.access_log, every: config.access_log_every },
@@ -176,6 +180,7 @@ fn handles(
         store,
         fetcher,
         upstreams,
+        demand: Demand::new(),
         metrics,
     })
 }

@@ -20,6 +20,7 @@ pub mod upstream; // which upstream is asked, and with what
 pub mod listener; // sockets become requests and streams; met first, but it knows nothing of who answers
 pub mod control; // snapshots and purges in, health out
 pub mod cache; // key, freshness, tiers, purge
+pub mod demand; // what clients ask for most
 pub mod policy; // what the control plane last told us
 pub mod metrics; // every number we publish
 pub mod error; // whose fault, which status

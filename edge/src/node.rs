@@ -28,7 +28,8 @@ use crate::{
 use anyhow::Context;
 use tidegate_chassis::{Clock, Drain, Process, handover::Predecessor};
 use tidegate_contract::{
-    geo_feed::RoundTrips, purge::PurgeOrder, replacement::Replacement, telemetry::Load,
+    demand::Demand, geo_feed::RoundTrips, purge::PurgeOrder, replacement::Replacement,
+    telemetry::Load,
 };
 
 /// Runs a node until it is drained.
@@ -89,7 +90,7 @@ impl Node {
             agent: None,
             config: config.clone(),
         };
-        node.follow(config, &clock, line)?;
+        node.follow(config, &clock, line, upgrade.orders())?;
         node.await_upgrade(upgrade);
         node.certify();
         process.admin_routes(admin::explain_route(node.edge.clone()));
@@ -199,8 +200,10 @@ impl Node {
         config: &Config,
         clock: &Clock,
         line: Option<OwnedFd>,
+        restart: control::Restart,
     ) -> anyhow::Result<()> {
-        let Handles { policy, purges, lease, store, metrics, fetcher, .. } = self.handles.clone();
+        let Handles { policy, purges, lease, store, metrics, fetcher, demand, .. } =
+            self.handles.clone();
         let replace = {
             let policy = policy.clone();
             move |order: &PurgeOrder, new: &Replacement, made_at| {
@@ -252,8 +255,13 @@ impl Node {
                     let take = move || measurements.take();
                     Arc::new(take) as Arc<dyn Fn() -> RoundTrips + Send + Sync>
                 }),
+                demand: (!control.demand_interval.is_zero()).then(|| {
+                    demand.turn_on();
+                    Arc::new(move || demand.take()) as Arc<dyn Fn() -> Demand + Send + Sync>
+                }),
                 orders: agent.orders,
             }),
+            restart: Some(restart),
             clock: clock.clone(),
             is_successor: self.predecessor.is_some(),
             predecessor: line,

@@ -1,4 +1,4 @@
-//! An upgrade without a gap: on SIGUSR2 a new process gets the sockets of this one, serves, and this one drains.
+//! An upgrade without a gap: on SIGUSR2, or when the control plane orders a restart, a new process gets the sockets of this one, serves, and this one drains.
 //!
 //! The new one is the program as it stands on disk then, with the arguments of this one. It builds everything before it
 //! says that it could serve; only then this process lets go of what two cannot hold. Invariant: a new process that cannot
@@ -31,11 +31,12 @@ use tidegate_chassis::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use crate::{
-    control::Agent,
+    control::{Agent, Restart},
     listener::{self, Estate, Lines},
 };
 
@@ -60,6 +61,8 @@ impl Default for Config {
 /// What waits for the signal.
 pub struct Upgrade {
     asked: Signal,
+    ordered: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
+    orders: Restart,
     program: PathBuf,
     start_timeout: Duration,
     estate: Estate,
@@ -96,7 +99,10 @@ impl Upgrade {
             // Later it would be the name of a file that was replaced.
             None => std::env::current_exe().context("which program is this?")?,
         };
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         Ok(Self {
+            ordered,
+            orders,
             asked: signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?,
             program,
             start_timeout: config.start_timeout,
@@ -107,6 +113,12 @@ impl Upgrade {
             outcomes,
             is_alone,
         })
+    }
+
+    /// How else than by the signal it is asked for.
+    #[must_use]
+    pub fn orders(&self) -> Restart {
+        self.orders.clone()
     }
 
     /// Where the lines will be.
@@ -120,18 +132,25 @@ impl Upgrade {
         self.agent = agent;
         let drain = self.process.drain();
         loop {
-            tokio::select! {
+            let asking = tokio::select! {
                 // The sockets are closed with this.
                 () = drain.started() => return,
-                _ = self.asked.recv() => {}
-            }
+                _ = self.asked.recv() => None,
+                asking = self.ordered.recv() => asking,
+            };
+            // Who asked may have gone.
+            let answer = |answer| asking.map(|asking| asking.send(answer)).and_then(Result::ok);
             if !self.is_alone.load(SeqCst) {
                 tracing::error!("no upgrade: the process before has not ended yet");
                 self.outcomes.with_label_values(&["refused"]).inc();
+                answer(Err("the process before has not ended yet".to_owned()));
                 continue;
             }
             match self.hand_over(&legacy).await {
-                Ok(pid) => return self.leave(pid),
+                Ok(pid) => {
+                    answer(Ok(()));
+                    return self.leave(pid);
+                }
                 Err(error) => {
                     self.estate.take_back();
                     if let Some(agent) = &self.agent {
@@ -139,6 +158,7 @@ impl Upgrade {
                     }
                     self.outcomes.with_label_values(&["failed"]).inc();
                     tracing::error!(%error, program = %self.program.display(), "no upgrade: this process goes on");
+                    answer(Err(error.to_string()));
                 }
             }
         }
@@ -201,5 +221,7 @@ pub fn tell_supervisor(what: &str) -> io::Result<()> {
 
 /// Under which key of what is handed over the cache's part stands.
 pub const CACHE_KEY: &str = "cache";
+/// Orders wait for one another: the node takes one at a time.
+const ORDERS_MAX: usize = 1;
 /// For the new process to begin to serve, with everything built.
 const GO_TIME: Duration = Duration::from_secs(10);

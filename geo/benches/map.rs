@@ -1,4 +1,7 @@
 //! How long a round takes, on one core and on all; how long it takes to leave a dead PoP out; and a lookup.
+//!
+//! The bar is a second for 100,000 units and 150 PoPs. On two cores of an AMD EPYC: 0.13 s on one core, 0.09 s on both,
+//! also for a tight fleet; 8 ms to leave a dead PoP out; 0.22 µs for an address drawn by lot.
 
 use std::{hint::black_box, net::IpAddr, num::NonZeroUsize, sync::Arc, thread};
 

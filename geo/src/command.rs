@@ -9,7 +9,6 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     process::{self, ExitCode},
-    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -19,15 +18,10 @@ use tidegate_chassis::{ConfigArgs, Program};
 use crate::{
     explain::explain,
     fetch::{DataSet, Fetch},
-    fleet::Fleet,
     key_command::Keys,
-    latency::Latency,
-    locate::{self, File, write::from_lines},
-    map::{Inputs, Round},
+    live::{config::PlacesConfig, still},
+    locate::{Files, write::from_lines},
     node,
-    place::Place,
-    unit::Units,
-    world::{Trust, World},
 };
 
 /// Where a client is, and which PoP is best for it.
@@ -71,7 +65,7 @@ enum Command {
     /// Say where addresses are
     Locate {
         #[command(flatten)]
-        files: Files,
+        files: FilesArgs,
         /// The addresses
         #[arg(required = true)]
         addresses: Vec<IpAddr>,
@@ -79,7 +73,7 @@ enum Command {
     /// Say which PoP clients get, and why
     Explain {
         #[command(flatten)]
-        files: Files,
+        files: FilesArgs,
         /// The PoPs: a TOML file of [[pop]] tables with id, latitude, longitude, capacity, addresses
         #[arg(long, value_name = "FILE")]
         fleet: PathBuf,
@@ -93,13 +87,13 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Files {
-    /// A file of cities or countries, MaxMind DB
+struct FilesArgs {
+    /// A file of cities or countries, MaxMind DB, or a folder of such; the first that says something counts
+    #[arg(long, value_name = "FILE", required = true)]
+    places: Vec<PathBuf>,
+    /// A file of networks (autonomous systems), MaxMind DB, or a folder of such
     #[arg(long, value_name = "FILE")]
-    places: PathBuf,
-    /// A file of networks (autonomous systems), MaxMind DB
-    #[arg(long, value_name = "FILE")]
-    networks: Option<PathBuf>,
+    networks: Vec<PathBuf>,
 }
 
 /// Runs the command line of this process.
@@ -134,7 +128,7 @@ fn run(command: Command) -> Result<String, String> {
         Command::MakePlaces { lines, file } => make_places(&lines, &file),
         Command::Locate { files, addresses } => locate_all(&files, &addresses),
         Command::Explain { files, fleet, json, clients } => {
-            explain_all(&files, &fleet, json, &clients)
+            explain_all(files, &fleet, json, &clients)
         }
     }
 }
@@ -175,14 +169,12 @@ fn make_places(lines: &Path, file: &Path) -> Result<String, String> {
     Ok(String::new())
 }
 
-fn locate_all(files: &Files, addresses: &[IpAddr]) -> Result<String, String> {
-    let places = open(&files.places)?;
-    let networks = files.networks.as_deref().map(open).transpose()?;
+fn locate_all(files: &FilesArgs, addresses: &[IpAddr]) -> Result<String, String> {
+    let files = Files::open(&files.places, &files.networks).map_err(|error| error.to_string())?;
     let mut text = String::new();
     for address in addresses {
-        let located = places.locate(*address).map_err(|error| error.to_string())?;
-        let asn = networks.as_ref().map_or(Ok(0), |file| file.asn(*address));
-        let asn = asn.map_err(|error| error.to_string())?;
+        let located = files.locate(*address).map_err(|error| error.to_string())?;
+        let asn = files.asn(*address).map_err(|error| error.to_string())?;
         let line = match located {
             None => format!("{address}: nobody knows\n"),
             Some(found) => {
@@ -201,32 +193,14 @@ fn locate_all(files: &Files, addresses: &[IpAddr]) -> Result<String, String> {
 }
 
 fn explain_all(
-    files: &Files,
+    files: FilesArgs,
     fleet: &Path,
     is_json: bool,
     clients: &[IpAddr],
 ) -> Result<String, String> {
-    let fleet_text = read(fleet)?;
-    let fleet = Arc::new(Fleet::from_toml(&fleet_text).map_err(|error| named(fleet, error))?);
-    let places = open(&files.places)?;
-    let networks = files.networks.as_deref().map(open).transpose()?;
-    let units: Arc<Units> =
-        Arc::new(locate::units(&places, networks.as_ref()).map_err(|error| error.to_string())?);
-    let latency = Latency::default();
-    // Nobody has told how much anybody asks for: every unit the same, and in sum what fits.
-    let demand = vec![0.0; units.all().len()];
-    let home = fleet.pops().first().map_or_else(|| Place::new(0.0, 0.0), |pop| Ok(pop.place));
-    let home = home.map_err(|error| error.to_string())?;
-    let inputs = Inputs {
-        units: &units,
-        demand: &demand,
-        fleet: &fleet,
-        latency: &latency,
-        home,
-        previous: None,
-    };
-    let map = Round::make(inputs).map;
-    let world = World { map, trust: Trust::Current, round: 0, heard: SystemTime::now() };
+    let FilesArgs { places, networks } = files;
+    let places = PlacesConfig { places, networks, home: None };
+    let world = still::world(&places, fleet).map_err(|error| format!("{error:#}"))?;
     let mut text = String::new();
     for client in clients {
         let explanation = explain(&world, *client);
@@ -238,10 +212,6 @@ fn explain_all(
         text.push('\n');
     }
     Ok(text)
-}
-
-fn open(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Result<String, String> {

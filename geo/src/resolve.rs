@@ -3,10 +3,11 @@
 //!
 //! Invariant: it is decided where every answer is decided ([`crate::dns::answer`]); nothing is signed, counted or limited.
 
-use std::{str::FromStr, sync::Arc};
+use std::sync::Arc;
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 use serde_json::{Value, json};
+use tidegate_contract::zone;
 
 use crate::{
     dns::answer::{Answer, Query, answer},
@@ -19,8 +20,7 @@ use crate::{
 #[must_use]
 pub fn resolve(zones: Arc<ZoneTable>, worlds: Arc<Worlds>) -> Resolve {
     Arc::new(move |name, record, client| {
-        let kind = RecordType::from_str(&record.to_ascii_uppercase())
-            .map_err(|_| format!("{record:?} is no type of record"))?;
+        let kind = zone::kind(record).ok_or_else(|| format!("{record:?} is no type of record"))?;
         let mut name = Name::from_ascii(name).map_err(|error| format!("{name:?}: {error}"))?;
         name.set_fqdn(true);
         let query =
@@ -31,7 +31,7 @@ pub fn resolve(zones: Arc<ZoneTable>, worlds: Arc<Worlds>) -> Resolve {
 
 fn shown(answer: &Answer) -> Value {
     let lines = |sets: &[RecordSet]| -> Vec<String> {
-        sets.iter().flat_map(RecordSet::records).map(|record| record.to_string()).collect()
+        sets.iter().flat_map(RecordSet::records).map(|record| zone::line(&record)).collect()
     };
     json!({
         "code": answer.code.to_str(),

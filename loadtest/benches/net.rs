@@ -4,7 +4,8 @@
 //! cargo bench -p tidegate-load --bench net -- https://127.0.0.1:8443/1m.bin h1,h2,h3 50 5
 //! ```
 //! The URL, protocols, sessions, seconds, and perhaps `new`: a connection for each request, resumed and with 0-RTT data
-//! where the server lets it. Beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
+//! where the server lets it; or `every=4s rate=20`: so many sessions begin a second, each with two requests, and go on with one in that
+//! time, as players do; which is what connections hold without them. Beside it belong `wrk`, `h2load` and `oha` on the same URL. Any certificate
 //! is taken. One thread reads, so its CPU time is the client's.
 //!
 //! Against nginx 1.26.3 on the other core of a two-core machine that had other work too (per client CPU-second, 20
@@ -33,8 +34,13 @@ use tidegate_load::{
     kind::Protocol,
     net::{Ask, Net, NetConfig, Session, SessionPlan},
 };
+use tikv_jemallocator::Jemalloc;
 use tokio::task::LocalSet;
 use url::Url;
+
+/// As the program has it, so that what sessions hold is compared alike.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// One measurement.
 struct Run {
@@ -44,6 +50,10 @@ struct Run {
     time: Duration,
     /// A connection for each request.
     is_new: bool,
+    /// From one request of a session to its next; none that follow at once.
+    every: Option<Duration>,
+    /// How many begin a second; all at once when it is nothing.
+    rate: f64,
 }
 
 fn main() {
@@ -65,6 +75,13 @@ fn main() {
             sessions: sessions.parse().expect("a number of sessions"),
             time: Duration::from_secs(seconds.parse().expect("a number of seconds")),
             is_new: rest.iter().any(|word| word == "new"),
+            every: rest
+                .iter()
+                .find_map(|word| humantime::parse_duration(word.strip_prefix("every=")?).ok()),
+            rate: rest
+                .iter()
+                .find_map(|word| word.strip_prefix("rate=")?.parse().ok())
+                .unwrap_or(f64::INFINITY),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -85,7 +102,7 @@ impl Run {
         };
         let sessions: Vec<Rc<Session>> =
             (0..self.sessions).map(|_| Rc::new(net.session(plan.clone()))).collect();
-        for session in &sessions {
+        for session in sessions.iter().filter(|_| self.every.is_none()) {
             let fetched = session.fetch(self.ask(), &mut |_| {}).await;
             if let Err(failure) = fetched.outcome {
                 return say(&format!("{:?}: {failure}", self.protocol));
@@ -96,11 +113,19 @@ impl Run {
         let (bytes, fetches, failures) = <(Rc<Cell<u64>>, Rc<Cell<u64>>, Rc<Cell<u64>>)>::default();
         let (began, cpu) = (Instant::now(), cpu());
         let mut tasks = tokio::task::JoinSet::new();
-        for session in sessions {
+        for (number, session) in sessions.into_iter().enumerate() {
+            let every = self.every.unwrap_or_default();
+            let mut due = began + Duration::from_secs_f64(number as f64 / self.rate);
             let (ask, end) = (self.ask(), began + self.time);
             let (bytes, fetches, failures) = (bytes.clone(), fetches.clone(), failures.clone());
             tasks.spawn_local(async move {
-                while Instant::now() < end {
+                for round in 0_u32.. {
+                    if Instant::now().max(due) >= end {
+                        break;
+                    }
+                    tokio::time::sleep_until(due.into()).await;
+                    // The first two follow at once.
+                    due += if round == 0 { Duration::ZERO } else { every };
                     let fetched = session.fetch(ask.clone(), &mut |_| {}).await;
                     bytes.set(bytes.get() + fetched.bytes);
                     fetches.set(fetches.get() + 1);
@@ -113,7 +138,7 @@ impl Run {
         let gbit = bytes.get() as f64 * 8.0 / 1e9;
         say(&format!(
             "{:?}: {:.2} Gbit/s, {:.2} Gbit per CPU-second, {:.0} requests per CPU-second, CPU {:.0} %, \
-             {} of {} failed, {held} bytes held per idle session",
+             {} of {} failed, {held} bytes held per idle session, {} bytes at most in all",
             self.protocol,
             gbit / took,
             gbit / cpu,
@@ -121,6 +146,7 @@ impl Run {
             100.0 * cpu / took,
             failures.get(),
             fetches.get(),
+            resident_peak(),
         ));
         if self.is_new {
             let counters = net.counters();
@@ -159,6 +185,14 @@ fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: usize = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096
+}
+
+/// The most of them that there were.
+fn resident_peak() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
 }
 
 fn say(line: &str) {

@@ -16,7 +16,8 @@ use super::{
     decode, encode,
 };
 use crate::store::{
-    COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, Key, Records, Revision, StoreError,
+    AUDIT_FOLDER, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, Key, Records, Revision,
+    StoreError,
 };
 
 /// The audit log. Cheap to clone.
@@ -92,9 +93,9 @@ impl AuditLog {
         while next <= head.number && page.len() < rows_max {
             // All rows whose numbers differ in their last digits alone.
             let block = next / BLOCK_ROWS;
-            let prefix = format!("{PREFIX}{block:017}");
+            let prefix = format!("{AUDIT_FOLDER}{block:017}");
             for record in self.records.list(&prefix).await?.records {
-                let number = record.key.as_str().strip_prefix(PREFIX);
+                let number = record.key.as_str().strip_prefix(AUDIT_FOLDER);
                 let number = number.and_then(|number| number.parse::<u64>().ok());
                 let number = number.ok_or_else(|| StoreError::damaged("audit key", &record.key))?;
                 if number >= next && page.len() < rows_max {
@@ -216,10 +217,9 @@ fn head_key() -> Key {
 }
 
 fn row_key(number: u64) -> Key {
-    Key::parse(&format!("{PREFIX}{number:020}")).expect("a good key")
+    Key::parse(&format!("{AUDIT_FOLDER}{number:020}")).expect("a good key")
 }
 
-const PREFIX: &str = "audit/";
 /// Rows of one commit; what room they leave is for rows that are forgotten, and one entry is the head.
 const BATCH_ROWS_MAX: usize = COMMIT_ENTRIES_MAX - 4;
 const FAR_ABOVE_ROWS: u64 = 1000;

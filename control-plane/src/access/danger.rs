@@ -17,6 +17,10 @@ pub enum Danger {
     Rollback,
     /// Take a PoP out of service.
     Drain,
+    /// Let a new process of a node take over.
+    RestartNode,
+    /// Take a node's release back.
+    RollbackNode,
     /// Remove a PoP with its nodes.
     RemovePop,
     /// Change what is announced.
@@ -102,6 +106,8 @@ impl Danger {
             Self::PublishFast => "publish_fast",
             Self::Rollback => "rollback",
             Self::Drain => "drain",
+            Self::RestartNode => "restart_node",
+            Self::RollbackNode => "rollback_node",
             Self::RemovePop => "remove_pop",
             Self::Announce => "announce",
             Self::Interlock => "interlock",

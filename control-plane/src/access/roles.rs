@@ -26,7 +26,7 @@ pub const BUILT_IN: [(&str, &[&str], &str); 7] = [
     ("purger", &["read", "purge"], "a publishing system that purges what it changes"),
     (
         "operator",
-        &["read", "purge", "config:write", "release:write", "pop:write", "pop:drain"],
+        &["read", "purge", "config:write", "release:write", "pop:write", "pop:drain", "node:write"],
         "runs the CDN from day to day",
     ),
     (

@@ -23,6 +23,8 @@ pub enum Verb {
     PopWrite,
     /// Drain and undrain PoPs.
     PopDrain,
+    /// Restart nodes, and take their release back.
+    NodeWrite,
     /// Change what is announced.
     BgpWrite,
     /// Hold the map of the DNS, and let it go.
@@ -70,13 +72,14 @@ pub enum GrantError {
 
 impl Verb {
     /// All verbs, by the name that stands in a scope.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Read, "read"),
         (Self::Purge, "purge"),
         (Self::ConfigWrite, "config:write"),
         (Self::ReleaseWrite, "release:write"),
         (Self::PopWrite, "pop:write"),
         (Self::PopDrain, "pop:drain"),
+        (Self::NodeWrite, "node:write"),
         (Self::BgpWrite, "bgp:write"),
         (Self::DnsWrite, "dns:write"),
         (Self::Geo, "geo"),

@@ -4,6 +4,7 @@
 //! up to more than the interlock allows. Invariant: nothing is announced less without a check of the interlock against
 //! the state that the same commit replaces.
 
+mod orders; // what nodes are told
 mod permits; // gives permits: the check and the commit
 pub mod ladder; // sheds load, one step at a time
 pub mod interlock; // what is never done, whoever asks

@@ -140,8 +140,8 @@ pub(super) async fn health(
     caller: Caller,
 ) -> Result<Answer<HealthList>, ApiError> {
     caller.require(Scope::Read)?;
-    let desired = api.parts.store.desired().await?;
-    let items = desired.pops.iter().map(|pop| health_of(&api, &pop.id)).collect();
+    let head = api.parts.releases.head()?;
+    let items = head.state.pops().map(|pop| health_of(&api, &pop)).collect();
     Ok(Answer(HealthList { items }))
 }
 

@@ -219,6 +219,21 @@ pub struct HealthNode {
     pub report: Report,
 }
 
+/// `GET /v1/health-history`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthChange {
+    /// The PoP.
+    pub pop: PopId,
+    /// When.
+    pub at_unix_ms: u64,
+    /// What it was: `good`, `degraded`, `bad` or `unknown`.
+    pub from: String,
+    /// What it is since.
+    pub to: String,
+    /// Why.
+    pub why: String,
+}
+
 fn off() -> Target {
     Target::Off
 }

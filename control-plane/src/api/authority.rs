@@ -79,7 +79,7 @@ async fn view(api: &Api, mark: &Mark) -> Result<AuthorityView, ApiError> {
     };
     Ok(AuthorityView {
         phase: mark.phase(),
-        bundle_pem: rotation.authority().bundle_pem(),
+        bundle_pem: believed.bundle_pem(),
         authorities: believed.all.iter().map(item).collect(),
         lacking: rotation.lacking().await?,
     })

@@ -139,7 +139,7 @@ pub(super) async fn publish(
     };
     let published = api.parts.releases.publish(publish).await?;
     if published.is_change() {
-        resources::mirror(&api, &set.wish).await?;
+        resources::forget_gone(&api, &set.wish).await?;
     } else {
         // Somebody else did just that: nothing is left to release.
         let version = published.version.0;

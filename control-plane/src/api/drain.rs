@@ -132,8 +132,9 @@ pub(super) async fn fleet(
             pop,
         }
     };
-    let pops = api.parts.store.desired().await?.pops.into_iter().map(|pop| pop.id);
-    let pops: std::collections::BTreeSet<PopId> = pops.chain(sites.pops.keys().cloned()).collect();
+    let head = api.parts.releases.head()?;
+    let pops: std::collections::BTreeSet<PopId> =
+        head.state.pops().chain(sites.pops.keys().cloned()).collect();
     Ok(Answer(FleetList { revision, items: pops.into_iter().map(item).collect() }))
 }
 
@@ -141,8 +142,7 @@ pub(super) async fn fleet(
 pub(super) async fn existing(api: &Api, pop: String) -> Result<PopId, ApiError> {
     let pop = request::id("pop", pop, PopId::parse)?;
     let sites = api.parts.drains.anycast().sites();
-    let is_known = sites.pops.contains_key(&pop)
-        || api.parts.store.desired().await?.pops.iter().any(|known| known.id == pop);
+    let is_known = sites.pops.contains_key(&pop) || api.parts.releases.has_pop(&pop).await?;
     if is_known { Ok(pop) } else { Err(ApiError::NotFound { what: "pop", id: pop.into() }) }
 }
 

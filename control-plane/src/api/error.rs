@@ -15,7 +15,7 @@ use crate::{
     change::ChangeError,
     release::ReleaseError,
     rotation::RotationError,
-    store::{AppendError, CommitError, DesiredError, StoreError},
+    store::{AppendError, CommitError, StoreError},
 };
 
 /// Why a request was not answered as asked.
@@ -160,19 +160,6 @@ impl From<AppendError> for ApiError {
         match error {
             AppendError::KeyReused(id) => Self::KeyReused(id.to_string()),
             AppendError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<DesiredError> for ApiError {
-    fn from(error: DesiredError) -> Self {
-        match error {
-            DesiredError::Store(error) => error.into(),
-            DesiredError::NotFound { what, id } => Self::NotFound { what, id },
-            DesiredError::Conflict { .. } => Self::Conflict(error.to_string()),
-            DesiredError::Refused(_) | DesiredError::Pop(_) | DesiredError::TooLarge => {
-                Self::Invalid(error.to_string())
-            }
         }
     }
 }

@@ -16,6 +16,9 @@ mod openapi;
 mod status;
 mod approvals;
 mod tokens;
+mod health_history;
+mod node_orders;
+mod top;
 mod anycast;
 mod geo;
 mod drain;
@@ -49,7 +52,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     access::Access,
+    demand::Demand,
     drain::Drains,
+    errands::Errands,
     fleet::{self, Fleet},
     geo::Geo,
     listener::Connection,
@@ -129,6 +134,10 @@ pub struct Parts {
     pub database_dir: Option<PathBuf>,
     /// The fleet.
     pub fleet: Fleet,
+    /// What clients ask for most.
+    pub demand: Demand,
+    /// What single nodes shall do once.
+    pub errands: Errands,
     /// Drains, groups, and what nodes say.
     pub drains: Drains,
     /// What the DNS is told and asked.
@@ -196,6 +205,7 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))
         .route("/v1/pops/{pop}/nodes/{node}", delete(pops::remove_node))
+        .route("/v1/pops/{pop}/nodes/{node}/order", get(node_orders::show).post(node_orders::give))
         .route("/v1/pops/{pop}/drain", get(drain::show).post(drain::begin).delete(drain::undo))
         .route("/v1/pops/{pop}/speaker-trial", post(anycast::trial))
         .route("/v1/fleet", get(drain::fleet))
@@ -213,6 +223,8 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/dns/map/freeze", post(geo::freeze))
         .route("/v1/dns/map/thaw", post(geo::thaw))
         .route("/v1/health", get(anycast::health))
+        .route("/v1/health-history", get(health_history::list))
+        .route("/v1/top", get(top::show))
         .route("/v1/health/{pop}", get(anycast::health_of_pop))
         .route("/v1/properties", get(properties::list))
         .route(

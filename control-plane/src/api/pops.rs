@@ -23,13 +23,14 @@ use super::{
         PopView,
     },
     request::{self, Json},
-    resources,
+    resources::{self, Change},
 };
 use crate::{
     access::{Danger, Verb},
     change::Wish,
     fleet::{NodeSight, node_state, pop_state},
-    store::{Change, EnrolmentTokenRow, NodeName, Pop},
+    resource::Pop,
+    store::{EnrolmentTokenRow, NodeName},
     token::{Kind, NewToken, Scope},
     unix_time::{millis, unix_ms},
 };
@@ -127,9 +128,10 @@ pub(super) async fn enrol(
         is_used: false,
     };
     let expires_unix_ms = row.expires_unix_ms;
-    if !api.parts.store.add_enrolment_token(row, now_unix_ms).await? {
+    if !api.parts.releases.has_pop(&pop).await? {
         return Err(ApiError::NotFound { what: "pop", id: pop.into() });
     }
+    api.parts.store.add_enrolment_token(row, now_unix_ms).await?;
     caller.audit("make enrolment token", &format!("{pop} {}", token.id));
     let view = EnrolmentTokenView { token: token.text, pop, expires_unix_ms };
     Ok((StatusCode::CREATED, axum::Json(view)).into_response())

@@ -15,11 +15,10 @@ use serde_json::Value;
 use tidegate_contract::{
     id::{Generation, PopId},
     resource::{Kind, ResourceKey, ResourceName},
-    resource_spec::Spec,
 };
 
 use super::{
-    Api,
+    Api, Parts,
     auth::Caller,
     error::ApiError,
     model::{Items, ResourceView},
@@ -29,12 +28,21 @@ use super::{
 use crate::{
     access::Verb,
     change::Wish,
-    release::{Publish, reports},
+    release::{self, Publish, reports},
     resource::{Entry, shown},
     rollout::Pace,
-    store::{Change, Pop},
     token::Scope,
 };
+
+/// What a change did, or would do.
+pub(super) struct Change {
+    /// Whether anything is different from before.
+    pub(super) changed: bool,
+    /// Whether the thing was not there before.
+    pub(super) created: bool,
+    /// The version after the change.
+    pub(super) generation: Generation,
+}
 
 /// The query of a change.
 #[derive(Deserialize)]
@@ -142,7 +150,7 @@ pub(super) async fn publish(
     };
     let published = api.parts.releases.publish(publish).await?;
     if !is_dry {
-        mirror(api, &wish).await?;
+        forget_gone(api, &wish).await?;
     }
     Ok(Change {
         changed: published.is_change(),
@@ -151,26 +159,12 @@ pub(super) async fn publish(
     })
 }
 
-/// Tells the parts that know PoPs by themselves: who may enrol nodes, and whose lanes end.
-pub(super) async fn mirror(api: &Api, wish: &Wish) -> Result<(), ApiError> {
-    let head = api.parts.releases.head()?;
-    for key in wish.keys().filter(|key| key.kind == Kind::Pop) {
-        let id = request::id("pop", key.name.to_string(), PopId::parse)?;
-        match head.state.entries.get(&key).map(|entry| &*entry.spec) {
-            Some(Spec::Pop(spec)) => {
-                let shield_upstream = spec.shield_upstream.clone();
-                api.parts.store.put_pop(Pop { id, role: spec.role, shield_upstream }).await?;
-            }
-            _ => {
-                match api.parts.store.delete_pop(id.clone()).await {
-                    Ok(_) | Err(crate::store::DesiredError::NotFound { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                api.parts.fleet.forget_pop(&id);
-            }
-        }
-    }
-    Ok(())
+/// Forgets the nodes of PoPs that were taken away, before that is answered.
+pub(super) async fn forget_gone(api: &Api, wish: &Wish) -> Result<(), ApiError> {
+    let Parts { releases, fleet, store, .. } = &api.parts;
+    let pops = wish.keys().filter(|key| key.kind == Kind::Pop);
+    let pops = pops.filter_map(|key| PopId::parse(key.name.as_str()).ok());
+    Ok(release::forget_gone(releases, fleet, store, pops.collect::<Vec<_>>()).await?)
 }
 
 /// Reads a kind out of a path.

@@ -78,6 +78,23 @@ pub struct Believed {
     pub all: Vec<Arc<Signer>>,
 }
 
+impl Believed {
+    /// Whether this one signs and these are believed beside it, and nobody else.
+    pub(crate) fn are(&self, signs: &str, beside: &[&str]) -> bool {
+        let named =
+            |one: &Arc<Signer>| one.sha256 == signs || beside.contains(&one.sha256.as_str());
+        self.signs.sha256 == signs
+            && self.all.len() == 1 + beside.len()
+            && self.all.iter().all(named)
+    }
+
+    /// PEM of their certificates, the older first.
+    #[must_use]
+    pub fn bundle_pem(&self) -> String {
+        self.all.iter().map(|one| one.pem.as_str()).collect()
+    }
+}
+
 /// A certificate that was just signed.
 pub struct Issued {
     /// PEM of the certificate.
@@ -143,7 +160,7 @@ impl Authority {
     /// PEM of the certificates that count.
     #[must_use]
     pub fn bundle_pem(&self) -> String {
-        self.believed().all.iter().map(|one| one.pem.as_str()).collect()
+        self.believed().bundle_pem()
     }
 
     /// Lets one sign and these be believed, by what the store calls them; true when that is something else than before.

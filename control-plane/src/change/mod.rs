@@ -5,6 +5,8 @@
 //! nobody publishes a part of another one with it.
 
 mod set;
+#[cfg(test)]
+mod zone_tests;
 
 use std::collections::BTreeMap;
 
@@ -15,17 +17,18 @@ use tidegate_contract::{
     release_compile::{self, CompileError, TIER_KEY_SECRET},
     resource::{Kind, ResourceKey, ResourceName},
     resource_spec::{PropertySpec, Spec, SpecError},
+    zone::{self, ZoneError},
 };
 
-use crate::{
-    resource::{Entry, State},
-    zone::{self, ZONES_BYTES_MAX, ZoneError},
-};
+use crate::resource::{Entry, State};
 
 pub use set::{ChangeSet, ChangeState, SetError};
 
 /// The most resources of one change.
 pub const ENTRIES_MAX: usize = 1_000;
+/// The most that all zones together may take, in bytes as they travel: with the rest of the fleet they fit into one line of
+/// the feed.
+pub const ZONES_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// A resource to make or replace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -245,7 +248,7 @@ fn read(key: &ResourceKey, spec: &Value, before: Option<&Entry>) -> Result<Spec,
     let bytes = serde_json::to_vec(&spec).expect("JSON is JSON");
     let spec = Spec::parse(key.kind, &key.name, &bytes)?;
     if let Spec::DnsZone(zone) = &spec {
-        let checked = zone::check(key.name.as_str(), &zone.zone);
+        let checked = zone::read(key.name.as_str(), &zone.zone);
         checked.map_err(|error| ChangeError::Zone(key.clone(), error))?;
     }
     Ok(spec)
@@ -285,7 +288,8 @@ mod tests {
         ResourceKey::parse(text).expect("good")
     }
 
-    fn genesis() -> State {
+    /// What the first release holds.
+    pub(super) fn genesis() -> State {
         let json = json!({"salt": "s", "value": "07".repeat(32)}).to_string();
         let tier = key(&format!("secret/{TIER_KEY_SECRET}"));
         let spec = Spec::parse(tier.kind, &tier.name, json.as_bytes()).expect("good");

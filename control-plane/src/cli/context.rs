@@ -97,11 +97,7 @@ pub(super) fn run(command: ContextCommand, place: &Place, out: &Output) -> Resul
     let path = place.file()?;
     let mut contexts = Contexts::load(&path)?;
     match command {
-        ContextCommand::Add { name } => {
-            contexts.contexts.insert(name.clone(), place.named()?);
-            contexts.current = Some(name);
-            contexts.save(&path)?;
-        }
+        ContextCommand::Add { name } => place.keep(&name, place.named()?)?,
         ContextCommand::Use { name } => {
             contexts.get(&name)?;
             contexts.current = Some(name);
@@ -161,13 +157,50 @@ impl Place {
     }
 
     /// What the flags say, for a context that is added; files by their full paths.
-    fn named(&self) -> Result<Target, Failure> {
+    pub(super) fn named(&self) -> Result<Target, Failure> {
         let server = self.server.clone().ok_or_else(|| usage("a context needs --server"))?;
         let full = |path: &Option<PathBuf>| {
             let full = path.as_ref().map(std::path::absolute).transpose();
             full.map_err(|error| usage(&format!("a path: {error}")))
         };
         Ok(Target { server, token_file: full(&self.token_file)?, ca: full(&self.ca)? })
+    }
+
+    /// Adds or replaces a context, and uses it.
+    pub(super) fn keep(&self, name: &str, target: Target) -> Result<(), Failure> {
+        let path = self.file()?;
+        let mut contexts = Contexts::load(&path)?;
+        contexts.contexts.insert(name.to_owned(), target);
+        contexts.current = Some(name.to_owned());
+        contexts.save(&path)
+    }
+
+    /// Where the token of a context is kept that `login` made.
+    pub(super) fn token_file_of(&self, name: &str) -> Result<PathBuf, Failure> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_plain) {
+            return Err(usage("a context is named with letters, digits, '-', '_' and '.'"));
+        }
+        let path = std::path::absolute(self.file()?);
+        let path = path.map_err(|error| usage(&format!("a path: {error}")))?;
+        Ok(path.with_file_name("tokens").join(name))
+    }
+
+    /// Takes the token out of a context that `login` made, or of the current one; gives back its name, and the file.
+    pub(super) fn forget_token(&self, name: Option<&str>) -> Result<(String, PathBuf), Failure> {
+        let path = self.file()?;
+        let mut contexts = Contexts::load(&path)?;
+        let name = name.map(str::to_owned).or_else(|| contexts.current.clone());
+        let name = name.ok_or_else(|| usage("there is no current context"))?;
+        let (own, target) = (self.token_file_of(&name)?, contexts.get(&name)?.clone());
+        if target.token_file.as_ref() != Some(&own) {
+            let text =
+                format!("the token of {name} was not given by login: it is left where it is");
+            return Err(Failure::new(Exit::Failed, text));
+        }
+        contexts.contexts.insert(name.clone(), Target { token_file: None, ..target });
+        contexts.save(&path)?;
+        Ok((name, own))
     }
 
     fn file(&self) -> Result<PathBuf, Failure> {
@@ -222,7 +255,7 @@ impl Contexts {
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

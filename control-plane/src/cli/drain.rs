@@ -59,6 +59,32 @@ pub(super) struct Undrain {
     slow_start: Option<String>,
 }
 
+/// How to keep new clients away.
+#[derive(Args)]
+pub(super) struct Cordon {
+    /// The PoP
+    name: PopId,
+    /// Why; it stands in the audit log
+    #[arg(long)]
+    reason: String,
+    /// Show what would happen, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Wait until it is so
+    #[arg(long)]
+    wait: bool,
+}
+
+impl From<Cordon> for Drain {
+    fn from(cordon: Cordon) -> Self {
+        let Cordon { name, reason, dry_run, yes, wait } = cordon;
+        Self { name, to_level: ToLevel::Dns, deadline: None, reason, dry_run, yes, wait }
+    }
+}
+
 /// How far a drain goes.
 #[derive(Clone, Copy, ValueEnum)]
 enum ToLevel {

@@ -1,4 +1,4 @@
-//! `tidegate health`: how PoPs are, by their own word, their rates and the views of others.
+//! `tidegate health`: how PoPs are and were, by their own word, their rates and the views of others.
 
 use clap::Subcommand;
 use tidegate_contract::id::PopId;
@@ -6,9 +6,14 @@ use tidegate_contract::id::PopId;
 use super::{
     client::Client,
     failure::{Exit, Failure},
+    moment::parse_since,
     output::{Output, or_dash, time},
+    watch::{Shown, show},
 };
-use crate::api::anycast_model::{HealthList, HealthNode, HealthPop};
+use crate::api::{
+    anycast_model::{HealthChange, HealthList, HealthNode, HealthPop},
+    model::Items,
+};
 
 /// What is asked about health.
 #[derive(Subcommand)]
@@ -19,6 +24,20 @@ pub(super) enum HealthCommand {
     Probe {
         /// The PoP
         name: PopId,
+    },
+    /// Show how PoPs were: every change of a verdict, in the order of time
+    History {
+        /// The PoP; without, all of them
+        name: Option<PopId>,
+        /// Changes since then: a time like 2026-05-04T10:00:00Z, or an age like 10m
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<u64>,
+        /// The newest so many of them
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+        /// Print again whenever there is another one, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
     },
 }
 
@@ -43,6 +62,18 @@ pub(super) async fn run(
             out.note(&format!("{} is {}: {}", pop.pop, pop.health, pop.why));
             Ok(if pop.health == "good" { Exit::Ok } else { Exit::Failed })
         }
+        HealthCommand::History { name, since, limit, watch } => {
+            let of_pop = name.map(|name| format!("&pop={name}")).unwrap_or_default();
+            let since = since.map(|since| format!("&since_unix_ms={since}")).unwrap_or_default();
+            let path = format!("/v1/health-history?limit={limit}{of_pop}{since}");
+            let ask = async || Ok(client.get::<Items<HealthChange>>(&path).await?.items);
+            show(watch, out, ask, |changes| {
+                let header = ["WHEN", "POP", "WAS", "IS", "WHY"];
+                out.print(changes, header, |changes| changes.iter().map(change).collect())?;
+                Ok(Shown::for_good(Exit::Ok))
+            })
+            .await
+        }
     }
 }
 
@@ -56,6 +87,11 @@ fn row(pop: &HealthPop) -> [String; 6] {
         pop.errors.to_string(),
         pop.why.clone(),
     ]
+}
+
+fn change(change: &HealthChange) -> [String; 5] {
+    let HealthChange { pop, at_unix_ms, from, to, why } = change;
+    [time(*at_unix_ms), pop.to_string(), from.clone(), to.clone(), why.clone()]
 }
 
 fn node(node: &HealthNode) -> [String; 7] {

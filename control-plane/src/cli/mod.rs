@@ -11,17 +11,22 @@ mod bgp;
 mod dns;
 mod pop;
 mod drain;
+mod node;
 mod health;
 mod property;
 mod edge;
 mod token;
 mod resource;
 mod access;
+mod login;
 mod ca;
 mod backup;
 mod doctor;
 mod top;
 mod manual;
+mod watch; // again whenever it changes
+mod near; // the word that was meant
+mod moment; // a time as people type it
 mod context;
 mod question; // asks before something dangerous is done
 mod client;
@@ -51,6 +56,7 @@ use self::{
     edge::EdgeCommand,
     failure::{Exit, Failure},
     health::HealthCommand,
+    node::NodeCommand,
     output::{Color, Format, Output},
     pop::PopCommand,
     property::PropertyCommand,
@@ -58,6 +64,7 @@ use self::{
     release::ReleaseCommand,
     resource::ResourceCommand,
     token::TokenCommand,
+    top::TopCommand,
 };
 
 /// Operate a Tidegate CDN.
@@ -115,6 +122,9 @@ enum Command {
     /// PoPs and their nodes
     #[command(subcommand)]
     Pop(PopCommand),
+    /// The nodes of PoPs
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// What PoPs announce, and how strongly
     #[command(subcommand)]
     Bgp(BgpCommand),
@@ -142,6 +152,17 @@ enum Command {
     /// API tokens; playback tokens and keys for them
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Keep a token that is read from standard input, and use it with --server and --ca from then on
+    Login {
+        /// The name of the context
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Remove the token that `login` kept
+    Logout {
+        /// The name of the context; without, the current one
+        name: Option<String>,
+    },
     /// Say who you are and what you may do
     Whoami,
     /// Ask whether you may; exit code 0 for yes, 1 for no
@@ -173,8 +194,15 @@ enum Command {
         #[arg(long)]
         purge: bool,
     },
-    /// Show the PoPs live
-    Top,
+    /// Show the PoPs live, or what clients ask for most
+    Top {
+        /// What is shown; without, the PoPs
+        #[command(subcommand)]
+        command: Option<TopCommand>,
+        /// Print it once as a table; -o json and the like do so too
+        #[arg(long, global = true)]
+        once: bool,
+    },
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -237,6 +265,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
         Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
         Command::Pop(command) => pop::run(command, &client()?, &out).await,
+        Command::Node(command) => node::run(command, &client()?, &consent, &out).await,
         Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
         Command::Dns(command) => dns::run(command, &client()?, &consent, &out).await,
         Command::Health(command) => health::run(command, &client()?, &out).await,
@@ -245,6 +274,8 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Edge(command) => edge::run(command, global.timeout, &out).await,
         Command::Token(command) => token::run(command, client, &consent, &out).await,
         Command::Resource(command) => resource::run(command, client, &consent, &out).await,
+        Command::Login { name } => login::login(&name, &global.place, global.timeout, &out).await,
+        Command::Logout { name } => login::logout(name.as_deref(), &global.place, &out),
         Command::Whoami => access::whoami(&client()?, &out).await,
         Command::CanI { verb, target } => access::can_i(verb, target, &client()?, &out).await,
         Command::Role(command) => access::role(command, &client()?, &consent, &out).await,
@@ -257,7 +288,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Doctor { purge } => {
             doctor::run(&global.place.target()?, global.timeout, purge, &out).await
         }
-        Command::Top => top::run(&client()?).await,
+        Command::Top { command, once } => top::run(command, once, &client()?, &out).await,
         Command::Completions { shell } => Ok(manual::completions(shell, Cli::command())),
         Command::Man { folder } => manual::manual(&folder, Cli::command()),
         Command::Context(command) => context::run(command, &global.place, &out),

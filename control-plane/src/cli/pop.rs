@@ -13,21 +13,28 @@ use super::{
     client::Client,
     drain,
     failure::{Exit, Failure},
+    node,
     output::{Output, or_dash, time},
+    watch::{Shown, show},
 };
-use crate::api::model::{
-    ChangeView, EnrolmentTokenView, NodeView, PopList, PopRequest, PopView, pop_path,
-};
+use crate::api::model::{ChangeView, EnrolmentTokenView, PopList, PopRequest, PopView, pop_path};
 
 /// What is done with PoPs.
 #[derive(Subcommand)]
 pub(super) enum PopCommand {
     /// List PoPs
-    List,
+    List {
+        /// Print again whenever something changes, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Show a PoP and its nodes; exit code 1 when it is not up, 6 when a node refused its configuration
     Status {
         /// The PoP
         name: PopId,
+        /// Print again whenever something changes, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
     },
     /// Add a PoP, or change what it is
     Add {
@@ -50,6 +57,10 @@ pub(super) enum PopCommand {
     Drain(drain::Drain),
     /// Bring a PoP back, slowly
     Undrain(drain::Undrain),
+    /// Send a PoP no new clients; those that it has stay: a drain that ends with the DNS
+    Cordon(drain::Cordon),
+    /// Send it new clients again, slowly
+    Uncordon(drain::Undrain),
     /// Print a token that enrols one node of a PoP, once
     Enrol {
         /// The PoP
@@ -79,8 +90,8 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        PopCommand::List => list(client, out).await,
-        PopCommand::Status { name } => status(&name, client, out).await,
+        PopCommand::List { watch } => list(watch, client, out).await,
+        PopCommand::Status { name, watch } => status(&name, watch, client, out).await,
         PopCommand::Add { name, role, shield_authority, shield_ca, shield_server_name } => {
             let shield_upstream = match shield_authority {
                 Some(authority) => Some(upstream(authority, shield_ca, shield_server_name)?),
@@ -96,7 +107,10 @@ pub(super) async fn run(
             Ok(Exit::Ok)
         }
         PopCommand::Drain(args) => drain::drain(args, client, out).await,
-        PopCommand::Undrain(args) => drain::undrain(args, client, out).await,
+        PopCommand::Cordon(args) => drain::drain(args.into(), client, out).await,
+        PopCommand::Undrain(args) | PopCommand::Uncordon(args) => {
+            drain::undrain(args, client, out).await
+        }
         PopCommand::Enrol { name } => {
             let path = format!("{}/enrolment-tokens", pop_path(&name));
             let token: EnrolmentTokenView = client.post(&path, &serde_json::json!({})).await?;
@@ -130,45 +144,67 @@ pub(super) fn say_change(what: &str, change: &ChangeView) -> String {
     format!("{what} {} {done}, generation {}", change.id, change.generation)
 }
 
-async fn list(client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let list: PopList = client.get("/v1/pops").await?;
-    out.print(&list.pops, ["POP", "ROLE", "STATE", "NODES", "GENERATION", "PURGE LAG"], |pops| {
-        let row = |pop: &PopView| {
-            let up = pop.nodes.iter().filter(|node| node.state == "up").count();
-            let oldest = pop.nodes.iter().map(|node| node.generation).min();
-            let lag = pop.nodes.iter().filter_map(|node| node.purge_lag).max();
-            [
-                pop.pop.to_string(),
-                pop.role.as_str().to_owned(),
-                pop.state.clone(),
-                format!("{up}/{}", pop.nodes.len()),
-                format!("{}/{}", or_dash(oldest), pop.generation),
-                or_dash(lag),
-            ]
-        };
-        pops.iter().map(row).collect()
-    })?;
-    Ok(Exit::Ok)
+async fn list(watch: bool, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let ask = async || Ok(client.get::<PopList>("/v1/pops").await?.pops);
+    show(watch, out, ask, |pops| {
+        print_list(pops, out)?;
+        Ok(Shown::for_good(Exit::Ok))
+    })
+    .await
 }
 
-async fn status(name: &PopId, client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let pop: PopView = client.get(&pop_path(name)).await?;
+pub(super) fn print_list(pops: &Vec<PopView>, out: &Output) -> Result<(), Failure> {
+    let row = |pop: &PopView| {
+        let up = pop.nodes.iter().filter(|node| node.state == "up").count();
+        let oldest = pop.nodes.iter().map(|node| node.generation).min();
+        let lag = pop.nodes.iter().filter_map(|node| node.purge_lag).max();
+        [
+            pop.pop.to_string(),
+            pop.role.as_str().to_owned(),
+            pop.state.clone(),
+            format!("{up}/{}", pop.nodes.len()),
+            format!("{}/{}", or_dash(oldest), pop.generation),
+            or_dash(lag),
+        ]
+    };
+    let header = ["POP", "ROLE", "STATE", "NODES", "GENERATION", "PURGE LAG"];
+    if !out.is_wide() {
+        return out.print(pops, header, |pops| pops.iter().map(row).collect());
+    }
+    let wide = |pop: &PopView| {
+        let [name, role, state, nodes, generation, lag] = row(pop);
+        let ends = pop.nodes.iter().map(|node| node.certificate_expires_unix_ms).min();
+        let shield = pop.shield_upstream.as_ref().map(|upstream| upstream.authority.clone());
+        let applied = pop.nodes.iter().filter_map(|node| node.purge_applied).min();
+        let applied = format!("{}/{}", or_dash(applied), pop.purge_head);
+        [
+            name,
+            role,
+            state,
+            nodes,
+            generation,
+            lag,
+            applied,
+            or_dash(ends.map(time)),
+            or_dash(shield),
+        ]
+    };
+    let [pop, role, state, nodes, generation, lag] = header;
+    let header =
+        [pop, role, state, nodes, generation, lag, "PURGES", "FIRST CERTIFICATE ENDS", "SHIELD"];
+    out.print(pops, header, |pops| pops.iter().map(wide).collect())
+}
+
+async fn status(name: &PopId, watch: bool, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let path = pop_path(name);
+    let ask = async || client.get::<PopView>(&path).await;
+    show(watch, out, ask, |pop| Ok(Shown::for_good(print_status(pop, out)?))).await
+}
+
+fn print_status(pop: &PopView, out: &Output) -> Result<Exit, Failure> {
     let header =
         ["NODE", "STATE", "GENERATION", "PURGE LAG", "HIT RATIO", "HEARD", "CERTIFICATE ENDS"];
-    out.print(&pop, header, |pop| {
-        let row = |node: &NodeView| {
-            [
-                node.node.to_string(),
-                node.state.clone(),
-                format!("{}/{}", node.generation, pop.generation),
-                or_dash(node.purge_lag),
-                or_dash(hit_ratio(node)),
-                or_dash(node.heard_unix_ms.map(time)),
-                time(node.certificate_expires_unix_ms),
-            ]
-        };
-        pop.nodes.iter().map(row).collect()
-    })?;
+    out.print(pop, header, |pop| pop.nodes.iter().map(|view| node::row(view, pop)).collect())?;
     for (node, nack) in pop.nodes.iter().filter_map(|node| Some((node, node.nack.as_ref()?))) {
         out.note(&format!("{} refused generation {}: {}", node.node, nack.generation, nack.error));
     }
@@ -177,12 +213,6 @@ async fn status(name: &PopId, client: &Client, out: &Output) -> Result<Exit, Fai
     }
     out.note(&format!("{} {} is {}", pop.role.as_str(), pop.pop, pop.state));
     Ok(if pop.state == "up" { Exit::Ok } else { Exit::Failed })
-}
-
-fn hit_ratio(node: &NodeView) -> Option<String> {
-    let health = node.health.as_ref().filter(|health| health.requests_total > 0)?;
-    let permille = health.hits_total.saturating_mul(1000) / health.requests_total;
-    Some(format!("{}.{} %", permille / 10, permille % 10))
 }
 
 fn upstream(

@@ -8,6 +8,7 @@ use super::{
     consent::Consent,
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
+    watch::{Shown, show},
 };
 use crate::api::model::{
     Items, ReleaseAnswer, ReleaseNodeView, ReleaseView, RollbackRequest, StatusView, StepView,
@@ -32,7 +33,11 @@ pub(super) enum ReleaseCommand {
         against: Option<u64>,
     },
     /// Show how far the roll-out is; exit code 1 while one is under way or a node is behind
-    Status,
+    Status {
+        /// Print again whenever something changes, until everybody has it
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Begin the next stage now, whatever it waits for
     Promote,
     /// Stop the roll-out where it is; it still turns back when it does harm
@@ -66,7 +71,7 @@ pub(super) async fn run(
         ReleaseCommand::Diff { version, against } => {
             print_steps(&diff(version, against, client).await?, out)?;
         }
-        ReleaseCommand::Status => return status(client, out).await,
+        ReleaseCommand::Status { watch } => return status(watch, client, out).await,
         ReleaseCommand::Promote => step("promote", client, out, consent).await?,
         ReleaseCommand::Pause => step("pause", client, out, consent).await?,
         ReleaseCommand::Resume => step("resume", client, out, consent).await?,
@@ -96,8 +101,13 @@ async fn diff(
     Ok(steps.items)
 }
 
-async fn status(client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let status: StatusView = client.get("/v1/releases/status").await?;
+async fn status(watch: bool, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let ask = async || client.get::<StatusView>("/v1/releases/status").await;
+    show(watch, out, ask, |status| Ok(Shown::until_done(print_status(status, out)?))).await
+}
+
+/// Prints how far it is; true when it is everywhere.
+fn print_status(status: &StatusView, out: &Output) -> Result<bool, Failure> {
     if let Some(rollout) = &status.rollout {
         let (target, stage, next) = (rollout.target, &rollout.stage, &rollout.next);
         let pops: Vec<_> = rollout.pops.iter().map(AsRef::as_ref).collect();
@@ -107,7 +117,7 @@ async fn status(client: &Client, out: &Output) -> Result<Exit, Failure> {
     } else {
         out.note(&format!("version {} is everywhere", status.version));
     }
-    out.print(&status, ["NODE", "CONNECTED", "WANTED", "RUNS", "REFUSED"], |status| {
+    out.print(status, ["NODE", "CONNECTED", "WANTED", "RUNS", "REFUSED"], |status| {
         let row = |node: &ReleaseNodeView| {
             let refused = node.nack.as_ref();
             [
@@ -121,8 +131,7 @@ async fn status(client: &Client, out: &Output) -> Result<Exit, Failure> {
         status.nodes.iter().map(row).collect()
     })?;
     let is_behind = |node: &ReleaseNodeView| node.connected && node.version != node.wanted;
-    let is_done = status.rollout.is_none() && !status.nodes.iter().any(is_behind);
-    Ok(if is_done { Exit::Ok } else { Exit::Failed })
+    Ok(status.rollout.is_none() && !status.nodes.iter().any(is_behind))
 }
 
 async fn step(verb: &str, client: &Client, out: &Output, consent: &Consent) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 //! Pure. One source alone never makes a PoP bad that others find good, except its own word. Invariant: a state changes
 //! only after the same opinion came several times in a row.
 
+use serde::{Deserialize, Serialize};
+
 /// What is known of a PoP at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Signs {
@@ -21,7 +23,8 @@ pub struct Signs {
 }
 
 /// How a PoP is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Nobody can tell.
     Unknown,

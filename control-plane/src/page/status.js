@@ -139,10 +139,10 @@ function nameThem(labels) {
   for (const { x, y, text } of labels.reverse()) {
     const width = text.length * size * 0.6;
     const places = [
-      [x + gap, y],
-      [x - gap - width, y],
-      [x - width / 2, y - gap - size / 2],
-      [x - width / 2, y + gap + size / 2],
+      [x + gap, y, "start"],
+      [x - gap - width, y, "end"],
+      [x - width / 2, y - gap - size / 2, "middle"],
+      [x - width / 2, y + gap + size / 2, "middle"],
     ];
     const isFree = ([left, middle]) =>
       left > -180 && left + width < 180 &&
@@ -150,7 +150,10 @@ function nameThem(labels) {
     const place = places.find(isFree);
     if (!place) continue;
     taken.push({ left: place[0], middle: place[1], width });
-    shapes.push(shape("text", { x: place[0], y: place[1] + size * 0.35, class: "name" }, text));
+    // The width is a guess: the end that is beside the dot is the one that must be right.
+    const [left, middle, anchor] = place;
+    const at = left + { start: 0, middle: width / 2, end: width }[anchor];
+    shapes.push(shape("text", { x: at, y: middle + size * 0.35, class: "name", "text-anchor": anchor }, text));
   }
   return shapes;
 }

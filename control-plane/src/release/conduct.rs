@@ -3,13 +3,17 @@
 //! Nothing is remembered here: state and time come from the records and the clock, so that another replica goes on
 //! where this one stopped.
 
+use std::collections::BTreeSet;
+
 use tidegate_chassis::Drain;
+use tidegate_contract::id::PopId;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
-use super::{ReleaseError, Releases};
+use super::{Course, ReleaseError, Releases};
 use crate::{
     fleet::{Fleet, NodeSight},
     rollout::{self, Decision, NodeReport, Stage, Totals},
+    store::Registry,
     unix_time::millis,
 };
 
@@ -17,6 +21,7 @@ use crate::{
 pub async fn conduct(
     releases: Releases,
     fleet: Fleet,
+    registry: Registry,
     is_leader: impl Fn() -> bool + Send,
     drain: Drain,
 ) {
@@ -25,27 +30,41 @@ pub async fn conduct(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heads = releases.inner.records.head();
     let mut swept = 0;
+    // What shall be steered by next, and since when all caches may have it. That lies in no record: a process that begins
+    // waits anew.
+    let mut steering = (None, 0);
+    let mut looked_at = None;
     loop {
-        tokio::select! {
-            _ = looks.tick() => {}
-            // What another replica wrote.
-            changed = heads.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
+        let is_due = tokio::select! {
+            _ = looks.tick() => true,
+            // What another replica wrote, or somebody here: mostly no release. Purges come by the hundred in a second.
+            changed = heads.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
             () = drain.started() => return,
-        }
+        };
         let looked = async {
             releases.refresh().await?;
+            let revisions = releases.course().revisions;
+            if !is_due && looked_at == Some(revisions) {
+                return Ok(());
+            }
+            looked_at = Some(revisions);
             let (reports, now) = (reports(&fleet), releases.now_unix_ms());
-            if releases.course().is_steering_due(&reports, now, &config) {
+            let course = releases.course();
+            let wanted = course.release_for_steering().map(|made| made.version());
+            if steering.0 != wanted {
+                steering = (wanted, now);
+            }
+            if course.is_steering_due(&reports, (steering.1, now), &config) {
                 releases.steer();
             }
             if !is_leader() {
                 return Ok(());
             }
             look(&releases, &fleet, &config).await?;
+            forget_gone(&releases, &fleet, &registry, std::iter::empty()).await?;
             // Old contents go now and then.
             let version = releases.course().version().0;
             if version >= swept + SWEEP_EVERY {
@@ -58,6 +77,38 @@ pub async fn conduct(
             tracing::error!(%error, "the roll-out could not be looked after");
         }
     }
+}
+
+/// Forgets nodes and enrolments of PoPs that are in no release that anybody runs: their lanes end. Looked at are the PoPs of
+/// nodes, and those that are named.
+///
+/// # Errors
+/// [`ReleaseError`]
+pub async fn forget_gone(
+    releases: &Releases,
+    fleet: &Fleet,
+    registry: &Registry,
+    named: impl IntoIterator<Item = PopId>,
+) -> Result<(), ReleaseError> {
+    let pops = fleet.sights().into_iter().map(|sight| sight.name.pop).chain(named);
+    let mut gone: BTreeSet<_> = pops.filter(|pop| is_gone(&releases.course(), pop)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    // Another replica may have made a PoP and enrolled its nodes since this one looked.
+    releases.refresh().await?;
+    gone.retain(|pop| is_gone(&releases.course(), pop));
+    for pop in &gone {
+        registry.forget_pop(pop).await?;
+        fleet.forget_pop(pop);
+    }
+    Ok(())
+}
+
+/// Whether a PoP is in no release that anybody runs. What goes out may still be taken back.
+fn is_gone(course: &Course, pop: &PopId) -> bool {
+    let mut made = [&course.head, &course.base].into_iter().flatten();
+    course.head.is_some() && !made.any(|made| made.state.has_pop(pop))
 }
 
 /// What the nodes say, as far as roll-outs read it.

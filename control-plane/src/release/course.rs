@@ -50,24 +50,25 @@ impl Course {
         }
     }
 
-    /// Whether that may be told now: what came is served by every node that is connected, or has been waited for.
+    /// Whether that may be told now: what came is served by every node that is connected, or nodes were waited for since
+    /// the last of them may have it. A node that does not answer holds nothing up for longer.
     #[must_use]
     pub fn is_steering_due(
         &self,
         reports: &[NodeReport],
-        now_unix_ms: u64,
+        (since_unix_ms, now_unix_ms): (u64, u64),
         config: &rollout::Config,
     ) -> bool {
         let Some(release) = self.release_for_steering() else { return false };
         if self.rollout.as_ref().is_some_and(|rollout| rollout.steering_first) {
             return true;
         }
-        let age_ms = now_unix_ms.saturating_sub(release.record.header.created_unix_ms);
+        let waited_ms = now_unix_ms.saturating_sub(since_unix_ms);
         let is_served = reports
             .iter()
             .filter(|report| report.is_connected)
             .all(|report| report.version >= release.version().0);
-        is_served || age_ms > millis(config.ack_timeout)
+        is_served || waited_ms > millis(config.ack_timeout)
     }
 
     /// The newest version; 0 before the first.

@@ -6,6 +6,8 @@
 
 mod conduct;
 mod publish;
+mod repeat;
+mod make;
 mod drafts;
 mod course;
 mod travel;
@@ -14,6 +16,7 @@ mod library;
 mod seal;
 mod key;
 mod vault;
+mod error;
 
 use std::{
     path::Path,
@@ -24,21 +27,20 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::Clock;
 use tidegate_contract::{
-    anycast::PopSite,
-    id::Generation,
+    id::{Generation, PopId},
     release::Build,
-    release_compile::{CompileError, TIER_KEY_SECRET},
+    release_compile::TIER_KEY_SECRET,
     resource::{Kind, ResourceKey, ResourceName},
-    resource_spec::{PopSpec, PropertySpec, SecretSpec, Spec},
+    resource_spec::{SecretSpec, Spec},
+    tier::TierKey,
 };
 use tokio::sync::watch;
 
 use crate::{
     ca::Authority,
-    change::{ChangeError, SetError},
-    resource::{Entry, State},
+    resource::{Desired, Entry, State},
     rollout,
-    store::{CommitError, Desired, Key, KeyError, Records, StoreError},
+    store::{Key, KeyError, Records},
     unix_time::unix_ms,
 };
 
@@ -48,9 +50,10 @@ use self::{
     record::{pages_of, read},
 };
 
-pub use conduct::{conduct, reports};
+pub use conduct::{conduct, forget_gone, reports};
 pub use course::Course;
 pub use drafts::Draft;
+pub use error::ReleaseError;
 pub use key::{KeyError as ReleaseKeyError, PublicKey};
 pub use publish::{Publish, Published};
 pub use record::{Made, ReleaseRecord};
@@ -106,62 +109,6 @@ struct Inner {
     publishing: tokio::sync::Mutex<()>,
 }
 
-/// Why a release was not made or not found.
-#[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
-    /// The change itself is refused.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// The change-set is past that.
-    #[error(transparent)]
-    Set(#[from] SetError),
-    /// Something refers to what is not there.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// Another release is going out.
-    #[error("version {0} is going out: promote it, wait for it or roll it back first")]
-    UnderWay(Generation),
-    /// No release is going out.
-    #[error("no release is going out")]
-    NothingUnderWay,
-    /// There is no such release, or it is no longer kept.
-    #[error("there is no version {0}, or it is no longer kept")]
-    NotFound(Generation),
-    /// There is no such change-set.
-    #[error("there is no change-set {0}")]
-    NoChange(String),
-    /// Too much lies about.
-    #[error("there are {0} change-sets that nobody published or abandoned")]
-    TooManyDrafts(usize),
-    /// Somebody else was faster, again and again.
-    #[error("others publish at the same time; try again")]
-    Contended,
-    /// A node has a number that is not from here, and too far ahead.
-    #[error("the node's version is too far ahead")]
-    TooFarAhead,
-    /// What is stored is not what was stored.
-    #[error("{0}")]
-    Damaged(String),
-    /// A value does not open.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// There is no key to sign with.
-    #[error(transparent)]
-    Key(#[from] ReleaseKeyError),
-    /// A name that cannot be a key of the records.
-    #[error(transparent)]
-    Name(#[from] KeyError),
-    /// A record that does not read.
-    #[error("a record does not read: {0}")]
-    Syntax(#[from] serde_json::Error),
-    /// A commit was refused.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The store cannot answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// What releases need of the program.
 pub struct Parts<'a> {
     /// Where they lie.
@@ -177,15 +124,11 @@ pub struct Parts<'a> {
 }
 
 impl Releases {
-    /// The releases of a store. The first one is made of `first` when there is none.
+    /// The releases of a store. The first one is made when there is none.
     ///
     /// # Errors
     /// [`ReleaseError`]
-    pub async fn open(
-        parts: Parts<'_>,
-        config: Config,
-        first: &Desired,
-    ) -> Result<Self, ReleaseError> {
+    pub async fn open(parts: Parts<'_>, config: Config) -> Result<Self, ReleaseError> {
         let Parts { records, data_dir, authority, clock, rollout } = parts;
         let known = records.get(&Key::parse(KEY_RECORD)?).await?;
         let known: Option<PublicKey> =
@@ -211,7 +154,7 @@ impl Releases {
         let releases = Self { inner: Arc::new(inner) };
         releases.refresh().await?;
         if releases.course().head.is_none() {
-            releases.begin(first).await?;
+            releases.begin().await?;
         } else if is_rotated {
             releases.reissue("a new release key").await?;
         }
@@ -264,6 +207,19 @@ impl Releases {
     /// [`ReleaseError::NotFound`] before the first, which `open` makes.
     pub fn head(&self) -> Result<Arc<Made>, ReleaseError> {
         self.course().head.clone().ok_or(ReleaseError::NotFound(Generation(0)))
+    }
+
+    /// Whether the newest release has a PoP; another replica may have made one a moment ago, so it looks again before it
+    /// says no.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]
+    pub async fn has_pop(&self, pop: &PopId) -> Result<bool, ReleaseError> {
+        if self.head()?.state.has_pop(pop) {
+            return Ok(true);
+        }
+        self.refresh().await?;
+        Ok(self.head()?.state.has_pop(pop))
     }
 
     /// Properties and PoPs of the newest release.
@@ -355,29 +311,17 @@ impl Releases {
         Ok(true)
     }
 
-    /// The first release, of what a control plane without releases had.
-    async fn begin(&self, first: &Desired) -> Result<(), ReleaseError> {
-        // No node ever sees version 0: it holds no PoP.
-        let version = first.generation;
-        let mut state = State::default();
-        let mut add = |kind, name: &str, generation, spec| {
-            let name = ResourceName::parse(name);
-            let name = name.map_err(|error| ReleaseError::Damaged(error.to_string()))?;
-            state.entries.insert(ResourceKey::new(kind, name), Entry::new(generation, spec));
-            Ok::<_, ReleaseError>(())
-        };
-        for (property, generation) in &first.properties {
-            let spec = Spec::Property(Box::new(PropertySpec::from(property.clone())));
-            add(Kind::Property, property.id.as_str(), *generation, spec)?;
-        }
-        for pop in &first.pops {
-            let shield_upstream = pop.shield_upstream.clone();
-            let spec = PopSpec { role: pop.role, shield_upstream, site: PopSite::default() };
-            add(Kind::Pop, pop.id.as_str(), version, Spec::Pop(spec))?;
-        }
+    /// The first release: the key that all nodes share, and nothing else. No node ever sees its version, 0: it holds no
+    /// PoP.
+    async fn begin(&self) -> Result<(), ReleaseError> {
+        let name = ResourceName::parse(TIER_KEY_SECRET);
+        let name = name.map_err(|error| ReleaseError::Damaged(error.to_string()))?;
         let salt = hex::encode(rand::random::<[u8; 16]>());
-        let value = String::from(first.tier_key.clone());
-        add(Kind::Secret, TIER_KEY_SECRET, version, Spec::Secret(SecretSpec { salt, value }))?;
+        let value = String::from(TierKey::new(rand::random()));
+        let secret = Spec::Secret(SecretSpec { salt, value });
+        let mut state = State::default();
+        let (key, version) = (ResourceKey::new(Kind::Secret, name), Generation(0));
+        state.entries.insert(key, Entry::new(version, secret));
         self.make_first(version, state).await
     }
 

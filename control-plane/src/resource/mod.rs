@@ -3,6 +3,7 @@
 //! Values only. The root follows from the entries alone, and an entry's hash from its body.
 
 mod show;
+mod desired;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,11 +17,9 @@ use tidegate_contract::{
     tier::TierKey,
 };
 
-use crate::{
-    anycast::Sites,
-    store::{Desired, Pop},
-};
+use crate::anycast::Sites;
 
+pub use desired::{Desired, Pop};
 pub use show::{fingerprint, shown};
 
 /// One resource as a release holds it.
@@ -93,6 +92,11 @@ impl State {
             .iter()
             .filter(move |(key, _)| key.kind == kind)
             .map(|(key, entry)| (&key.name, entry))
+    }
+
+    /// The PoPs.
+    pub fn pops(&self) -> impl Iterator<Item = PopId> {
+        self.of_kind(Kind::Pop).filter_map(|(name, _)| PopId::parse(name.as_str()).ok())
     }
 
     /// Whether there is a PoP of that name.

@@ -6,7 +6,7 @@
 
 mod plan;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{Clock, Drain};
@@ -121,12 +121,14 @@ impl Rotation {
         &self.0.authority
     }
 
-    /// Where it stands.
+    /// Where it stands. This replica goes by it when this returns, so that nobody is told of a phase together with the
+    /// authorities of the one before.
     ///
     /// # Errors
     /// [`RotationError`]
     pub async fn mark(&self) -> Result<Mark, RotationError> {
-        Ok(self.read().await?.0)
+        let _one_at_a_time = self.0.stepping.lock().await;
+        Ok(self.caught_up().await?.0)
     }
 
     /// Whom the step that comes next would cut off.
@@ -150,7 +152,7 @@ impl Rotation {
     pub async fn step(&self, step: Step, is_dry: bool) -> Result<Mark, RotationError> {
         let inner = &self.0;
         let _one_at_a_time = inner.stepping.lock().await;
-        let (mark, revision) = self.read().await?;
+        let (mark, revision) = self.caught_up().await?;
         // Whether it is its turn, before anything is made.
         let after = mark.after(step, None)?;
         if matches!(step, Step::Switch | Step::Finish) {
@@ -207,18 +209,27 @@ impl Rotation {
             let followed = async {
                 // Not in the middle of a step of this process.
                 let _one_at_a_time = self.0.stepping.lock().await;
-                let mark = self.mark().await?;
+                let (mark, _) = self.read().await?;
                 if known.as_ref() != Some(&mark) {
                     self.go_by(&mark, known.as_ref()).await?;
                     known = Some(mark);
                 }
                 Ok::<_, RotationError>(())
             };
-            if let Err(error) = followed.await {
+            let followed = followed.await;
+            if let Err(error) = &followed {
                 tracing::error!(%error, "this replica does not go by the authority that it should");
             }
+            // No change of the records may follow: what failed is tried again.
+            let again = async {
+                match followed {
+                    Ok(()) => std::future::pending().await,
+                    Err(_) => tokio::time::sleep(FOLLOW_AGAIN).await,
+                }
+            };
             tokio::select! {
                 changed = heads.changed() => if changed.is_err() { return },
+                () = again => {}
                 () = drain.started() => return,
             }
         }
@@ -262,6 +273,15 @@ impl Rotation {
             NodeTrust { name, believes, signed_by: said.signed_by, generation }
         });
         cut_off(step, marks, &nodes.collect::<Vec<_>>())
+    }
+
+    /// What is recorded, once this replica goes by it: another may have made the last step a moment ago.
+    async fn caught_up(&self) -> Result<(Mark, Revision), RotationError> {
+        let (mark, revision) = self.read().await?;
+        if !self.0.authority.believed().are(&mark.ca_sha256, &mark.beside()) {
+            self.go_by(&mark, None).await?;
+        }
+        Ok((mark, revision))
     }
 
     async fn read(&self) -> Result<(Mark, Revision), RotationError> {
@@ -309,5 +329,7 @@ fn cut_off_words(all: &[CutOff]) -> String {
     format!("{} nodes would be cut off: {some}", all.len())
 }
 
+/// The pause before a replica that could not follow tries again.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 /// Nodes that a refusal names; `tidegate ca rotate status` shows all of them.
 const NAMED_MAX: usize = 5;

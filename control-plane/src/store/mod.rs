@@ -1,19 +1,16 @@
 //! State on disk: one SQLite database, one writer thread with group commit, a few readers beside it.
 //!
-//! What is acknowledged has been fsynced: a write returns only after the commit that holds it. Changes of the
-//! desired state raise the generation in the same transaction, so a generation names exactly one state.
+//! What is acknowledged has been fsynced: a write returns only after the commit that holds it.
 
 mod open;
 pub mod backup;
 pub mod etcd;
 mod sqlite_log;
+mod sqlite_purges;
 mod sqlite_lease;
 mod sqlite_records;
 mod memory_log;
 mod tail;
-mod change;
-mod desired_records;
-mod desired;
 mod secrets;
 mod nodes;
 mod registry;
@@ -39,8 +36,6 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 
-pub use change::{Change, DesiredError};
-pub use desired::{Desired, Pop};
 pub use error::StoreError;
 pub use lease::{Held, Lease};
 pub use log::{AppendError, Appended, Entry, Log, NewPurge, Page, Replacement, TrimPolicy};
@@ -48,8 +43,8 @@ pub use memory_log::{Backup, MemoryLog};
 pub use nodes::{NodeName, NodeRow};
 pub use open::{StoreEnd, Stores};
 pub use records::{
-    COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX, Key,
-    KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
+    AUDIT_FOLDER, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, Expect, KEY_BYTES_MAX,
+    Key, KeyError, Listing, Record, Records, Revision, VALUE_BYTES_MAX,
 };
 pub use registry::Registry;
 pub use secrets::{Enrolled, EnrolmentTokenRow};

@@ -121,6 +121,14 @@ pub enum CommitError {
 }
 
 impl Commit {
+    /// Whether it raises the head: all that writes more than rows of the audit log. Those come with every call, and nobody
+    /// follows the records for them; a fleet's lanes would look at their orders a thousand times a second for nothing.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        let keys = self.puts.iter().map(|(key, _)| key).chain(&self.deletes);
+        keys.into_iter().any(|key| !key.as_str().starts_with(AUDIT_FOLDER))
+    }
+
     /// Checks the limits, which hold on every engine.
     ///
     /// # Errors
@@ -147,7 +155,7 @@ impl Commit {
 /// The records of one control plane.
 #[async_trait]
 pub trait Records: Send + Sync {
-    /// The newest revision, now and on every commit, whoever makes it.
+    /// The newest revision, now and on every commit that [is followed](Commit::is_followed), whoever makes it.
     fn head(&self) -> watch::Receiver<Revision>;
 
     /// One record.
@@ -159,6 +167,9 @@ pub trait Records: Send + Sync {
     /// Writes. Durable before it returns; a commit without writes raises nothing and returns the head.
     async fn commit(&self, commit: Commit) -> Result<Revision, CommitError>;
 }
+
+/// Where the audit log has its rows.
+pub const AUDIT_FOLDER: &str = "audit/";
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,10 @@
-//! What the control plane knows, as typed values over the records: the desired state, nodes, tokens.
+//! What the control plane knows of nodes and of tokens to enrol them, as typed values over the records.
 //!
-//! A change reads, decides, and commits under the condition that nobody changed what it read; else it begins again. The
-//! generation is followed, so that a change made by another replica, or by a command beside this process, is seen.
+//! A change reads, decides, and commits under the condition that nobody changed what it read; else it begins again.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     error::StoreError,
@@ -18,8 +15,6 @@ use super::{
 #[derive(Clone)]
 pub struct Registry {
     records: Arc<dyn Records>,
-    pub(super) generation: Arc<watch::Sender<u64>>,
-    _follower: Arc<DropGuard>,
 }
 
 /// Bytes that are written as hexadecimal digits.
@@ -36,28 +31,15 @@ pub(super) struct Kept<T> {
 
 impl Registry {
     /// The registry over some records.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn open(records: Arc<dyn Records>) -> Result<Self, StoreError> {
-        let generation = super::change::generation(&records).await?;
-        let generation = Arc::new(watch::Sender::new(generation));
-        let stop = CancellationToken::new();
-        let follow = follow(Arc::clone(&records), Arc::clone(&generation));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(follow));
-        Ok(Self { records, generation, _follower: Arc::new(stop.drop_guard()) })
+    #[must_use]
+    pub fn new(records: Arc<dyn Records>) -> Self {
+        Self { records }
     }
 
     /// The records beneath.
     #[must_use]
     pub fn records(&self) -> &Arc<dyn Records> {
         &self.records
-    }
-
-    /// The generation of the desired state as last committed, and every later one.
-    #[must_use]
-    pub fn generation(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -99,26 +81,7 @@ impl From<Hex> for String {
     }
 }
 
-/// Raises the generation that is told to the one that is kept, on every change of the records.
-async fn follow(records: Arc<dyn Records>, generation: Arc<watch::Sender<u64>>) {
-    let mut head = records.head();
-    while head.changed().await.is_ok() {
-        match super::change::generation(&records).await {
-            Ok(found) => raise(&generation, found),
-            Err(error) => tracing::warn!(%error, "cannot follow the desired state"),
-        }
-    }
-}
-
-pub(super) fn raise(generation: &watch::Sender<u64>, to: u64) {
-    generation.send_if_modified(|known| {
-        let is_newer = to > *known;
-        *known = (*known).max(to);
-        is_newer
-    });
-}
-
-pub(super) fn read<T: DeserializeOwned>(record: Record) -> Result<Kept<T>, StoreError> {
+fn read<T: DeserializeOwned>(record: Record) -> Result<Kept<T>, StoreError> {
     let value = serde_json::from_slice(&record.value);
     let value = value.map_err(|error| StoreError::damaged("record", error))?;
     Ok(Kept { key: record.key, value, revision: record.revision })

@@ -50,8 +50,7 @@ struct EnrolmentRecord {
 }
 
 impl Registry {
-    /// Keeps an enrolment token of an existing PoP and forgets those that have ended; false when there is no such
-    /// PoP.
+    /// Keeps an enrolment token and forgets those that have ended.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -59,10 +58,7 @@ impl Registry {
         &self,
         token: EnrolmentTokenRow,
         now_unix_ms: u64,
-    ) -> Result<bool, StoreError> {
-        if self.desired().await?.pops.iter().all(|pop| pop.id != token.pop) {
-            return Ok(false);
-        }
+    ) -> Result<(), StoreError> {
         let ended = self.list::<EnrolmentRecord>(ENROLMENTS).await?.into_iter();
         let ended = ended.filter(|kept| kept.value.expires_unix_ms < now_unix_ms);
         let EnrolmentTokenRow { id, pop, hash, expires_unix_ms, .. } = token;
@@ -72,7 +68,8 @@ impl Registry {
             deletes: ended.map(|kept| kept.key).take(FORGOTTEN_AT_ONCE).collect(),
             expect: Vec::new(),
         };
-        self.try_commit(commit).await
+        // It expects nothing, so that nothing stands against it.
+        self.try_commit(commit).await.map(drop)
     }
 
     /// An enrolment token by its public id.

@@ -73,11 +73,13 @@ impl Records for SqliteRecords {
         if commit.puts.is_empty() && commit.deletes.is_empty() && commit.expect.is_empty() {
             return Ok(*self.store.head.borrow());
         }
-        let head = Arc::clone(&self.store.head);
+        let (head, is_followed) = (Arc::clone(&self.store.head), commit.is_followed());
         let raise = move |revision: &Revision| {
             head.send_if_modified(|known| {
-                let is_newer = *revision > *known;
-                *known = (*known).max(*revision);
+                let is_newer = is_followed && *revision > *known;
+                if is_newer {
+                    *known = *revision;
+                }
                 is_newer
             });
         };

@@ -13,6 +13,7 @@ use super::{Config, Parts, caller};
 use crate::{
     ca::{CaError, Issued},
     rate::Buckets,
+    release::ReleaseError,
     store::{Enrolled, NodeName},
     token::{Kind, Presented},
     wire::{EnrolRequest, Identity, RenewRequest, enrolment_server::Enrolment},
@@ -47,7 +48,9 @@ impl Registrar {
         let row = row.map_err(|error| caller::store(&error))?.ok_or_else(bad_token)?;
         let is_good =
             presented.matches(&row.hash) && !row.is_used && row.expires_unix_ms > now_unix_ms;
-        if is_good { Ok((row.id, row.pop)) } else { Err(bad_token()) }
+        // A token may outlive its PoP.
+        let has_pop = is_good && self.parts.releases.has_pop(&row.pop).await.map_err(unknown)?;
+        if has_pop { Ok((row.id, row.pop)) } else { Err(bad_token()) }
     }
 
     async fn enrol_node(&self, request: &EnrolRequest) -> Result<Identity, Status> {
@@ -151,6 +154,11 @@ async fn finish<T>(task: JoinHandle<Result<T, Status>>) -> Result<T, Status> {
 
 fn bad_token() -> Status {
     Status::permission_denied("the token is unknown, used or has ended")
+}
+
+fn unknown(error: ReleaseError) -> Status {
+    tracing::error!(%error, "the newest release cannot be read");
+    Status::unavailable("the newest release cannot be read")
 }
 
 fn too_often() -> Status {

@@ -4,6 +4,8 @@
 //! snapshot at the pace of its node; nothing is queued for a node beyond a few messages.
 
 mod purge_lane;
+mod batches; // packed once for all lanes
+mod rest; // how long lanes gather
 pub mod purge_cursor; // what a lane says next
 mod config_lane;
 mod telemetry_lane;
@@ -14,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{Clock, Drain};
-use tidegate_contract::geo_feed::TAKES_ROUND_TRIPS;
+use tidegate_contract::{demand::TAKES_DEMAND, geo_feed::TAKES_ROUND_TRIPS};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
@@ -25,7 +27,9 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, trans
 use crate::{
     access::Access,
     ca::{Authority, Peer},
+    demand::Demand,
     drain::Drains,
+    errands::Errands,
     fleet::{Fleet, Lane, LaneGuard, Subscription},
     geo::Geo,
     health::Reports,
@@ -45,7 +49,7 @@ use crate::{
     },
 };
 
-use self::enrolment::Enrolments;
+use self::{enrolment::Enrolments, purge_lane::Moments};
 
 /// Settings of the port for nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +69,14 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// Purges of one message.
     pub batch_purges_max: usize,
+    /// For how long purges gather behind one that was sent to a node, so that they travel as one message; one that comes
+    /// alone never waits.
+    #[serde(with = "humantime_serde")]
+    pub batch_pause: Duration,
+    /// For how long they gather at the most: the more a message carried, the longer the rest behind it. That bounds what a
+    /// purge costs while many come; and this, what that adds to its way.
+    #[serde(with = "humantime_serde")]
+    pub batch_pause_max: Duration,
     /// Messages that wait for a slow node on each lane; above that the lane stops reading the log.
     pub queue_messages_max: usize,
     /// Calls at a time on one connection.
@@ -85,6 +97,8 @@ impl Default for Config {
             keepalive: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(5),
             batch_purges_max: 256,
+            batch_pause: Duration::from_millis(20),
+            batch_pause_max: Duration::from_millis(80),
             queue_messages_max: 4,
             calls_per_connection_max: 16,
             nodes_per_pop_max: 64,
@@ -111,6 +125,10 @@ pub struct Parts {
     pub store: Registry,
     /// What nodes say of themselves and others.
     pub reports: Reports,
+    /// What clients ask for most.
+    pub demand: Demand,
+    /// What single nodes shall do once.
+    pub errands: Errands,
     /// What they shall do about routes and clients.
     pub drains: Drains,
     /// What the DNS is told.
@@ -143,8 +161,8 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .max_concurrent_streams(config.calls_per_connection_max)
         .http2_max_header_list_size(HEADER_BYTES_MAX);
-    let lanes = PopSyncServer::new(Lanes { config: Arc::new(config), parts })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let lanes = Lanes { config: Arc::new(config), parts, moments: Arc::default() };
+    let lanes = PopSyncServer::new(lanes).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let enrolments = EnrolmentServer::new(enrolments).max_decoding_message_size(MESSAGE_BYTES_MAX);
     server
         .add_service(lanes)
@@ -160,6 +178,7 @@ pub async fn serve(
 struct Lanes {
     config: Arc<Config>,
     parts: Parts,
+    moments: Arc<Moments>,
 }
 
 #[tonic::async_trait]
@@ -181,8 +200,9 @@ impl PopSync for Lanes {
         let guard = self.open(&peer, lane, &hello.build).await?;
         let (down, stream) = mpsc::channel(self.config.queue_messages_max.max(1));
         let (config, parts) = (Arc::clone(&self.config), self.parts.clone());
+        let moments = Arc::clone(&self.moments);
         tokio::spawn(async move {
-            let words = purge_lane::run(&config, &parts, hello, up, &down, &guard);
+            let words = purge_lane::run((&config, &moments), &parts, hello, up, &down, &guard);
             let end = until_end(words, &parts, &guard, &peer).await;
             close(end, &down, &guard, lane);
         });
@@ -228,7 +248,8 @@ impl PopSync for Lanes {
         });
         let mut answer = Response::new(ReceiverStream::new(stream));
         let takes = MetadataValue::from_static("1");
-        answer.metadata_mut().insert(TAKES_ROUND_TRIPS, takes);
+        answer.metadata_mut().insert(TAKES_ROUND_TRIPS, takes.clone());
+        answer.metadata_mut().insert(TAKES_DEMAND, takes);
         Ok(answer)
     }
 }

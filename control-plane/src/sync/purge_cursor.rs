@@ -75,6 +75,11 @@ impl Cursor {
         }
     }
 
+    /// Goes on behind a batch that was said.
+    pub fn said_until(&mut self, last: u64) {
+        self.sent = last;
+    }
+
     /// Whether a replica with this head must hear more before it can serve the node: it only lags, in one epoch.
     #[must_use]
     pub fn is_ahead_of(&self, head: u64) -> bool {
@@ -110,17 +115,21 @@ pub fn heartbeat(stream: &str, head: u64, answers: u64, audit: (u64, Bytes)) -> 
 }
 
 fn purge(stream: &str, entry: &Entry) -> Purge {
+    Purge { stream: stream.to_owned(), id: entry.id.to_string(), ..lean(entry) }
+}
+
+/// A purge without what a packed batch says for all of its own, or leaves to the log.
+pub(super) fn lean(entry: &Entry) -> Purge {
     let replacement = entry.replacement.as_ref().map(|new| Replacement {
         headers: new.headers.clone().into_iter().collect(),
         body: new.body.clone(),
     });
     Purge {
-        stream: stream.to_owned(),
         offset: entry.offset,
-        id: entry.id.to_string(),
         order: entry.order_json.clone(),
         accepted_unix_ms: entry.accepted_unix_ms,
         replacement,
+        ..Purge::default()
     }
 }
 

@@ -4,30 +4,52 @@
 //! purges up to a heartbeat's head that the node did not have stand behind it on the lane, never lost, never out of
 //! order. The lane reads the log page by page at the node's own pace. A heartbeat answers the newest question that was
 //! read before the log was looked at, and none is sent while the log may not be the newest.
+//!
+//! A purge that comes alone goes at once. Behind it the lane rests ([`super::rest`]), and what was accepted meanwhile
+//! goes as one message.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tonic::{Status, Streaming};
 
 use super::{
-    Config, Parts, caller,
+    Config, Parts,
+    batches::{Batches, Packed},
+    caller,
     purge_cursor::{Cursor, Said, heartbeat},
+    rest::Rests,
 };
 use crate::{
-    fleet::LaneGuard,
+    fleet::{LaneGuard, Subscription},
     store::Page,
     wire::{PurgeDown, PurgeHello, PurgeUp, purge_up},
 };
+
+/// What all lanes of purges have in common: when they speak, and what they say then.
+pub(super) struct Moments {
+    began: Instant,
+    batches: Batches,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self { began: Instant::now(), batches: Batches::default() }
+    }
+}
 
 type Down = mpsc::Sender<Result<PurgeDown, Status>>;
 
 /// Runs the lane until either side ends it.
 pub(super) async fn run(
-    config: &Config,
+    (config, moments): (&Config, &Moments),
     parts: &Parts,
     hello: PurgeHello,
     up: Streaming<PurgeUp>,
@@ -40,21 +62,28 @@ pub(super) async fn run(
     let head = head_for(applied, config, parts).await?;
     let (cursor, begun) = Cursor::begin(applied, head);
     guard.stands_at(begun.stands_at);
-    let mut writer = Writer { config, parts, down, guard, asked: &asked, cursor };
+    let rests = Rests::of(Subscription::of(hello.subscription), config);
+    let unpacks = hello.unpacks;
+    let asked = &asked;
+    let mut writer = Writer { config, moments, parts, down, guard, asked, cursor, rests, unpacks };
     tokio::select! {
         end = writer.run(head) => end,
-        end = read(parts, up, guard, &asked) => end,
+        end = read(parts, up, guard, asked) => end,
     }
 }
 
 struct Writer<'a> {
     config: &'a Config,
+    moments: &'a Moments,
     parts: &'a Parts,
     down: &'a Down,
     guard: &'a LaneGuard,
     /// The newest question of the node.
     asked: &'a AtomicU64,
     cursor: Cursor,
+    rests: Rests,
+    /// Whether the node reads packed batches.
+    unpacks: bool,
 }
 
 /// The head that a lane begins with, once this replica knows as much as the node does.
@@ -89,7 +118,13 @@ impl Writer<'_> {
         // Its head was read after hello: that is question 0.
         self.send_heartbeat(head_now, 0).await?;
         loop {
-            self.replay(&mut beat).await?;
+            let sent = self.replay(&mut beat).await?;
+            if sent > 0 {
+                let rest = self.rests.behind(sent, self.moments.began.elapsed());
+                self.rest(rest, &mut beat).await?;
+                // What came meanwhile.
+                continue;
+            }
             tokio::select! {
                 changed = head.changed() => changed.map_err(|_| gone())?,
                 _ = beat.tick() => self.heartbeat().await?,
@@ -97,24 +132,69 @@ impl Writer<'_> {
         }
     }
 
-    /// Sends what the log holds behind what was sent.
-    async fn replay(&mut self, beat: &mut Interval) -> Result<(), Status> {
+    /// Lets purges gather; heartbeats go on.
+    async fn rest(&self, how_long: Duration, beat: &mut Interval) -> Result<(), Status> {
+        let mut rest = pin!(sleep(how_long));
         loop {
-            let log = self.parts.purges.log();
-            let page = log.read(self.cursor.after(), self.config.batch_purges_max.max(1)).await;
-            let said = self.cursor.take(page.map_err(|error| caller::store(&error))?);
-            if let Said::Trimmed(head) = said {
-                tracing::warn!(node = %self.guard.name(), head, "the log lacks what was missed");
-                self.parts.metrics.purge_gaps.inc();
+            tokio::select! {
+                () = &mut rest => return Ok(()),
+                _ = beat.tick() => self.heartbeat().await?,
             }
-            match said.message(log.stream().as_str()) {
-                None => return Ok(()),
-                Some(message) => self.send(message).await?,
+        }
+    }
+
+    /// Sends what the log holds behind what was sent: one message, or as many as are full; how many purges that were. What
+    /// comes while the last one is sent may wait for the next.
+    async fn replay(&mut self, beat: &mut Interval) -> Result<usize, Status> {
+        let batch_max = self.config.batch_purges_max.max(1);
+        let mut sent = 0;
+        loop {
+            let purges = self.say(batch_max).await?;
+            sent += purges;
+            if purges < batch_max {
+                return Ok(sent);
             }
             if is_due(beat) {
                 self.heartbeat().await?;
             }
         }
+    }
+
+    /// Sends one message of purges, if there are any; how many.
+    async fn say(&mut self, batch_max: usize) -> Result<usize, Status> {
+        let (log, after) = (self.parts.purges.log(), self.cursor.after());
+        let stream = log.stream().as_str();
+        if let Some(packed) = self.moments.batches.behind(after).filter(|_| self.unpacks) {
+            return self.say_packed(packed).await;
+        }
+        let page = log.read(after, batch_max).await.map_err(|error| caller::store(&error))?;
+        if let Page::Entries(entries) = &page
+            && self.unpacks
+            && let Some(packed) = self.moments.batches.pack(stream, after, entries)
+        {
+            return self.say_packed(packed).await;
+        }
+        let said = self.cursor.take(page);
+        let purges = match &said {
+            Said::Trimmed(head) => {
+                tracing::warn!(node = %self.guard.name(), head, "the log lacks what was missed");
+                self.parts.metrics.purge_gaps.inc();
+                // What follows is there to be said at once.
+                batch_max
+            }
+            Said::Purges(purges) => purges.len(),
+            Said::Nothing => 0,
+        };
+        if let Some(message) = said.message(stream) {
+            self.send(message).await?;
+        }
+        Ok(purges)
+    }
+
+    async fn say_packed(&mut self, packed: Packed) -> Result<usize, Status> {
+        self.cursor.said_until(packed.last);
+        self.send(packed.message).await?;
+        Ok(packed.purges)
     }
 
     async fn heartbeat(&self) -> Result<(), Status> {
@@ -190,7 +270,7 @@ async fn observe(parts: &Parts, offset: u64) {
     let Ok(Page::Entries(entries)) = parts.purges.log().read(before, 1).await else { return };
     if let Some(entry) = entries.first() {
         let now = parts.fleet.now_unix_ms();
-        let took = std::time::Duration::from_millis(now.saturating_sub(entry.accepted_unix_ms));
+        let took = Duration::from_millis(now.saturating_sub(entry.accepted_unix_ms));
         parts.metrics.purge_ack_seconds.observe(took.as_secs_f64());
     }
 }

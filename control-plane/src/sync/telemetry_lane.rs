@@ -1,4 +1,4 @@
-//! One node's third lane: its reports, the round trips of its clients, and what its PoP shall do about routes and clients.
+//! One node's third lane: its reports, the round trips of its clients and what they ask for, and what its PoP shall do about routes and clients.
 //!
 //! Orders are made anew from the records whenever any of them changes, and sent when they differ: what a slow node missed
 //! in between does not matter. What cannot be read ends the lane.
@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_contract::{geo_feed::RoundTrips, telemetry::Report};
+use tidegate_contract::{
+    demand::Demand, geo_feed::RoundTrips, node_order::OrderReport, telemetry::Report,
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -36,19 +38,26 @@ pub(super) async fn run(
 
 async fn write(parts: &Parts, down: &Down, guard: &LaneGuard) -> Result<(), Status> {
     let mut head = parts.drains.head();
+    let mut errands = parts.errands.watch();
     let mut sent = None;
     loop {
         head.mark_unchanged();
+        errands.mark_unchanged();
         let began = Instant::now();
         let orders = parts.drains.orders(&guard.name().pop).await;
-        let orders = orders.map_err(|error| caller::store(&error))?;
+        let mut orders = orders.map_err(|error| caller::store(&error))?;
+        orders.node = parts.errands.order_to(guard.name());
         if sent.as_ref() != Some(&orders) {
             let message = telemetry_down::Message::Orders(Bytes::from(orders.to_bytes()));
             let message = TelemetryDown { message: Some(message) };
             down.send(Ok(message)).await.map_err(|_| Status::cancelled("the node is gone"))?;
             sent = Some(orders);
         }
-        head.changed().await.map_err(|_| Status::unavailable("the store has ended"))?;
+        let changed = tokio::select! {
+            changed = head.changed() => changed,
+            changed = errands.changed() => changed,
+        };
+        changed.map_err(|_| Status::unavailable("the store has ended"))?;
         // Many changes in a row are one.
         sleep_until(began + LOOK_AGAIN).await;
     }
@@ -60,6 +69,7 @@ async fn read(
     guard: &LaneGuard,
 ) -> Result<(), Status> {
     let mut next_batch = Instant::now();
+    let mut answer = None;
     while let Some(message) = up.message().await? {
         guard.heard();
         match message.message {
@@ -67,6 +77,9 @@ async fn read(
                 let report = Report::from_bytes(&bytes);
                 let report = report
                     .map_err(|error| Status::invalid_argument(format!("a report: {error}")))?;
+                if answer != report.order {
+                    answer = note(parts, guard, report.order.as_ref()).await;
+                }
                 parts.reports.put(guard.name(), report, caller::now(parts).1);
             }
             Some(telemetry_up::Message::RoundTrips(bytes)) => {
@@ -81,10 +94,28 @@ async fn read(
                 next_batch = now + BATCH_EVERY;
                 parts.geo.measured(&guard.name().pop, batch);
             }
+            Some(telemetry_up::Message::Demand(bytes)) => {
+                let demand = Demand::from_bytes(&bytes);
+                let demand =
+                    demand.map_err(|error| Status::invalid_argument(format!("demand: {error}")))?;
+                parts.demand.put(guard.name(), demand, caller::now(parts).1);
+            }
             _ => return Err(Status::invalid_argument("only one hello, and first")),
         }
     }
     Ok(())
+}
+
+/// Notes what a node says of an order; what could not be noted it says again.
+async fn note(parts: &Parts, guard: &LaneGuard, said: Option<&OrderReport>) -> Option<OrderReport> {
+    let said = said?;
+    match parts.errands.answered(guard.name(), said).await {
+        Ok(()) => Some(said.clone()),
+        Err(error) => {
+            tracing::warn!(node = %guard.name(), %error, "the answer to an order is not noted");
+            None
+        }
+    }
 }
 
 /// A node sends one a second at the most; each goes to every node of the DNS.

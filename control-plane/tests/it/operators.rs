@@ -2,46 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Ran, TestControl, tidegate};
-
-/// Somebody with a home and a context of their own.
-struct Person {
-    home: tempfile::TempDir,
-}
-
-impl Person {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a folder") }
-    }
-
-    async fn with_token(control: &TestControl, token: &str) -> Self {
-        let person = Self::new();
-        let token = person.file("token", &format!("{token}\n"));
-        let ca = person.file("ca.pem", &control.ca_pem);
-        let server = format!("https://localhost:{}", control.api.port());
-        let words =
-            ["context", "add", "test", "--server", &server, "--token-file", &token, "--ca", &ca];
-        person.run(&words).await.expect(0);
-        person
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.home.path().join(name);
-        std::fs::write(&path, text).expect("writable");
-        path.to_str().expect("text").to_owned()
-    }
-
-    async fn run(&self, words: &[&str]) -> Ran {
-        tidegate(self.home.path(), words).await
-    }
-
-    /// Makes somebody else, with a token that this person makes.
-    async fn invite(&self, control: &TestControl, label: &str, words: &[&str]) -> Self {
-        let create = [&["token", "create", "--label", label], words].concat();
-        let made = self.run(&create).await.expect(0);
-        Self::with_token(control, made.stdout.trim()).await
-    }
-}
+use crate::harness::{Answer, Person, Ran, TestControl};
 
 #[tokio::test]
 async fn two_people_purge_everything_together() {

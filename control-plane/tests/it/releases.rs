@@ -239,3 +239,32 @@ async fn what_no_pop_would_run_is_not_released_and_validation_keeps_nothing() {
     let list = control.call("GET", "/v1/changes", Value::Null).await.expect(200).body;
     assert_eq!(list["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_roll_back_takes_nodes_along_with_their_pop_and_a_pop_that_comes_back_can_be_enrolled() {
+    let control = TestControl::start().await;
+    let version = async || {
+        let status = control.call("GET", "/v1/releases/status", Value::Null).await.expect(200);
+        status.body["version"].as_u64().expect("a version")
+    };
+    let back = async |to: u64| {
+        let body = json!({"to": to, "reason": "a story"});
+        control.call("POST", "/v1/releases/rollback", body).await.expect(200);
+    };
+    control.edge("fra").await;
+    let without = version().await;
+    control.edge("ams").await;
+    let with = version().await;
+    let node = control.node("ams", "n1").await;
+    node.purge_lane(None).await.expect("enrolled");
+    let tokens = "/v1/pops/ams/enrolment-tokens";
+
+    back(without).await;
+    control.call("POST", tokens, Value::Null).await.expect(404);
+    until(async || node.purge_lane(None).await.err()).await;
+    back(with).await;
+    control.call("POST", tokens, Value::Null).await.expect(201);
+    assert!(node.purge_lane(None).await.is_err(), "it is to be enrolled anew");
+    let again = control.node("ams", "n1").await;
+    again.purge_lane(None).await.expect("enrolled");
+}

@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use tidegate_contract::id::PopId;
+use tidegate_control::config::Config;
 
 use crate::harness::{ConfigLane, TestControl, until};
 
@@ -96,6 +98,61 @@ async fn where_something_comes_and_something_goes_both_stand_side_by_side_in_bet
     assert_eq!(status(&control).await["nodes"][0]["wanted"], before + 1);
     control.clock.advance(Duration::from_secs(61));
     assert_eq!(serves(&mut lane).await, (before + 2, vec!["b.example".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_holds_what_comes_up_for_a_time_and_no_longer() {
+    let (control, mut lane) = start().await;
+    let before = steering(&control);
+    control.property("b", "b.example").await.expect(201);
+    assert_eq!(lane.release().await.generation, before + 1);
+    assert_eq!(steering(&control), before);
+    control.clock.advance(Duration::from_secs(61));
+    steering_has(&control, before + 1).await;
+}
+
+#[tokio::test]
+async fn a_staged_release_is_steered_by_when_the_last_cache_serves_it_too() {
+    let canary = |config: &mut Config| {
+        config.rollout.canary = PopId::parse("fra").ok();
+    };
+    let control = TestControl::start_at_with(SystemTime::now(), canary).await;
+    control.edge("fra").await;
+    control.edge("ams").await;
+    let (fra, ams) = (control.node("fra", "n1").await, control.node("ams", "n1").await);
+    let mut fra = fra.config_lane(0, b"").await.expect("enrolled");
+    let mut ams = ams.config_lane(0, b"").await.expect("enrolled");
+    let (before, _) = serves(&mut fra).await;
+    serves(&mut ams).await;
+    steering_has(&control, before).await;
+    somebody_steers(&control).await;
+
+    let spec = json!({"hosts": ["b.example"], "origins": [{"authority": "127.0.0.1:1"}]});
+    let puts = json!([{"kind": "property", "name": "b", "spec": spec}]);
+    let body = json!({"title": "t", "reason": "r", "puts": puts});
+    let drafted = control.call("POST", "/v1/changes", body).await.expect(201).body;
+    let id = drafted["id"].as_str().expect("an id").to_owned();
+    let body = json!({"stage": "staged", "reason": "because"});
+    control.call("POST", &format!("/v1/changes/{id}/publish"), body).await.expect(200);
+    serves(&mut fra).await;
+    // Longer in all than anybody waits for one node.
+    for (stage, bake) in [("canary", 121), ("5%", 181), ("25%", 301)] {
+        until(async || {
+            let status = status(&control).await;
+            let is_there = status["rollout"]["stage"] == stage;
+            let it_runs =
+                status["nodes"].as_array()?.iter().any(|node| node["version"] == before + 1);
+            (is_there && it_runs).then_some(())
+        })
+        .await;
+        control.clock.advance(Duration::from_secs(bake));
+    }
+    let taken = ams.release().await;
+    assert_eq!(taken.generation, before + 1);
+    until(async || status(&control).await["rollout"].is_null().then_some(())).await;
+    assert_eq!(steering(&control), before, "one cache does not serve it yet");
+    ams.ack(taken.generation, None).await;
+    steering_has(&control, before + 1).await;
 }
 
 #[tokio::test]

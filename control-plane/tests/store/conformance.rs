@@ -19,7 +19,7 @@ use tidegate_control::{
     },
 };
 
-use crate::harness::{Etcd, until, within};
+use crate::harness::{Etcd, LIMIT, until, within};
 
 /// A state on one engine.
 struct State {
@@ -37,11 +37,18 @@ impl State {
         Some(Self { etcd, ..Self::sqlite() })
     }
 
+    async fn etcd_of_three_over_tls() -> Option<Self> {
+        let etcd = Some(Etcd::start_three().await?);
+        Some(Self { etcd, ..Self::sqlite() })
+    }
+
     /// As a process that starts.
     async fn open(&self) -> Stores {
         let mut config = Config::default();
         if let Some(etcd) = &self.etcd {
-            config.url = etcd.url();
+            config = etcd.config();
+            // A slow disk is not to be taken for a cluster that is gone.
+            config.etcd.give_up_after = LIMIT;
         }
         let opened = Stores::open(self.folder.path(), &config, Metrics::new(&Registry::new()));
         opened.await.expect("it can be opened").0
@@ -70,6 +77,13 @@ macro_rules! on_every_engine {
                 super::$story(&state).await;
             })*
         }
+        mod etcd_of_three_over_tls {
+            $(#[tokio::test]
+            async fn $story() {
+                let Some(state) = super::State::etcd_of_three_over_tls().await else { return };
+                super::$story(&state).await;
+            })*
+        }
     };
 }
 
@@ -80,6 +94,7 @@ on_every_engine!(
     a_long_listing_is_of_one_state,
     a_revision_never_comes_again,
     a_commit_only_of_expectations_checks_them_and_raises_nothing,
+    rows_of_the_audit_log_raise_nothing,
     one_holder_at_a_time_and_epochs_grow,
     a_fence_of_an_older_holding_fails,
     offsets_grow_without_holes_and_stay,
@@ -183,8 +198,21 @@ async fn a_commit_only_of_expectations_checks_them_and_raises_nothing(state: &St
     assert_eq!(*records.head().borrow(), first);
 }
 
+async fn rows_of_the_audit_log_raise_nothing(state: &State) {
+    let records = state.open().await.records;
+    let first = records.commit(put("a", "x", None)).await.expect("writable");
+    let row = records.commit(put("audit/1", "row", None)).await.expect("writable");
+    assert!(row > first);
+    assert_eq!(*records.head().borrow(), first);
+    // What expects the row is right about its revision, and what stands beside one raises.
+    let mut both = put("audit/1", "another", Some(Expect::At(row)));
+    both.puts.push((key("b"), "y".into()));
+    let last = records.commit(both).await.expect("as expected");
+    assert_eq!(*records.head().borrow(), last);
+}
+
 async fn take(lease: &dyn Lease, holder: &str) -> Option<tidegate_control::store::Held> {
-    lease.acquire("one", holder, Duration::from_secs(10)).await.expect("it answers")
+    lease.acquire("one", holder, LIMIT).await.expect("it answers")
 }
 
 async fn one_holder_at_a_time_and_epochs_grow(state: &State) {
@@ -192,7 +220,7 @@ async fn one_holder_at_a_time_and_epochs_grow(state: &State) {
     let lease = stores.lease.as_ref();
     let first = take(lease, "a").await.expect("free");
     assert!(take(lease, "b").await.is_none() && take(lease, "a").await.is_none());
-    let other = lease.acquire("other", "b", Duration::from_secs(10)).await.expect("it answers");
+    let other = lease.acquire("other", "b", LIMIT).await.expect("it answers");
     assert!(other.is_some(), "another name is another lease");
     let epoch = first.epoch();
     drop(first);

@@ -5,5 +5,7 @@
 mod harness;
 
 mod backup;
+mod cluster;
 mod conformance;
 mod replicas;
+mod rotation;

@@ -2,7 +2,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import { launch } from "./chromium.mjs";
+import { launch, openPage } from "./chromium.mjs";
 import { control, edges, ready, resolve } from "./system.mjs";
 import tls from "node:tls";
 
@@ -10,7 +10,7 @@ export async function withPage(work, more = []) {
   const browser = await launch([`--ignore-certificate-errors-spki-list=${(await publicKeys()).join(",")}`, ...more]);
   const complaints = [];
   try {
-    const page = await browser.newPage();
+    const page = await openPage(browser);
     page.on("pageerror", (error) => complaints.push(String(error)));
     return await work(page, complaints);
   } finally {

@@ -8,7 +8,7 @@ import { edges, ready } from "./system.mjs";
 
 const library = new URL("node_modules/dashjs/dist/modern/umd/dash.all.min.js", import.meta.url);
 
-test("dash.js plays the MPD to its end", { timeout: 180_000 }, async () => {
+test("dash.js plays the MPD to its end", { timeout: 480_000 }, async () => {
   const source = await readFile(library, "utf8");
   await withPage(async (page) => {
     // A page of the same origin, so that nothing but DASH is on trial.

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { withPage } from "./browser.mjs";
 import { control, ready } from "./system.mjs";
 
-test("the status page asks for a token and shows every PoP", { timeout: 120_000 }, async () => {
+test("the status page asks for a token and shows every PoP", { timeout: 480_000 }, async () => {
   await withPage(async (page, complaints) => {
     const asked = new Set();
     page.on("request", (request) => asked.add(new URL(request.url()).origin));

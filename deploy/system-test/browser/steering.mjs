@@ -1,10 +1,12 @@
 // What a session that is steered is judged by: where its segments came from, what the steering server told it, and how far
 // it ever was from standing still.
+import { readFile } from "node:fs/promises";
 import https from "node:https";
 
-import { control, ready } from "./system.mjs";
+import { control, edges, ready } from "./system.mjs";
 
-const port = new URL(ready.steering_url).port;
+// At the hosts that DNS and steering name, every PoP has the port of the first.
+const [, port] = edges.find(({ name }) => name === "pop-a").authority.split(":");
 
 // The name that DNS leads to the first PoP, and the PoPs' own hosts, all at the usual port: dash.js drops another one
 // when it changes the host, hls.js keeps it.
@@ -29,8 +31,9 @@ export function follow(page) {
     if (pathname.endsWith(".m4s") && status !== 200 && status !== 206) seen.failed.push({ host, status });
     if (!pathname.startsWith("/steering/") || response.request().method() !== "GET") return;
     const from = searchParams.get("_HLS_pathway") ?? searchParams.get("_DASH_pathway");
-    const told = { from, at: Date.now(), status, manifest: null };
+    const told = { from, at: Date.now(), status, manifest: null, address: null };
     seen.told.push(told);
+    told.address = (await response.serverAddr().catch(() => null))?.ipAddress ?? null;
     told.manifest = await response.json().catch(() => null);
   });
   page.on("requestfailed", (request) => {
@@ -68,13 +71,74 @@ export function watchForStalls(page, selector) {
   }, selector);
 }
 
+const libraries = {
+  hls: new URL("node_modules/hls.js/dist/hls.min.js", import.meta.url),
+  dash: new URL("node_modules/dashjs/dist/modern/umd/dash.all.min.js", import.meta.url),
+};
+
+// Little is kept ahead and time goes slowly, so that much of the video is still to come when the order arrives.
+const AHEAD_S = 3;
+const RATE = 0.5;
+
+export const players = {
+  "hls.js": async (page) => {
+    await page.addScriptTag({ content: await readFile(libraries.hls, "utf8") });
+    return page.evaluate(
+      ({ url, ahead, rate }) => {
+        const video = document.querySelector("#steered");
+        globalThis.problems = [];
+        const hls = new globalThis.Hls({ enableWorker: false, maxBufferLength: ahead, maxMaxBufferLength: ahead });
+        hls.on(globalThis.Hls.Events.ERROR, (_, { details, fatal }) => fatal && globalThis.problems.push(details));
+        hls.loadSource(url);
+        hls.attachMedia(video);
+        video.defaultPlaybackRate = video.playbackRate = rate;
+        void video.play();
+      },
+      { url: `https://${name}${ready.hls_path}`, ahead: AHEAD_S, rate: RATE },
+    );
+  },
+  "dash.js": async (page) => {
+    await page.addScriptTag({ content: await readFile(libraries.dash, "utf8") });
+    return page.evaluate(
+      ({ url, ahead, rate }) => {
+        const video = document.querySelector("#steered");
+        globalThis.problems = [];
+        const player = globalThis.dashjs.MediaPlayer().create();
+        player.on("error", (event) => globalThis.problems.push(JSON.stringify(event.error ?? event)));
+        const buffer = {
+          bufferTimeDefault: ahead,
+          bufferTimeAtTopQuality: ahead,
+          bufferTimeAtTopQualityLongForm: ahead,
+        };
+        player.updateSettings({ streaming: { buffer } });
+        player.initialize(video, url, true);
+        video.defaultPlaybackRate = video.playbackRate = rate;
+      },
+      { url: `https://${name}${ready.dash_path}`, ahead: AHEAD_S, rate: RATE },
+    );
+  },
+};
+
+// Begins to play on a page of the video's own host, and waits until it does.
+export async function begin(page, start) {
+  await page.goto(`https://${name}${ready.hls_path.replace(/\/[^/]+$/, "/none")}`);
+  await page.setContent('<video id="steered" muted></video>');
+  await watchForStalls(page, "#steered");
+  await start(page);
+  await page.waitForFunction(
+    () => globalThis.problems.length > 0 || document.querySelector("#steered").currentTime > 0.5,
+    null,
+    { timeout: 120_000 },
+  );
+}
+
 // The operators' API.
 export function operate(method, path, body) {
   const { url, ca, token } = control();
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers = { authorization: `Bearer ${token}`, ...(text && { "content-type": "application/json" }) };
   return new Promise((done, fail) => {
-    const request = https.request(new URL(path, url), { method, ca, headers }, (answer) => {
+    const request = https.request(new URL(path, url), { method, ca, headers, agent: false }, (answer) => {
       const chunks = [];
       answer.on("data", (chunk) => chunks.push(chunk));
       answer.on("error", fail);

@@ -8,7 +8,8 @@ if (!readyFile) throw new Error("TIDEGATE_READY must name the ready.json of a ru
 
 export const ready = JSON.parse(readFileSync(readyFile, "utf8"));
 const ca = readFileSync(resolve(ready.ca_cert));
-const agent = new https.Agent({ ca, keepAlive: true, maxSockets: 4 });
+// No connection is kept: one that the server closes at the moment of a request would fail it.
+const agent = new https.Agent({ ca, keepAlive: false, maxSockets: 4 });
 
 export const edges = ready.pops.filter((pop) => pop.role === "edge");
 

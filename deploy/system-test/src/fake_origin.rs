@@ -148,4 +148,4 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const GATE_TIME_MAX: Duration = Duration::from_secs(60);
+const GATE_TIME_MAX: Duration = Duration::from_secs(300);

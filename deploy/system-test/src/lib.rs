@@ -13,4 +13,5 @@ pub mod playback; // every segment that a manifest names; frames by ffprobe
 pub mod fake_origin; // an origin that does what the test says
 pub mod viewer; // one client, one protocol
 pub mod dns; // one question to the DNS, written by hand
+pub mod runbook; // pages for operators, read as what is done and what is seen
 pub mod wait; // conditions with a limit

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::{
     tus::Uploader,
     viewer::{PROTOCOLS, Protocol, Viewer},
-    wait::until,
+    wait::{PATIENCE, until},
 };
 
 /// A running system in a folder of its own.
@@ -78,7 +78,7 @@ impl System {
         }
         self.dev.kill().unwrap();
         self.dev.wait().unwrap();
-        until("no child is left", Duration::from_secs(20), || async {
+        until("no child is left", PATIENCE, || async {
             (!pids.iter().any(|pid| is_running(*pid))).then_some(())
         })
         .await;
@@ -92,7 +92,7 @@ impl System {
             let _ = child.wait();
         }
         signal(self.dev.id(), "TERM");
-        let status = until("the system ends", Duration::from_secs(60), || {
+        let status = until("the system ends", PATIENCE, || {
             let status = self.dev.try_wait().unwrap();
             async move { status }
         })
@@ -184,10 +184,7 @@ impl System {
         if let Some(mut child) = self.again.remove(name) {
             child.wait().unwrap();
         }
-        until("the process is gone", Duration::from_secs(10), || async {
-            (!is_running(pid)).then_some(())
-        })
-        .await;
+        until("the process is gone", PATIENCE, || async { (!is_running(pid)).then_some(()) }).await;
     }
 
     /// Stops a process without ending it: for everybody else it is cut off.

@@ -146,6 +146,8 @@ fn quic(ca_pem: &str) -> quinn::Endpoint {
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     let mut transport = quinn::TransportConfig::default();
+    // How long silence lasts is the edge's to say.
+    transport.max_idle_timeout(None);
     // As a player that reads slowly has it: little may wait unread.
     transport.stream_receive_window(QUIC_WINDOW_BYTES.into());
     config.transport_config(Arc::new(transport));

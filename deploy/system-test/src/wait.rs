@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+/// How long a story waits for what should happen at once: longer than a busy machine with a slow disk takes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Asks until the answer is `Some`.
 ///
 /// # Panics

@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tidegate_edge::listener::h3::{
-    code::Broken,
-    message::{Event, Message},
-    request::{check_trailers, read_head},
+use tidegate_edge::listener::{
+    config::Limits,
+    h3::{
+            message::{Event, Message},
+        request::{NoHead, check_trailers, read_head},
+    },
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -21,23 +23,24 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// The target and the content of a complete request.
-fn read(pieces: &[&[u8]]) -> Result<(String, Vec<u8>), Broken> {
+fn read(pieces: &[&[u8]]) -> Result<(String, Vec<u8>), NoHead> {
+    let limits = Limits::default();
     let (mut message, mut pieces) = (Message::new(4096), pieces.iter());
     let (mut target, mut announced, mut content) = (None, None, Vec::new());
     loop {
-        match message.next_event()? {
+        match message.next_event().map_err(NoHead::Broken)? {
             Event::Head(section) => {
-                let head = read_head(&section, 4096)?;
-                assert!(head.parts.headers.iter().all(|(name, value)| {
+                let head = read_head(&section, &limits)?;
+                assert!(head.headers.iter().all(|(name, value)| {
                     !name.as_str().bytes().any(|byte| byte.is_ascii_uppercase())
                         && !value.as_bytes().iter().any(|byte| b"\r\n\0".contains(byte))
                 }));
                 announced = head.content_length;
                 message.announce(announced);
-                target = Some(head.parts.uri.to_string());
+                target = Some(head.target.to_string());
             }
             Event::Data(data) => content.extend_from_slice(&data),
-            Event::Trailers(section) => check_trailers(&section, 4096)?,
+            Event::Trailers(section) => check_trailers(&section, &limits).map_err(NoHead::Broken)?,
             Event::More => match pieces.next() {
                 Some(piece) => message.push(Bytes::copy_from_slice(piece)),
                 None => message.set_ended(),

@@ -1,5 +1,5 @@
 //! A dictionary of structured fields is read to the letter: what is accepted is accepted again with its members
-//! written once more in a row, and what is refused governs nothing.
+//! written once more in a row, which says the same, and what is refused governs nothing.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue};
@@ -10,20 +10,18 @@ use tidegate_edge::cache::{
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut members = 0;
-    let read = dictionary(bytes, |key, _| {
-        assert!(!key.is_empty());
-        members += 1;
-    });
-    if read.is_ok() && members > 0 {
+    let read = dictionary(bytes, MEMBERS_MAX).ok();
+    let members = read.map(|members| members.len());
+    if members.is_some_and(|members| members > 0) {
         let twice = [bytes, b",", bytes.trim_ascii_start()].concat();
-        let mut again = 0;
-        assert!(dictionary(&twice, |_, _| again += 1).is_ok());
-        assert_eq!(again, 2 * members);
+        assert_eq!(dictionary(&twice, MEMBERS_MAX).ok().map(|members| members.len()), members);
     }
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let headers = HeaderMap::from_iter([(CDN_CACHE_CONTROL, value)]);
     let governs = Governing::of(&headers).source == Source::CdnCacheControl;
-    assert!(!governs || (read.is_ok() && members > 0));
+    assert!(!governs || members.is_some_and(|members| members > 0));
     withheld(&headers, |_| assert!(governs));
 });
+
+/// As for headers of origins.
+const MEMBERS_MAX: usize = 1024;

@@ -123,6 +123,8 @@ pub fn start(parts: Parts, process: &Process) -> std::io::Result<Agent> {
             speaker,
             is_leaving: leaving.is_set(),
             refused,
+            // Whoever carries orders to the node out knows.
+            order: None,
         }
     };
     Ok(Agent { orders, report: Arc::new(report) })

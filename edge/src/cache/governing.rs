@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     directive::{Directives, Name, SECONDS_MAX, fields, parse_seconds, split},
     list::members,
-    structured::{Malformed, Value, dictionary},
+    structured::{Bare, Item, Value, dictionary},
 };
 
 /// Where the directives stood.
@@ -72,12 +72,14 @@ pub fn withheld(headers: &HeaderMap, mut each: impl FnMut(HeaderName)) {
     match governing.source {
         Source::CdnCacheControl => {
             for line in headers.get_all(CDN_CACHE_CONTROL) {
-                let read = dictionary(line.as_bytes(), |name, value| {
-                    if let (true, Value::String(list)) = (is_list(name), value) {
-                        fields(list).for_each(&mut each);
+                // It was read when it was found to govern.
+                for (name, value) in dictionary(line.as_bytes(), MEMBERS_MAX).unwrap_or_default() {
+                    if let Value::Item(Item { bare: Bare::Text(list), .. }) = value
+                        && is_list(name.as_bytes())
+                    {
+                        fields(list.as_bytes()).for_each(&mut each);
                     }
-                });
-                debug_assert!(read.is_ok(), "it was read when it was found to govern");
+                }
             }
         }
         Source::SurrogateControl | Source::CacheControl => {
@@ -101,33 +103,38 @@ fn cdn_cache_control(headers: &HeaderMap) -> Option<Directives> {
     let mut directives = Directives::default();
     let (mut members, mut is_valid) = (0, true);
     for line in headers.get_all(CDN_CACHE_CONTROL) {
-        let read: Result<(), Malformed> = dictionary(line.as_bytes(), |name, value| {
+        let Ok(read) = dictionary(line.as_bytes(), MEMBERS_MAX) else { return None };
+        for (name, value) in read {
             members += 1;
-            is_valid &= take_member(&mut directives, name, value);
-        });
-        is_valid &= read.is_ok();
+            is_valid &= take_member(&mut directives, name.as_bytes(), &value);
+        }
     }
     (members > 0 && is_valid).then_some(directives)
 }
 
 /// Takes one member; false when its type is not that of the directive.
-fn take_member(directives: &mut Directives, key: &[u8], value: Value<'_>) -> bool {
+fn take_member(directives: &mut Directives, key: &[u8], value: &Value<'_>) -> bool {
     let Some(name) = Name::of(key) else { return true };
+    // `None` for a list.
+    let bare = match value {
+        Value::Item(item) => Some(&item.bare),
+        Value::List(_) => None,
+    };
     if let Some(slot) = directives.duration(name) {
-        let Value::Integer(seconds) = value else { return false };
+        let Some(Bare::Integer(seconds)) = bare else { return false };
         // Of two members with one name the later one counts, unlike in Cache-Control.
-        let seconds = u64::try_from(seconds).unwrap_or_default().min(SECONDS_MAX);
+        let seconds = u64::try_from(*seconds).unwrap_or_default().min(SECONDS_MAX);
         *slot = Some(Duration::from_secs(seconds));
         return true;
     }
-    match value {
-        Value::Boolean(true) => directives.set(name, false),
-        Value::Boolean(false) => {}
-        Value::String(list) if matches!(name, Name::NoCache | Name::Private) => {
-            directives.set(name, fields(list).next().is_some());
+    match bare {
+        Some(Bare::Boolean(true)) => directives.set(name, false),
+        Some(Bare::Boolean(false)) => {}
+        Some(Bare::Text(list)) if matches!(name, Name::NoCache | Name::Private) => {
+            directives.set(name, fields(list.as_bytes()).next().is_some());
         }
         // Nobody has said what these mean; whoever writes them wants to forbid something.
-        Value::Token(_) | Value::List if matches!(name, Name::NoCache | Name::Private) => {
+        Some(Bare::Token(_)) | None if matches!(name, Name::NoCache | Name::Private) => {
             directives.set(name, false);
         }
         _ => return false,
@@ -188,6 +195,8 @@ fn with_window(argument: &[u8]) -> Option<(Duration, Duration)> {
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 /// For surrogates alone; it is not passed on to clients.
 pub const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+/// As many as every reader of dictionaries takes (RFC 9651 3.2).
+const MEMBERS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,12 @@ impl Key {
         self.derived(b"slice", &[&n.to_le_bytes(), validator])
     }
 
+    /// The key under which this is asked for where another node brings it.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        self.derived(b"elsewhere", &[])
+    }
+
     /// Kinds have different lengths, and only the last part has none of its own: no two lists give the same bytes.
     fn derived(&self, kind: &[u8], parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();

@@ -55,6 +55,10 @@ pub struct Config {
     /// How often it tells that.
     #[serde(with = "humantime_serde")]
     pub round_trips_interval: Duration,
+    /// How often the control plane is told which properties and paths clients ask for most; 0s: never. Paths are told without
+    /// queries.
+    #[serde(with = "humantime_serde")]
+    pub demand_interval: Duration,
     /// How long a release is watched after it was put to use; one that does harm within that time is taken back.
     #[serde(with = "humantime_serde")]
     pub probation: Duration,
@@ -80,6 +84,7 @@ impl Default for Config {
             health_interval: Duration::from_secs(1),
             round_trips: true,
             round_trips_interval: Duration::from_secs(10),
+            demand_interval: Duration::from_secs(10),
             probation: Duration::from_secs(30),
             checker: None,
         }

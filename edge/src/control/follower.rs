@@ -10,8 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use prost::Message as _;
 use tidegate_contract::{
     id::StreamId,
+    packed::unpack,
     purge::{PurgeOrder, PurgeTarget},
     replacement::Replacement,
 };
@@ -35,6 +37,8 @@ pub struct Follower {
     predecessor: Predecessor,
     /// What was acknowledged last, on whichever lane: the other one need not say it as well.
     told: BTreeMap<String, u64>,
+    /// When that was.
+    told_at: SystemTime,
 }
 
 /// What one lane must know of itself.
@@ -47,7 +51,7 @@ pub struct Heard {
 }
 
 /// Why a lane cannot go on.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
     /// Something is missing.
     #[error("stream {stream}: offset {found} came where {expected} was due")]
@@ -74,7 +78,8 @@ impl Follower {
             lease.set_applied(stream, offset);
         }
         let predecessor = Predecessor::none();
-        Self { purges, replace, lease, positions, predecessor, told: BTreeMap::new() }
+        let (told, told_at) = (BTreeMap::new(), SystemTime::UNIX_EPOCH);
+        Self { purges, replace, lease, positions, predecessor, told, told_at }
     }
 
     /// Tells a process before this one what is applied here.
@@ -91,7 +96,7 @@ impl Follower {
     #[must_use]
     pub fn hello(&self, build: &str, subscription: u32, now: SystemTime) -> (PurgeUp, Heard) {
         let applied = self.positions.iter().map(|(s, offset)| (s.to_string(), offset)).collect();
-        let hello = PurgeHello { applied, build: build.to_owned(), subscription };
+        let hello = PurgeHello { applied, build: build.to_owned(), subscription, unpacks: true };
         let heard = Heard { questions: Questions::begun(now), said: self.positions.clone() };
         (PurgeUp { message: Some(purge_up::Message::Hello(hello)) }, heard)
     }
@@ -108,8 +113,15 @@ impl Follower {
     ) -> Result<(), FollowError> {
         match message.message {
             Some(purge_down::Message::Batch(batch)) => {
-                for purge in batch.purges {
-                    self.apply(purge, now)?;
+                for run in batch.purges.chunk_by(|one, next| one.stream == next.stream) {
+                    self.apply_all(&parse_stream(&run[0].stream)?, run, now)?;
+                }
+            }
+            Some(purge_down::Message::Packed(packed)) => {
+                let stream = parse_stream(&packed.stream)?;
+                // The other lane was faster: most of what a second lane brings.
+                if self.positions.step(&stream, packed.last) != Step::Duplicate {
+                    self.apply_all(&stream, &unpacked(&packed)?, now)?;
                 }
             }
             Some(purge_down::Message::Heartbeat(heartbeat)) => {
@@ -147,8 +159,16 @@ impl Follower {
     }
 
     /// A lane has told it.
-    pub(super) fn told(&mut self, applied: PurgeApplied) {
+    pub(super) fn told(&mut self, applied: PurgeApplied, now: SystemTime) {
         self.told.insert(applied.stream, applied.offset);
+        self.told_at = now;
+    }
+
+    /// How long it is too early yet to tell again, whichever lane told last.
+    pub(super) fn told_too_lately(&self, now: SystemTime) -> Duration {
+        // A clock that was set back makes nobody wait.
+        let since = now.duration_since(self.told_at).unwrap_or(TOLD_EVERY);
+        TOLD_EVERY.saturating_sub(since)
     }
 
     /// Up to where each stream is applied and would survive a crash, as far as anything does here.
@@ -172,19 +192,47 @@ impl Follower {
         &self.purges
     }
 
-    fn apply(&mut self, purge: wire::Purge, now: SystemTime) -> Result<(), FollowError> {
-        let stream = parse_stream(&purge.stream)?;
-        match self.positions.step(&stream, purge.offset) {
+    /// Applies purges of one stream; whoever waits for them or writes them down hears of the last one, once.
+    fn apply_all(
+        &mut self,
+        stream: &StreamId,
+        purges: &[wire::Purge],
+        now: SystemTime,
+    ) -> Result<(), FollowError> {
+        let mut applied = None;
+        let all = purges.iter().try_for_each(|purge| {
+            applied = self.apply(stream, purge, now)?.or(applied);
+            Ok(())
+        });
+        // Those before one that is wrong stay applied.
+        if let Some(offset) = applied {
+            self.tell(stream, offset);
+        }
+        all
+    }
+
+    /// Applies a purge if it is new; its offset then.
+    fn apply(
+        &mut self,
+        stream: &StreamId,
+        purge: &wire::Purge,
+        now: SystemTime,
+    ) -> Result<Option<u64>, FollowError> {
+        let offset = purge.offset;
+        match self.positions.step(stream, offset) {
             // The other lane was faster.
-            Step::Duplicate => return Ok(()),
+            Step::Duplicate => return Ok(None),
             Step::Gap(expected) => {
-                let (stream, found) = (stream.to_string(), purge.offset);
-                return Err(FollowError::Gap { stream, expected, found });
+                return Err(FollowError::Gap {
+                    stream: stream.to_string(),
+                    expected,
+                    found: offset,
+                });
             }
-            Step::Unknown => self.start_at(&stream, purge.offset.saturating_sub(1))?,
+            Step::Unknown => self.start_at(stream, offset.saturating_sub(1))?,
             Step::Next => {}
         }
-        let (offset, order) = (purge.offset, order_of(&purge));
+        let order = order_of(purge);
         let made_at = Duration::from_millis(purge.accepted_unix_ms);
         let made_at = SystemTime::UNIX_EPOCH.checked_add(made_at).unwrap_or(now);
         tracing::debug!(%stream, offset, id = %purge.id, "a purge is applied");
@@ -194,8 +242,9 @@ impl Follower {
                 self.purges.apply(&order);
             }
         }
-        self.predecessor.purged(&stream, offset, &order);
-        self.stand_at(&stream, offset)
+        self.predecessor.purged(stream, offset, &order);
+        self.stand_at(stream, offset)?;
+        Ok(Some(offset))
     }
 
     fn note_head(&mut self, stream: &StreamId, head: u64) -> Result<(), FollowError> {
@@ -222,21 +271,34 @@ impl Follower {
     fn start_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), FollowError> {
         self.purges.suspect_mutable();
         self.predecessor.began(stream, offset);
-        self.stand_at(stream, offset)
+        self.stand_at(stream, offset)?;
+        self.tell(stream, offset);
+        Ok(())
     }
 
     fn stand_at(&mut self, stream: &StreamId, offset: u64) -> Result<(), FollowError> {
         let set = self.positions.set(stream, offset);
-        set.map_err(|error| FollowError::Protocol(error.to_string()))?;
+        set.map_err(|error| FollowError::Protocol(error.to_string()))
+    }
+
+    /// Tells the journal, and whoever waits, that everything up to here is applied.
+    fn tell(&self, stream: &StreamId, offset: u64) {
         self.purges.note_position(stream, offset);
         self.lease.set_applied(stream, offset);
-        Ok(())
     }
 }
 
 /// What is applied, as it travels.
 pub(super) fn acknowledgement(applied: PurgeApplied) -> PurgeUp {
     PurgeUp { message: Some(purge_up::Message::Applied(applied)) }
+}
+
+fn unpacked(batch: &wire::PackedBatch) -> Result<Vec<wire::Purge>, FollowError> {
+    let wrong = |error: String| FollowError::Protocol(format!("a packed batch: {error}"));
+    let plain = unpack(&batch.packed, batch.plain_bytes as usize, BATCH_BYTES_MAX);
+    let plain = plain.map_err(|error| wrong(error.to_string()))?;
+    let batch = wire::PurgeBatch::decode(&plain[..]).map_err(|error| wrong(error.to_string()))?;
+    Ok(batch.purges)
 }
 
 fn parse_stream(text: &str) -> Result<StreamId, FollowError> {
@@ -253,13 +315,19 @@ fn order_of(purge: &wire::Purge) -> PurgeOrder {
 }
 
 /// What stands in the place of what is purged; what breaks the rules is left out, so that upstream is asked.
-fn replacement_of(purge: wire::Purge) -> Option<Replacement> {
-    let wire::Replacement { headers, body } = purge.replacement?;
+fn replacement_of(purge: &wire::Purge) -> Option<Replacement> {
+    let wire::Replacement { headers, body } = purge.replacement.clone()?;
     let new = Replacement { headers: headers.into_iter().collect(), body };
     new.checked()
         .inspect_err(|error| tracing::error!(id = %purge.id, %error, "a purge is applied alone"))
         .ok()
 }
+
+/// The largest message of a lane in bytes, and what a packed one may unpack to.
+pub(super) const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// At most so often is told how far purges are applied, heartbeats aside: it covers all purges until then, and whoever
+/// waits for one of many hardly notices.
+pub(super) const TOLD_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -348,6 +416,53 @@ mod tests {
         assert_eq!(bench.take(&mut second, batch([7])), Err(gap));
     }
 
+    fn packed(offsets: impl IntoIterator<Item = u64>) -> wire::PackedBatch {
+        let purge_down::Message::Batch(mut batch) = batch(offsets) else { panic!("a batch") };
+        for purge in &mut batch.purges {
+            (purge.stream, purge.id) = (String::new(), String::new());
+        }
+        let last = batch.purges.last().map_or(0, |purge| purge.offset);
+        let plain = batch.encode_to_vec();
+        let plain_bytes = u32::try_from(plain.len()).unwrap();
+        let packed = tidegate_contract::packed::pack(&plain).into();
+        wire::PackedBatch { stream: "main".to_owned(), last, plain_bytes, packed }
+    }
+
+    #[test]
+    fn a_packed_batch_is_the_same_purges_and_old_news_is_not_even_unpacked() {
+        let mut bench = Bench::new();
+        let (mut first, mut second) = (bench.lane(), bench.lane());
+        bench.take(&mut first, head(0, 0)).unwrap();
+        let whole = packed(1..=20);
+        let broken = wire::PackedBatch { packed: vec![0xff; 9].into(), ..whole.clone() };
+        let wrong = bench.take(&mut second, purge_down::Message::Packed(broken.clone()));
+        assert!(matches!(wrong, Err(FollowError::Protocol(_))), "{wrong:?}");
+        assert_eq!(bench.applied(), Some(0));
+        let seq = bench.follower.purges.seq();
+        bench.take(&mut first, purge_down::Message::Packed(whole)).unwrap();
+        assert_eq!((bench.applied(), bench.follower.purges.seq()), (Some(20), seq + 20));
+        assert_eq!(bench.lease.seen().into_values().collect::<Vec<_>>(), [20]);
+        bench.take(&mut second, purge_down::Message::Packed(broken)).unwrap();
+        // One that begins before and ends behind where the node stands brings what is new.
+        bench.take(&mut second, purge_down::Message::Packed(packed(15..=22))).unwrap();
+        assert_eq!((bench.applied(), bench.follower.purges.seq()), (Some(22), seq + 22));
+        let large = wire::PackedBatch { plain_bytes: u32::MAX, ..packed(23..=40) };
+        assert!(bench.take(&mut second, purge_down::Message::Packed(large)).is_err());
+    }
+
+    #[test]
+    fn what_stands_before_a_gap_is_applied_and_told() {
+        let mut bench = Bench::new();
+        let mut lane = bench.lane();
+        bench.take(&mut lane, head(0, 0)).unwrap();
+        let gap = FollowError::Gap { stream: "main".into(), expected: 4, found: 9 };
+        for message in [batch([1, 2, 3, 9]), purge_down::Message::Packed(packed([1, 2, 3, 9]))] {
+            assert_eq!(bench.take(&mut lane, message), Err(gap.clone()));
+            assert_eq!(bench.applied(), Some(3));
+            assert_eq!(bench.lease.seen().into_values().collect::<Vec<_>>(), [3]);
+        }
+    }
+
     #[test]
     fn what_one_lane_has_told_the_other_need_not_say() {
         let mut bench = Bench::new();
@@ -356,8 +471,16 @@ mod tests {
         bench.take(&mut first, batch(1..=3)).unwrap();
         let [applied] = bench.follower.applied().try_into().unwrap();
         assert!(bench.follower.is_news(&applied));
-        bench.follower.told(applied.clone());
+        assert_eq!(bench.follower.told_too_lately(bench.clock.now()), Duration::ZERO);
+        bench.follower.told(applied.clone(), bench.clock.now());
         assert!(!bench.follower.is_news(&applied));
+        bench.clock.advance(Duration::from_millis(20));
+        assert_eq!(
+            bench.follower.told_too_lately(bench.clock.now()),
+            TOLD_EVERY - Duration::from_millis(20)
+        );
+        let before = bench.clock.now() - Duration::from_secs(3600);
+        assert_eq!(bench.follower.told_too_lately(before), Duration::ZERO, "set back");
         bench.take(&mut first, batch([4])).unwrap();
         assert!(bench.follower.is_news(&bench.follower.applied()[0]));
         // A log that was restored: what is below is news as well.

@@ -66,12 +66,12 @@ pub(super) struct State {
 /// A release that is watched.
 #[derive(Debug, Clone)]
 pub(super) struct OnTrial {
-    version: u64,
+    pub(super) version: u64,
     until: Instant,
     before: Figures,
     /// What to go back to.
-    previous: Option<Arc<Held>>,
-    pop: PopId,
+    pub(super) previous: Option<Arc<Held>>,
+    pub(super) pop: PopId,
 }
 
 /// Why a release is not (or not durably) in use.
@@ -149,13 +149,17 @@ impl Intake {
         pop: &PopId,
         journal: &Journal,
     ) -> Result<Arc<Held>, RefusedError> {
+        let held = self.read(bytes, journal)?;
+        self.policy.install(held.compile(pop, Some(&self.sealing_key))?)?;
+        Ok(Arc::new(held))
+    }
+
+    pub(super) fn read(&self, bytes: &[u8], journal: &Journal) -> Result<Held, RefusedError> {
         let release =
             wire::Release::decode(bytes).map_err(|error| TrustError::Header(error.to_string()))?;
         // A key that was rotated away since signed what was good then.
         let signed = self.trust.verify(&release, journal.key_number.min(1))?;
-        let held = Held::assemble(signed, release, None)?;
-        self.policy.install(held.compile(pop, Some(&self.sealing_key))?)?;
-        Ok(Arc::new(held))
+        Ok(Held::assemble(signed, release, None)?)
     }
 
     /// Waits until no release is being put to use.
@@ -290,38 +294,6 @@ impl Intake {
         }
     }
 
-    /// Goes back to what was in use before.
-    fn give_up(&self, on_trial: &OnTrial, error: String) {
-        let version = on_trial.version;
-        self.trial.send_replace(None);
-        let Some(previous) = &on_trial.previous else {
-            tracing::error!(version, error, "a release does harm, and there is none before it");
-            return;
-        };
-        let gone_back = previous
-            .compile(&on_trial.pop, Some(&self.sealing_key))
-            .map_err(RefusedError::from)
-            .and_then(|snapshot| Ok(self.policy.go_back(snapshot)?));
-        if let Err(error) = gone_back {
-            tracing::error!(version, %error, "a release does harm and cannot be taken back");
-            return;
-        }
-        tracing::error!(version, error, "a release does harm and is taken back");
-        let refused = Refused { version, error };
-        let journal = {
-            let mut state = self.lock();
-            state.in_use = Some(Arc::clone(previous));
-            state.journal.trial = None;
-            state.journal.refused = Some(refused.clone());
-            state.journal.clone()
-        };
-        self.remember(&journal);
-        if let Err(error) = self.kept.forget_newest() {
-            tracing::error!(%error, "a release that does harm would come back after a restart");
-        }
-        self.refused.send_replace(Some(refused));
-    }
-
     /// The process ends in order: that is no crash.
     pub(super) fn ended(&self) {
         let journal = {
@@ -338,7 +310,7 @@ impl Intake {
         }
     }
 
-    fn remember(&self, journal: &Journal) {
+    pub(super) fn remember(&self, journal: &Journal) {
         if let Err(error) = self.kept.remember(journal) {
             tracing::error!(%error, "what must be remembered of releases cannot be written");
         }
@@ -358,7 +330,7 @@ impl Intake {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

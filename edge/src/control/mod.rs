@@ -8,6 +8,8 @@
 
 mod config;
 mod config_feed; // releases in, acknowledgements and health out
+mod errands; // what this node alone shall do, once
+mod way_back; // to the release before
 mod intake; // verified, bounded, judged, put to use, kept, watched
 mod checker; // what another process thinks of a release
 mod probation; // the first seconds of a release
@@ -51,6 +53,7 @@ use self::{
     checker::Checker,
     config_feed::ConfigFeed,
     enrolment::Registrar,
+    errands::Errands,
     follower::Follower,
     identity::Identity,
     intake::Intake,
@@ -66,6 +69,7 @@ use self::{
 pub use self::{
     checker::{CHECK_BYTES_MAX, judge},
     config::{Config, ConfigError},
+    errands::Restart,
     health_report::{Health, Vitals},
     telemetry::Telemetry,
 };
@@ -91,6 +95,8 @@ pub struct Seams {
     pub vitals: Vitals,
     /// What the third lane reads and writes; absent: it is never opened.
     pub telemetry: Option<Telemetry>,
+    /// How a new process is asked for; absent: there is none to be had.
+    pub restart: Option<Restart>,
     /// The time of day.
     pub clock: Clock,
     /// Whether a process before this one still runs, so that nobody crashed.
@@ -133,6 +139,7 @@ struct Parts {
     follower: Arc<Mutex<Follower>>,
     identity: Arc<watch::Sender<Option<Arc<Identity>>>>,
     turn: Turn,
+    errands: Errands,
     successor: Successor,
     /// Our end of the line to a process that is to follow.
     line: Mutex<Option<StdUnixStream>>,
@@ -180,12 +187,18 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
     let follower = Follower::new(seams.purges.clone(), seams.replace, seams.lease.clone())
         .telling(predecessor.clone());
     let follower = Arc::new(Mutex::new(follower));
+    let errands =
+        Errands::new(&config.state_dir, Arc::clone(&intake), seams.restart, seams.clock.clone());
+    if !seams.is_successor {
+        errands.take_over();
+    }
     let agent = Agent(Arc::new(Parts {
         state_dir: config.state_dir.clone(),
         intake: Arc::clone(&intake),
         follower: Arc::clone(&follower),
         identity: identity.clone(),
         turn: turn.clone(),
+        errands: errands.clone(),
         successor: Successor { purges: seams.purges.clone(), lease: seams.lease.clone() },
         line: Mutex::default(),
         listening: Mutex::default(),
@@ -251,11 +264,18 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
     }
     let config_places = link.places(1);
     if let Some(seam) = seams.telemetry {
+        let carrying_out = errands.clone().run(seam.orders.subscribe(), process.drain());
+        process.spawn("node orders", async move {
+            carrying_out.await;
+            Ok(())
+        });
         let (link, identity) = (link.clone(), identity_in_use.clone());
         let feed = TelemetryFeed {
             seam,
+            errands,
             open_timeout: config.connect_timeout,
             round_trips_interval: config.round_trips_interval,
+            demand_interval: config.demand_interval,
         };
         let places = link.places(1);
         let turn = turn.clone();
@@ -306,8 +326,9 @@ impl Agent {
     /// This process talks to the control plane from now on, as who the node is now and with the newest release that was
     /// kept: the other one may have got both while this one was built.
     pub fn take_over(&self) {
-        let Parts { state_dir, intake, follower, identity, turn, .. } = &*self.0;
+        let Parts { state_dir, intake, follower, identity, turn, errands, .. } = &*self.0;
         intake.catch_up();
+        errands.take_over();
         lock(follower).catch_up();
         if let Some(known) = known_identity(state_dir) {
             identity.send_replace(Some(known));

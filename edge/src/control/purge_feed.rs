@@ -2,7 +2,8 @@
 //!
 //! A purge is applied and, where the cache survives a restart, durable before it is acknowledged; the lane goes on
 //! meanwhile, so that many become durable together. Nothing on this path waits for anything but the network: an
-//! acknowledgement that finds no room is made up for at the next heartbeat.
+//! acknowledgement that finds no room is made up for at the next heartbeat. The first of many purges is acknowledged at
+//! once; those that follow share one acknowledgement for as long as [`super::follower::TOLD_EVERY`].
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,14 +13,14 @@ use std::{
 use tidegate_chassis::Clock;
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::{
     audit_witness::{AuditWitness, Testimony},
-    follower::{Follower, Heard, acknowledgement},
+    follower::{BATCH_BYTES_MAX, Follower, Heard, acknowledgement},
     identity::Identity,
     link::{Lane, LaneError},
     relay::Predecessor,
@@ -67,17 +68,22 @@ impl PurgeFeed {
         let mut down = timeout(silence_max, opening).await.map_err(silent)??.into_inner();
         let mut durable = self.follower().purges().durable();
         let mut predecessor = self.predecessor.clone();
+        let mut due = None;
         loop {
             let next = tokio::select! {
                 next = timeout(silence_max, down.message()) => next.map_err(silent)??,
                 () = changed(durable.as_mut()) => {
-                    self.acknowledge(&up, false);
+                    due = self.acknowledge(&up, false);
+                    continue;
+                }
+                () = at(due) => {
+                    due = self.acknowledge(&up, false);
                     continue;
                 }
                 () = predecessor.changed() => {
                     // Where the journal is had from it, more is durable from now on.
                     durable = self.follower().purges().durable();
-                    self.acknowledge(&up, false);
+                    due = self.acknowledge(&up, false);
                     continue;
                 }
             };
@@ -89,7 +95,7 @@ impl PurgeFeed {
                 return Err(LaneError::Silent(silence_max));
             }
             spoken_at = now;
-            self.take(message, &mut heard, &up)?;
+            due = self.take(message, &mut heard, &up)?;
         }
     }
 
@@ -98,20 +104,20 @@ impl PurgeFeed {
         message: PurgeDown,
         heard: &mut Heard,
         up: &mpsc::Sender<PurgeUp>,
-    ) -> Result<(), LaneError> {
+    ) -> Result<Option<Instant>, LaneError> {
         let now = self.clock.now();
         let is_answer = matches!(message.message, Some(Heartbeat(_)));
         if let Some(Heartbeat(heartbeat)) = &message.message {
             self.witness(heartbeat.audit_number, &heartbeat.audit_hash);
         }
         self.follower().take(message, heard, now)?;
-        self.acknowledge(up, is_answer);
+        let due = self.acknowledge(up, is_answer);
         if is_answer {
             let ask = purge_up::Message::Ask(heard.questions.ask(now));
             // One that finds no room is the same as one that gets lost: the next answer is to an older question.
             let _ = up.try_send(PurgeUp { message: Some(ask) });
         }
-        Ok(())
+        Ok(due)
     }
 
     /// Writes down what is heard of the audit log, where the control plane cannot change it.
@@ -130,19 +136,26 @@ impl PurgeFeed {
         }
     }
 
-    /// Tells where streams stand: with every heartbeat all of it, in between what neither lane has told. One that finds no
-    /// room is covered by the next.
-    fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>, is_whole: bool) {
+    /// Tells where streams stand: with every heartbeat all of it, in between what neither lane has told, and that not too
+    /// often; gives back when that is to be told which was too early. One that finds no room is covered by the next.
+    fn acknowledge(&self, up: &mpsc::Sender<PurgeUp>, is_whole: bool) -> Option<Instant> {
+        let now = self.clock.now();
         let mut follower = self.follower();
-        for applied in follower.applied() {
-            if !is_whole && !follower.is_news(&applied) {
-                continue;
+        let mut applied = follower.applied();
+        if !is_whole {
+            applied.retain(|applied| follower.is_news(applied));
+            let early = follower.told_too_lately(now);
+            if !applied.is_empty() && !early.is_zero() {
+                return Some(Instant::now() + early);
             }
-            if up.try_send(acknowledgement(applied.clone())).is_err() {
-                return;
-            }
-            follower.told(applied);
         }
+        for applied in applied {
+            if up.try_send(acknowledgement(applied.clone())).is_err() {
+                return None;
+            }
+            follower.told(applied, now);
+        }
+        None
     }
 
     /// Never held over a wait.
@@ -162,7 +175,13 @@ async fn changed(durable: Option<&mut watch::Receiver<Durable>>) {
     }
 }
 
+/// Returns at a time; never where there is none.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Acknowledgements that wait to be sent.
 const UP_MESSAGES_MAX: usize = 64;
-/// The largest message of the lane, in bytes.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

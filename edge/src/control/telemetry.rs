@@ -1,4 +1,4 @@
-//! The third lane: reports up once a second, round trips of clients now and then, orders about routes and clients down.
+//! The third lane: reports up once a second, round trips of clients and what they ask for now and then, orders about routes and clients down.
 //!
 //! Both are whole, so a lane that breaks costs nothing but time. Invariant: what was ordered stays when the lane ends;
 //! that it ended is told to nobody.
@@ -6,17 +6,19 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tidegate_contract::{
+    demand::{Demand, TAKES_DEMAND},
     geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
     telemetry::{Orders, Report, TELEMETRY_BYTES_MAX},
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, transport::Channel};
 
 use super::{
+    errands::Errands,
     identity::Identity,
     link::{Lane, LaneError},
     wire::{
@@ -32,6 +34,8 @@ pub struct Telemetry {
     pub report: Arc<dyn Fn() -> Report + Send + Sync>,
     /// How far its clients are, since this was asked last; absent: nobody is told.
     pub round_trips: Option<Arc<dyn Fn() -> RoundTrips + Send + Sync>>,
+    /// What its clients ask for most, since this was asked last; absent: nobody is told.
+    pub demand: Option<Arc<dyn Fn() -> Demand + Send + Sync>>,
     /// What it shall do.
     pub orders: watch::Sender<Orders>,
 }
@@ -39,10 +43,14 @@ pub struct Telemetry {
 /// The lane. It outlives its connections.
 pub(super) struct TelemetryFeed {
     pub(super) seam: Telemetry,
+    /// What became of orders to this node alone.
+    pub(super) errands: Errands,
     /// How long the control plane may take to answer the call that opens the lane.
     pub(super) open_timeout: Duration,
     /// How often the control plane is told how far clients are.
     pub(super) round_trips_interval: Duration,
+    /// How often it is told what they ask for.
+    pub(super) demand_interval: Duration,
 }
 
 impl Lane for TelemetryFeed {
@@ -77,12 +85,19 @@ impl TelemetryFeed {
         let answer = opening.await.map_err(silent)??;
         let is_taken = answer.metadata().contains_key(TAKES_ROUND_TRIPS);
         let round_trips = self.seam.round_trips.as_ref().filter(|_| is_taken);
+        let is_taken = answer.metadata().contains_key(TAKES_DEMAND);
+        let demand = self.seam.demand.as_ref().filter(|_| is_taken);
         let mut heard = answer.into_inner();
         let mut pulse = interval(REPORT_EVERY);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut harvest = interval(self.round_trips_interval);
         harvest.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut parts = VecDeque::new();
+        // What gathered while nobody listened is old.
+        drop(demand.map(|take| take()));
+        let begin = Instant::now() + self.demand_interval;
+        let mut count = interval_at(begin, self.demand_interval.max(DEMAND_EVERY_MIN));
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 next = heard.message() => {
@@ -90,11 +105,16 @@ impl TelemetryFeed {
                     self.take(&message);
                 }
                 _ = pulse.tick() => {
-                    let report = (self.seam.report)().to_bytes();
-                    say(telemetry_up::Message::Report(report))?;
+                    let report = Report { order: self.errands.report(), ..(self.seam.report)() };
+                    say(telemetry_up::Message::Report(report.to_bytes()))?;
                     // One part at a time: a full batch does not stand in the way of reports.
                     if let Some(part) = parts.pop_front() {
                         say(telemetry_up::Message::RoundTrips(RoundTrips::to_bytes(&part)))?;
+                    }
+                }
+                _ = count.tick(), if demand.is_some() => {
+                    if let Some(take) = demand {
+                        say(telemetry_up::Message::Demand(take().to_bytes()))?;
                     }
                 }
                 // While parts wait, the next ones gather where they come from.
@@ -124,6 +144,8 @@ impl TelemetryFeed {
 }
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// More often nobody takes it.
+const DEMAND_EVERY_MIN: Duration = Duration::from_millis(20);
 /// Reports that wait to be sent.
 const UP_MESSAGES_MAX: usize = 8;
 const MESSAGE_OVERHEAD_BYTES: usize = 1024;

@@ -40,9 +40,10 @@ impl LogPolicy {
 pub(super) fn write(exchange: &Exchange, request: &Request, sent: u64, failure: Option<Failure>) {
     let route = exchange.route.as_ref();
     let forward = exchange.forward.as_ref();
-    let upstream = route
-        .zip(forward.and_then(|forward| forward.from))
-        .map(|(route, from)| from.upstream(&route.policy, route.property).authority.as_str());
+    let upstream = route.zip(forward.and_then(|forward| forward.from)).map(|(route, from)| {
+        let upstream = from.upstream(&route.policy, route.property);
+        upstream.map_or(from.tier.as_str(), |upstream| upstream.authority.as_str())
+    });
     let cmcd = exchange.cmcd.as_deref();
     let hex = |name: u64| format!("{name:016x}");
     tracing::info!(

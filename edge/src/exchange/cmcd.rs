@@ -6,7 +6,7 @@
 
 use http::HeaderMap;
 
-use super::dictionary::{self, Bare, Item, SyntaxError, Value};
+use crate::cache::structured::{Bare, Item, Malformed, Value, dictionary};
 use crate::guard::plain_path::plain;
 
 /// What a player says. Absent means that it did not say, or not in the way of the standard.
@@ -165,15 +165,15 @@ impl Cmcd {
     /// is for the door alone; what comes next is relative to it.
     ///
     /// # Errors
-    /// [`SyntaxError`] when something is there that is no dictionary.
+    /// [`Malformed`] when something is there that is no dictionary.
     pub fn read(
         headers: &HeaderMap,
         query: Option<&str>,
         path: &str,
-    ) -> Result<Option<Self>, SyntaxError> {
+    ) -> Result<Option<Self>, Malformed> {
         let mut text = String::new();
         for line in HEADERS.iter().flat_map(|name| headers.get_all(*name)) {
-            let line = line.to_str().map_err(|_| SyntaxError)?;
+            let line = line.to_str().map_err(|_| Malformed)?;
             if !text.is_empty() {
                 text.push(',');
             }
@@ -183,20 +183,20 @@ impl Cmcd {
             let parameter = |pair: &'_ str| pair.strip_prefix("CMCD=").map(str::to_owned);
             match query.and_then(|query| query.split('&').find_map(parameter)) {
                 Some(escaped) if escaped.len() <= 3 * BYTES_MAX => {
-                    text = unescape(&escaped).ok_or(SyntaxError)?;
+                    text = unescape(&escaped).ok_or(Malformed)?;
                 }
-                Some(_) => return Err(SyntaxError),
+                Some(_) => return Err(Malformed),
                 None => return Ok(None),
             }
         }
         if text.len() > BYTES_MAX {
-            return Err(SyntaxError);
+            return Err(Malformed);
         }
         Self::parse(&text, path).map(Some)
     }
 
-    fn parse(text: &str, path: &str) -> Result<Self, SyntaxError> {
-        let members = dictionary::read(text)?;
+    fn parse(text: &str, path: &str) -> Result<Self, Malformed> {
+        let members = dictionary(text.as_bytes(), MEMBERS_MAX)?;
         let mut cmcd = Self { version: 1, ..Self::default() };
         let mut range = None;
         for (key, value) in &members {
@@ -382,6 +382,8 @@ fn unescape(text: &str) -> Option<String> {
 const HEADERS: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status"];
 /// What a player may say at most, in bytes; they say a few hundred.
 const BYTES_MAX: usize = 4096;
+/// CMCD has some forty keys.
+const MEMBERS_MAX: usize = 64;
 /// Objects that a player may announce at once.
 const NEXT_MAX: usize = 4;
 const REFERENCE_BYTES_MAX: usize = 1024;

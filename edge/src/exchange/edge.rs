@@ -9,15 +9,17 @@ use tidegate_contract::explanation::Explanation;
 
 use super::{
     access_log::{self, LogPolicy},
+    claims,
     cmcd::Cmcd,
     context::{Ended, Exchange, Pass},
     counts::Counts,
-    pass,
+    last_stop, pass,
     player_metrics::PlayerMetrics,
     read, refuse, route, self_test,
 };
 use crate::{
     cache::wishes::Wishes,
+    demand::Demand,
     error::Failure,
     fetch::{Fetcher, child, is_loop},
     guard::{Guard, Reply},
@@ -36,6 +38,8 @@ pub struct Parts {
     pub guard: Guard,
     /// Our numbers.
     pub metrics: Metrics,
+    /// What is asked for most.
+    pub demand: Demand,
     /// The numbers of what players say.
     pub players: PlayerMetrics,
     /// What to tell clients of HTTP/3.
@@ -58,6 +62,7 @@ enum Refusal {
     Failed(Failure),
     AtTheDoor(Box<Reply>),
     SelfTest,
+    LastStop,
 }
 
 impl App for Edge {
@@ -122,6 +127,9 @@ impl Edge {
             Err(Refusal::SelfTest) => {
                 return Box::pin(self_test::serve(self, exchange, request, stream)).await;
             }
+            Err(Refusal::LastStop) => {
+                return Box::pin(last_stop::serve(self, exchange, request, stream)).await;
+            }
         }
         if exchange.child.is_some() {
             self.catch_up(exchange).await;
@@ -150,9 +158,21 @@ impl Edge {
         }
         let (host, place) = route::place(&policy, request).map_err(Refusal::Failed)?;
         self.pass_the_door(exchange, request, &policy, place, &host)?;
+        if last_stop::is_here(&request.method, &mut request.headers) {
+            return Err(Refusal::LastStop);
+        }
         let found = route::find(&policy, place, host, &request.method, &request.target);
+        // Another node that asks has done so before.
+        if exchange.child.is_none() && !found.property().upstream.client_claims {
+            claims::settle(&mut request.headers, &request.method, request.downstream.tls);
+        }
         exchange.wishes = Wishes::of(&request.headers, &found.property().cache);
         exchange.pass = route::pass(request, &exchange.wishes, &found.property().cache);
+        if exchange.wishes.only_if_cached && exchange.pass.is_some_and(|pass| pass != Pass::Method)
+        {
+            // Nothing that is stored may answer it (RFC 9111 5.2.1.7).
+            return Err(Refusal::Failed(Failure::NOT_STORED));
+        }
         exchange.route = Some(found);
         Ok(())
     }
@@ -228,6 +248,10 @@ impl Edge {
     ) {
         let sent = stream.sent();
         self.counts.count(exchange, sent, failure, &self.parts.metrics);
+        // What another node asks for was counted there.
+        if let Some(route) = exchange.route.as_ref().filter(|_| exchange.child.is_none()) {
+            self.parts.demand.count(&route.property().id, request.target.path(), sent);
+        }
         if let Some(cmcd) = exchange.cmcd.as_ref().filter(|_| exchange.child.is_none()) {
             self.parts.players.count(cmcd);
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::mpsc;
 
 use super::{
@@ -56,7 +56,10 @@ async fn fetch<S: Stream>(
     look: Look,
     stream: &mut S,
 ) -> Result<(), Ended> {
-    let wanted = Arc::new(wanted(exchange, request)?);
+    let mut wanted = wanted(exchange, request)?;
+    // It has none, also where it says so.
+    wanted.headers.remove(CONTENT_LENGTH);
+    let wanted = Arc::new(wanted);
     let fetcher = &edge.parts.fetcher;
     if is_followed(exchange) {
         let named = exchange.cmcd.as_ref().map(|cmcd| &cmcd.next);
@@ -133,8 +136,11 @@ pub(super) fn wanted(exchange: &Exchange, request: &Request) -> Result<Wanted, E
     let is_for_child = exchange.child.is_some();
     let downstream = &exchange.downstream;
     let client = Client { ip: downstream.client.ip().to_canonical(), is_tls: downstream.tls };
+    let route = exchange.route.clone().ok_or(Ended(Failure::INTERNAL))?;
+    let pop = &route.policy.snapshot.pop;
+    let is_for_sibling = exchange.child.as_ref().is_some_and(|child| child.pop == *pop);
     Ok(Wanted {
-        route: exchange.route.clone().ok_or(Ended(Failure::INTERNAL))?,
+        route,
         method: request.method.clone(),
         headers: request.headers.clone(),
         wishes: exchange.wishes,
@@ -142,6 +148,8 @@ pub(super) fn wanted(exchange: &Exchange, request: &Request) -> Result<Wanted, E
         id: exchange.id().to_owned(),
         client: (!is_for_child).then_some(client),
         is_for_child,
+        is_for_sibling,
+        home: None,
     })
 }
 

@@ -1,9 +1,9 @@
-//! The answer to an exchange that failed, or that went no further than the door.
+//! The answer to an exchange that failed, or that went no further than the door or this node.
 //!
 //! Invariant: once a head was sent, nothing else is: the stream is given back unfinished, and cut.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tidegate_contract::{header::CACHE_STATUS, problem};
 
 use super::{
@@ -61,7 +61,25 @@ pub(super) async fn at_the_door<S: Stream>(
     send(exchange, request, reply.status, &own, Bytes::from(reply.body), stream).await
 }
 
-pub(super) async fn send<S: Stream>(
+/// Answers for this node itself, with a detail that says as what.
+pub(super) async fn as_node<S: Stream>(
+    edge: &Edge,
+    exchange: &mut Exchange,
+    request: &Request,
+    detail: &str,
+    (field, value): (HeaderName, &'static str),
+    body: &'static [u8],
+    stream: &mut S,
+) -> Result<(), Ended> {
+    let mut own = Own::begin(edge, exchange, &Told::default());
+    own.replace_status(exchange, detail);
+    own.push(field, HeaderValue::from_static(value));
+    own.push(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    own.push(header::DATE, date(edge.now()));
+    send(exchange, request, StatusCode::OK, &own, Bytes::from_static(body), stream).await
+}
+
+async fn send<S: Stream>(
     exchange: &mut Exchange,
     request: &Request,
     status: StatusCode,
@@ -80,11 +98,11 @@ pub(super) async fn send<S: Stream>(
 
 impl Own {
     /// The `Cache-Status` of an answer that neither cache nor upstream gave.
-    pub(super) fn replace_status(&mut self, exchange: &Exchange, detail: &str) {
+    fn replace_status(&mut self, exchange: &Exchange, detail: &str) {
         self.remove(CACHE_STATUS);
         let text = format!("{}; fwd=bypass; detail={detail}", exchange.node.name);
         if let Ok(value) = HeaderValue::try_from(text) {
-            self.push(header::HeaderName::from_static(CACHE_STATUS), value);
+            self.push(HeaderName::from_static(CACHE_STATUS), value);
         }
     }
 }

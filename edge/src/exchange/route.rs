@@ -48,7 +48,7 @@ pub(super) fn pass(request: &Request, wishes: &Wishes, policy: &CachePolicy) -> 
         Some(Pass::Method)
     } else if !policy.enabled {
         Some(Pass::Policy)
-    } else if request.body != BodyLength::Empty {
+    } else if !matches!(request.body, BodyLength::Empty | BodyLength::Known(0)) {
         Some(Pass::Shape)
     } else if wishes.no_store {
         Some(Pass::Wish)
@@ -121,6 +121,7 @@ mod tests {
         for (method, body, wishes, policy, expected) in [
             (Method::GET, BodyLength::Empty, &none, &on, None),
             (Method::HEAD, BodyLength::Empty, &none, &on, None),
+            (Method::GET, BodyLength::Known(0), &none, &on, None),
             (Method::POST, known, &none, &on, Some(Pass::Method)),
             (Method::GET, known, &none, &on, Some(Pass::Shape)),
             (Method::GET, BodyLength::Unknown, &none, &on, Some(Pass::Shape)),

@@ -3,21 +3,15 @@
 //! It is on every host, it takes nothing from cache, guard or upstream, and it is there only when there is a
 //! configuration to serve by. Invariant: it says nothing but that an exchange went all the way through this node.
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, header};
 use tidegate_contract::telemetry::SELF_TEST_PATH;
 
 use super::{
-    cache_status::Told,
     context::{Ended, Exchange},
     edge::Edge,
     refuse,
-    respond::Own,
 };
-use crate::{
-    fetch::date,
-    listener::stream::{Request, Stream},
-};
+use crate::listener::stream::{Request, Stream};
 
 /// Whether a request is for it.
 pub(super) fn is_asked(request: &Request) -> bool {
@@ -31,10 +25,6 @@ pub(super) async fn serve<S: Stream>(
     request: &Request,
     stream: &mut S,
 ) -> Result<(), Ended> {
-    let mut own = Own::begin(edge, exchange, &Told::default());
-    own.replace_status(exchange, "self-test");
-    own.push(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    own.push(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    own.push(header::DATE, date(edge.now()));
-    refuse::send(exchange, request, StatusCode::OK, &own, Bytes::from_static(b"ok\n"), stream).await
+    let kind = (header::CONTENT_TYPE, "text/plain");
+    refuse::as_node(edge, exchange, request, "self-test", kind, b"ok\n", stream).await
 }

@@ -57,6 +57,10 @@ pub(super) fn whole(
     circumstances: &Circumstances<'_>,
 ) -> Result<Admitted, Unstorable> {
     let length = length(headers);
+    if status == StatusCode::PARTIAL_CONTENT {
+        // Nobody asked for a part: it must not be taken for the whole by those who come later.
+        return Err(Unstorable::Partial);
+    }
     if length.is_some_and(|bytes| bytes > circumstances.bytes_max) {
         // Judged first, so that the reason is the response's own where it has one.
         admit(status, headers.clone(), Extent::Whole, length, circumstances)?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cache::{confirm, object::Head},
     error::Failure,
-    upstream::{Answer, Interim},
+    upstream::{Answer, Home, Interim},
 };
 
 /// An answer, and what was known of purges before it was asked for.
@@ -69,7 +69,8 @@ pub(super) fn note_standstill(shared: &Shared, wanted: &Wanted) {
 
 /// Upstreams that may be asked for something.
 pub(super) fn upstreams(wanted: &Wanted) -> usize {
-    wanted.route.property().origins.len() + wanted.route.policy.snapshot.shields.len()
+    let siblings = usize::from(matches!(wanted.home, Some(Home::Sibling(_))));
+    siblings + wanted.route.property().origins.len() + wanted.route.policy.snapshot.shields.len()
 }
 
 async fn once(

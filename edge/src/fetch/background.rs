@@ -29,12 +29,13 @@ pub(super) fn spawn(job: Job) {
 
 /// Revalidates what is being served stale, unless somebody asks upstream already.
 pub(super) fn revalidate(shared: &Arc<Shared>, wanted: &Wanted, found: &Found) {
-    let Some(seat) = shared.collapse.lead(shared.slot(wanted)) else { return };
+    let wanted = Wanted { home: shared.home(wanted), ..wanted.behind_the_scenes() };
+    let Some(seat) = shared.collapse.lead(shared.slot(&wanted)) else { return };
     count(shared, "revalidation");
     let stale = Confirmable::of(found, true);
     spawn(Job {
         shared: shared.clone(),
-        wanted: Arc::new(wanted.behind_the_scenes()),
+        wanted: Arc::new(wanted),
         seat: Some(seat),
         reply: None,
         interim: None,
@@ -55,7 +56,8 @@ fn ask_another(shared: &Arc<Shared>, wanted: &Wanted) {
 /// the origin names.
 pub(super) fn prefetch(shared: &Arc<Shared>, wanted: &Wanted, named: &[String]) {
     let count_max = wanted.route.property().cache.prefetch.segments;
-    if count_max == 0 {
+    // A sibling that asks fetches ahead itself, each segment from its own owner.
+    if count_max == 0 || wanted.is_for_sibling {
         return;
     }
     let mut key = wanted.route.key;
@@ -82,6 +84,7 @@ fn prefetch_one(shared: &Arc<Shared>, wanted: &Wanted, path: &str) -> crate::cac
         return key;
     }
     if let Some(place) = shared.prefetches.admit(key) {
+        let next = Wanted { home: shared.home(&next), ..next };
         begin(shared, next, "prefetch", Some(place));
     }
     key

@@ -62,7 +62,9 @@ pub(super) async fn explain(
         }
         .to_owned(),
         reason: reason.map(str::to_owned),
-        is_being_asked_for: shared.collapse.is_asked_for(&route.key),
+        is_being_asked_for: [route.key, route.key.elsewhere()]
+            .iter()
+            .any(|key| shared.collapse.is_asked_for(key)),
         stored: found.map(|found| StoredResponse {
             came_with_purge: shared.replaced.get(&route.key) == Some(found.fill),
             ..stored(shared, &found, now)

@@ -271,6 +271,7 @@ impl Fetcher {
             if is_alone {
                 return self.ask(wanted, None, stale, interim).await;
             }
+            let wanted = &self.shared.placed(wanted);
             let follower = match self.shared.collapse.join(self.shared.slot(wanted)) {
                 Role::Lead(seat) => match self.look(&self.asked(wanted)) {
                     // Somebody brought it since it was looked for.

@@ -99,6 +99,8 @@ fn wanted(route: Route, now: SystemTime) -> Wanted {
         id: String::new(),
         client: None,
         is_for_child: false,
+        is_for_sibling: false,
+        home: None,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     cache::{self, key::Key, lease::Lease, purge::PurgeTable, store::Store, variance::Vary},
     error::Failure,
     policy::Policy,
-    upstream::{Answer, Ask, Candidate, Client, Interim, RequestBody, Trace, Upstreams},
+    upstream::{Answer, Ask, Candidate, Client, Home, Interim, RequestBody, Trace, Upstreams},
 };
 
 /// What fetches are built from.
@@ -127,11 +127,12 @@ impl Shared {
         }
     }
 
-    /// What a fetch that begins now knows of purges. One that may come from a shield knows only of those that the
-    /// shield is told of.
+    /// What a fetch that begins now knows of purges. One that may come from another node knows only of those that the
+    /// other is told of.
     pub(super) fn born(&self, route: &Route) -> u64 {
-        let asks_shield = !route.policy.snapshot.shields.is_empty();
-        let settled = asks_shield.then(|| self.parts.lease.settled()).flatten();
+        let has_siblings = self.parts.upstreams.has_siblings();
+        let asks_node = has_siblings || !route.policy.snapshot.shields.is_empty();
+        let settled = asks_node.then(|| self.parts.lease.settled()).flatten();
         settled.unwrap_or_else(|| self.parts.purges.seq())
     }
 
@@ -166,6 +167,7 @@ impl Shared {
             policy: &route.policy,
             property: route.property,
             key: &route.key,
+            home: wanted.home,
             host: &route.host,
             path: &route.path,
             method: question.method,
@@ -179,17 +181,32 @@ impl Shared {
         self.parts.upstreams.ask(ask).await
     }
 
+    /// The request with who of the PoP fetches for it. One that a sibling makes is never sent to a sibling again.
+    pub(super) fn placed(&self, wanted: &Arc<Wanted>) -> Arc<Wanted> {
+        match self.home(wanted) {
+            home if home == wanted.home => wanted.clone(),
+            home => Arc::new(Wanted { home, ..Wanted::clone(wanted) }),
+        }
+    }
+
+    /// Who of the PoP fetches for a request.
+    pub(super) fn home(&self, wanted: &Wanted) -> Option<Home> {
+        let is_open = !wanted.is_for_sibling;
+        is_open.then(|| self.parts.upstreams.home(&wanted.route.key)).flatten()
+    }
+
     /// The key under which requests for one answer find each other: of the variant, where the resource is known to
     /// vary.
     pub(super) fn slot(&self, wanted: &Wanted) -> Key {
         let route = &wanted.route;
-        match self.varies.get(&route.key) {
+        let key = match self.varies.get(&route.key) {
             Some(vary) => {
                 let variant = vary.select(&wanted.headers, &route.property().cache.vary);
                 route.key.variant(&variant)
             }
             None => route.key,
-        }
+        };
+        slot_of(wanted, key)
     }
 
     /// How long a request waits for the head of somebody else's answer.
@@ -202,6 +219,15 @@ impl Shared {
     pub(super) fn bytes_max(&self, route: &Route) -> u64 {
         let policy = &route.property().cache;
         policy.object_bytes_max.as_u64().min(self.parts.cache.object_max.as_u64())
+    }
+}
+
+/// The key of what is asked for, which is another one where a sibling is asked. A sibling's request must not wait for an
+/// ask that may wait for that very sibling: where two nodes disagree about who owns, both would wait for ever.
+pub(super) fn slot_of(wanted: &Wanted, key: Key) -> Key {
+    match wanted.home {
+        Some(Home::Sibling(_)) => key.elsewhere(),
+        Some(Home::Here) | None => key,
     }
 }
 

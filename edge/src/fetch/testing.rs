@@ -42,6 +42,8 @@ pub(super) fn wanted(path: &str) -> Wanted {
         id: "1".into(),
         client: None,
         is_for_child: false,
+        is_for_sibling: false,
+        home: None,
     }
 }
 

@@ -53,7 +53,7 @@ pub fn child(headers: &HeaderMap, key: &TierKey, now: SystemTime) -> Option<Tier
     }
 }
 
-/// The seal for a request to a shield.
+/// The seal for a request to a shield or a sibling.
 #[must_use]
 pub(super) fn seal(
     snapshot: &Snapshot,
@@ -61,7 +61,7 @@ pub(super) fn seal(
     now: SystemTime,
 ) -> HeaderValue {
     let request = TierRequest { pop: snapshot.pop.clone(), seen };
-    // The seal is of ids and numbers; a shield takes an empty one for none.
+    // The seal is of ids and numbers; another node takes an empty one for none.
     HeaderValue::try_from(snapshot.tier_key.seal(&request, unix_s(now)))
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     collapse::{Outcome, Role, Seat, Waited},
     pump::Pump,
-    shared::{Question, Shared},
+    shared::{Question, Shared, slot_of},
     slice::{Aligned, Instead, Part, strong_validator},
     wanted::{Failed, Wanted},
 };
@@ -67,7 +67,7 @@ impl Walk {
         let Extent::Sliced { total, slice_bytes } = found.head.extent else { return None };
         let whole = Whole {
             shared: shared.clone(),
-            wanted: wanted.clone(),
+            wanted: shared.placed(wanted),
             head: found.head.clone(),
             key: found.key,
             fill: found.fill,
@@ -144,7 +144,7 @@ impl Walk {
         if next * self.whole.slice_bytes >= self.end || self.whole.is_known(next) {
             return;
         }
-        if let Some(seat) = self.whole.shared.collapse.lead(self.whole.slice_key(next)) {
+        if let Some(seat) = self.whole.shared.collapse.lead(self.whole.slot(next)) {
             self.whole.shared.parts.metrics.background.with_label_values(&["slice"]).inc();
             self.whole.spawn(next, seat, None);
         }
@@ -161,6 +161,10 @@ impl Opened {
 impl Whole {
     fn slice_key(&self, number: u64) -> Key {
         self.wanted.route.key.slice(&self.validator, number)
+    }
+
+    fn slot(&self, number: u64) -> Key {
+        slot_of(&self.wanted, self.slice_key(number))
     }
 
     fn is_known(&self, number: u64) -> bool {
@@ -194,7 +198,7 @@ impl Whole {
                 }
                 Lookup::Nothing => {}
             }
-            let seat = match self.shared.collapse.join(self.slice_key(number)) {
+            let seat = match self.shared.collapse.join(self.slot(number)) {
                 Role::Lead(seat) => seat,
                 Role::Follow(follower) => {
                     match follower.wait(self.shared.wait_max(&self.wanted.route)).await {

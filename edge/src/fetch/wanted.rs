@@ -16,6 +16,7 @@ use crate::{
     },
     error::Failure,
     policy::Policy,
+    upstream::Home,
 };
 
 /// Where an exchange goes.
@@ -54,6 +55,10 @@ pub struct Wanted {
     pub client: Option<Client>,
     /// Whether another node asks for its own cache.
     pub is_for_child: bool,
+    /// Whether that node is of this PoP: it is asked beyond the PoP then, whoever this node thinks should do that.
+    pub is_for_sibling: bool,
+    /// Who of the PoP asks beyond it; absent: this node.
+    pub home: Option<Home>,
 }
 
 /// A client as upstream is told of it.
@@ -125,7 +130,7 @@ impl Wanted {
     /// The same on this node's own account: nobody waits for it.
     #[must_use]
     pub fn behind_the_scenes(&self) -> Self {
-        Self { method: Method::GET, wishes: Wishes::default(), ..self.clone() }
+        Self { method: Method::GET, wishes: Wishes::default(), home: None, ..self.clone() }
     }
 
     /// Whether the request was authorized.
@@ -140,6 +145,12 @@ impl Failed {
     #[must_use]
     pub fn without_answer(failure: Failure) -> Self {
         Self { failure, status: None }
+    }
+
+    /// What upstream answered is no answer to what was asked.
+    #[must_use]
+    pub fn beside_the_point(status: StatusCode) -> Self {
+        Self { failure: Failure::BROKEN, status: Some(status) }
     }
 
     /// Upstream answered that it cannot.

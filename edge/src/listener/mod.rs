@@ -12,8 +12,9 @@ pub mod quic; // datagrams, connections, steering
 pub mod h3;
 pub mod h2;
 pub mod h1;
-pub mod field_code; // numbers, strings and names in header sections
 pub mod request; // is a request of H2 or H3 well-formed?
+pub mod section; // header sections of H2 and H3: which lines may stand in one message
+pub mod field_line; // names and values in them
 mod authority; // hosts and targets that all readers read alike
 pub mod refusal; // why a request does not reach the app
 mod serving; // what all connections share

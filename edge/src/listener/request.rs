@@ -1,37 +1,20 @@
 //! Is this H2 or H3 request well-formed, and what does the app see of it? Pure.
 //!
-//! The codecs check field syntax; here stand the rules on the request as a whole (RFC 9113 8.2 and 8.3, RFC 9114 4.2
-//! and 4.3), the same for both protocols. Invariant: what leaves here has exactly one authority, an origin-form target
+//! `section` has looked at each line; here stand the rules on the request as a whole (RFC 9113 8.3, RFC 9114 4.3), the
+//! same for both protocols. Invariant: what leaves here has exactly one authority, an origin-form target
 //! and unambiguous framing, so it can be turned into H1.
 
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method};
 
 use super::authority;
-use super::config::Limits;
 use super::downstream::Downstream;
 use super::priority::Priority;
-pub use super::refusal::Refusal;
+use super::refusal::Refusal;
+use super::section::Head;
 use super::stream::{BodyLength, Request};
-
-/// Refuses what is larger than a client may send.
-///
-/// # Errors
-/// The limit that is broken.
-pub(super) fn check_limits(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
-    if parts.headers.len() > limits.headers_max {
-        return Err(Refusal::HeaderTooLarge);
-    }
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if target as u64 > limits.target_bytes_max.as_u64() {
-        return Err(Refusal::TargetTooLong);
-    }
-    Ok(())
-}
 
 /// Turns a decoded request into the one that the app sees, or says why not. `body` is `Empty` when the stream has
 /// ended with the head, and `Unknown` otherwise.
@@ -39,35 +22,25 @@ pub(super) fn check_limits(parts: &Parts, limits: &Limits) -> Result<(), Refusal
 /// # Errors
 /// The rule that the request breaks.
 pub(super) fn admit(
-    parts: Parts,
+    head: Head,
     downstream: Downstream,
     body: BodyLength,
 ) -> Result<Request, Refusal> {
-    check_method(&parts.method, downstream)?;
-    check_connection_headers(&parts.headers)?;
-    let target = origin_form(&parts.method, &parts.uri)?;
-    let authority = parts.uri.authority().map(|named| named.as_str().as_bytes());
-    admit_target(parts.method, authority, target, parts.headers, downstream, body)
-}
-
-/// The same for a request whose target and connection headers were looked at where its head was read.
-///
-/// # Errors
-/// The rule that the request breaks.
-pub(super) fn admit_target(
-    method: Method,
-    authority: Option<&[u8]>,
-    target: PathAndQuery,
-    mut headers: HeaderMap,
-    downstream: Downstream,
-    body: BodyLength,
-) -> Result<Request, Refusal> {
-    check_method(&method, downstream)?;
-    headers.remove(TE);
-    let body = body_length(&mut headers, body)?;
-    let authority = settle_host(&mut headers, authority)?;
-    let expects_continue = take_expectation(&mut headers)? && body != BodyLength::Empty;
-    join_cookies(&mut headers);
+    check_method(&head.method, downstream)?;
+    let Head { method, authority, target, mut headers, is_plain, .. } = head;
+    let named = authority.as_deref();
+    let (authority, body, expects_continue) = if is_plain {
+        // None of the fields is there that the rules are about.
+        let name = named.ok_or(Refusal::Malformed("no :authority and no host"))?;
+        (host(name)?, body, false)
+    } else {
+        headers.remove(TE);
+        let body = body_length(&mut headers, body)?;
+        let authority = settle_host(&mut headers, named)?;
+        let expects_continue = take_expectation(&mut headers)? && body != BodyLength::Empty;
+        join_cookies(&mut headers);
+        (authority, body, expects_continue)
+    };
     if downstream.early_data {
         // RFC 8470 5.1: an upstream that cannot take the risk answers 425, and the client retries.
         headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
@@ -79,36 +52,6 @@ pub(super) fn admit_target(
         headers,
         body,
         expects_continue,
-        downstream,
-        arrived_at: Instant::now(),
-    })
-}
-
-/// The same for a request without any field that the rules are about: no `Host`, `Cookie`, `Content-Length`, `TE` or
-/// `Expect`.
-///
-/// # Errors
-/// The rule that the request breaks.
-pub(super) fn admit_plain(
-    method: Method,
-    named: Option<&[u8]>,
-    target: PathAndQuery,
-    headers: HeaderMap,
-    downstream: Downstream,
-    body: BodyLength,
-) -> Result<Request, Refusal> {
-    if downstream.early_data {
-        return admit_target(method, named, target, headers, downstream, body);
-    }
-    check_method(&method, downstream)?;
-    let name = named.ok_or(Refusal::Malformed("no :authority and no host"))?;
-    Ok(Request {
-        method,
-        authority: host(name)?,
-        target,
-        headers,
-        body,
-        expects_continue: false,
         downstream,
         arrived_at: Instant::now(),
     })
@@ -179,17 +122,6 @@ fn check_method(method: &Method, downstream: Downstream) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Headers of one H1 connection make an H2 or H3 request malformed; `TE` may say `trailers`.
-fn check_connection_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    if CONNECTION_HEADERS.iter().any(|name| headers.contains_key(*name)) {
-        return Err(Refusal::Malformed("connection-specific header"));
-    }
-    if headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
-        return Err(Refusal::Malformed("te other than trailers"));
-    }
-    Ok(())
-}
-
 /// How much follows, by the header and by whether the stream has ended.
 fn body_length(headers: &mut HeaderMap, body: BodyLength) -> Result<BodyLength, Refusal> {
     match (content_length(headers)?, body) {
@@ -229,41 +161,37 @@ fn host(name: &[u8]) -> Result<String, Refusal> {
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 
-/// The target as H1 writes it: an absolute path, or `*` for OPTIONS.
-fn origin_form(method: &Method, uri: &Uri) -> Result<PathAndQuery, Refusal> {
-    if !matches!(uri.scheme_str(), None | Some("https" | "http")) {
-        return Err(Refusal::Malformed("scheme other than http and https"));
-    }
-    let Some(target) = uri.path_and_query() else {
-        return Err(Refusal::Malformed("no :path"));
-    };
-    authority::check_target(method, target.as_str().as_bytes())?;
-    Ok(target.clone())
-}
-
-const CONNECTION_HEADERS: &[&str] =
-    &["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 /// 2^60 bytes, an exbibyte.
 const LENGTH_MAX: u64 = 1 << 60;
 
 #[cfg(test)]
 mod tests {
-    use http::Request as HttpRequest;
-
     use super::*;
-    use crate::listener::downstream::Protocol;
+    use crate::listener::{
+        config::Limits,
+        downstream::Protocol,
+        field_line::{Value, name_of},
+        section::Lines,
+    };
 
-    fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
-        let mut request = HttpRequest::builder().method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+    const GET: [(&str, &str); 4] =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/p?q=1")];
+
+    /// The request with these pseudo-headers, in place of those of a plain one, and these fields.
+    fn request(pseudo: &[(&str, Option<&str>)], fields: &[(&str, &str)]) -> Head {
+        let said = |name: &str| pseudo.iter().find(|(other, _)| *other == name);
+        let pseudo = GET.iter().filter_map(|(name, value)| match said(name) {
+            Some((_, said)) => said.map(|said| (*name, said)),
+            None => Some((*name, *value)),
+        });
+        let mut lines = Lines::new(&Limits::default());
+        for (name, value) in pseudo.chain(fields.iter().copied()) {
+            let name = name_of(name.as_bytes());
+            let value = Value::of(&name, bytes::Bytes::copy_from_slice(value.as_bytes()));
+            lines.take(name, value, 32);
         }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    fn refusal(method: &str, uri: &str, headers: &[(&str, &str)]) -> Option<Refusal> {
-        admit(request(method, uri, headers), downstream(false), BodyLength::Unknown).err()
+        lines.head(&Limits::default(), |why| why).unwrap()
     }
 
     fn downstream(early_data: bool) -> Downstream {
@@ -271,12 +199,10 @@ mod tests {
         Downstream { protocol: Protocol::Http3, client, tls: true, early_data }
     }
 
-    const URI: &str = "https://a.test/p?q=1";
-
     #[test]
     fn a_plain_request_has_an_authority_and_an_origin_form_target() {
-        let request = request("GET", URI, &[("host", "A.test"), ("te", "trailers")]);
-        let request = admit(request, downstream(false), BodyLength::Empty).unwrap();
+        let head = request(&[], &[("host", "A.test"), ("te", "trailers")]);
+        let request = admit(head, downstream(false), BodyLength::Empty).unwrap();
         assert_eq!(request.target.as_str(), "/p?q=1");
         assert_eq!(request.authority, "a.test");
         assert_eq!(request.body, BodyLength::Empty);
@@ -285,86 +211,74 @@ mod tests {
 
     #[test]
     fn host_must_agree_with_the_authority() {
-        for (uri, hosts, expected) in [
-            (URI, &[("host", "a.test")][..], None),
-            (URI, &[("host", "b.test")], Some(Refusal::Malformed("host differs from :authority"))),
-            (
-                URI,
-                &[("host", "a.test"), ("host", "a.test")],
-                Some(Refusal::Malformed("more than one host")),
-            ),
-            ("/p", &[("host", "a.test")], None),
-            ("/p", &[("host", "")], Some(Refusal::Malformed("empty host"))),
-            ("/p", &[("host", "a b")], Some(Refusal::Malformed("host is no authority"))),
-            ("/p", &[], Some(Refusal::Malformed("no :authority and no host"))),
-            ("https://u@a.test/p", &[], Some(Refusal::Malformed("user information in the host"))),
+        for (authority, hosts, expected) in [
+            (Some("a.test"), &["a.test"][..], None),
+            (Some("a.test"), &["b.test"], Some("host differs from :authority")),
+            (Some("a.test"), &["a.test", "a.test"], Some("more than one host")),
+            (None, &["a.test"], None),
+            (None, &[""], Some("empty host")),
+            (None, &["a b"], Some("host is no authority")),
+            (None, &[], Some("no :authority and no host")),
+            (Some("u@a.test"), &[], Some("user information in the host")),
+            (Some(""), &[], Some("empty host")),
+            (Some("a b"), &[], Some("host is no authority")),
+            (Some("a.test/x"), &[], Some("host is no authority")),
+            (Some("a.test:"), &[], Some("port is no number")),
         ] {
-            assert_eq!(refusal("GET", uri, hosts), expected, "{uri} {hosts:?}");
+            let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let head = request(&[(":authority", authority)], &hosts);
+            let refusal = admit(head, downstream(false), BodyLength::Unknown).err();
+            assert_eq!(refusal, expected.map(Refusal::Malformed), "{authority:?} {hosts:?}");
         }
-    }
-
-    #[test]
-    fn headers_of_an_h1_connection_are_malformed() {
-        for name in CONNECTION_HEADERS {
-            assert_eq!(
-                refusal("GET", URI, &[(name, "x")]),
-                Some(Refusal::Malformed("connection-specific header")),
-                "{name}"
-            );
-        }
-        assert_eq!(refusal("GET", URI, &[("te", "trailers")]), None);
-        assert_eq!(
-            refusal("GET", URI, &[("te", "gzip")]),
-            Some(Refusal::Malformed("te other than trailers"))
-        );
     }
 
     #[test]
     fn content_length_is_one_plain_number_or_refused() {
         for (values, expected) in [
-            (&["5"][..], Some(BodyLength::Known(5))),
-            (&["007"], Some(BodyLength::Known(7))),
-            (&[], Some(BodyLength::Unknown)),
-            (&["5", "5"], None),
-            (&["5, 5"], None),
-            (&["5", "6"], None),
-            (&["5,"], None),
-            (&[""], None),
-            (&["+5"], None),
-            (&["-1"], None),
-            (&["0x5"], None),
-            (&["five"], None),
-            (&["1152921504606846977"], None),
-            (&["99999999999999999999999"], None),
+            (&["5"][..], Ok(Some(5))),
+            (&["007"], Ok(Some(7))),
+            (&[], Ok(None)),
+            (&["5", "5"], Err(())),
+            (&["5, 5"], Err(())),
+            (&["5", "6"], Err(())),
+            (&["5,"], Err(())),
+            (&[""], Err(())),
+            (&["+5"], Err(())),
+            (&["-1"], Err(())),
+            (&["0x5"], Err(())),
+            (&["five"], Err(())),
+            (&["1152921504606846977"], Err(())),
+            (&["99999999999999999999999"], Err(())),
         ] {
-            let headers: Vec<_> = values.iter().map(|v| ("content-length", *v)).collect();
-            let parts = request("POST", URI, &headers);
-            let admitted = admit(parts, downstream(false), BodyLength::Unknown);
-            assert_eq!(admitted.ok().map(|request| request.body), expected, "{values:?}");
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            assert_eq!(content_length(&headers).map_err(drop), expected, "{values:?}");
         }
-        let ended = |value| {
-            let parts = request("POST", URI, &[("content-length", value)]);
-            admit(parts, downstream(false), BodyLength::Empty)
-        };
-        assert_eq!(ended("0").unwrap().body, BodyLength::Known(0));
-        assert!(ended("5").is_err(), "nothing follows");
     }
 
     #[test]
-    fn only_absolute_paths_and_the_options_star_are_targets() {
-        let target = |text: &str| Uri::from(PathAndQuery::try_from(text).unwrap());
-        let star = target("*");
-        assert_eq!(origin_form(&Method::OPTIONS, &star).unwrap().as_str(), "*");
-        assert!(origin_form(&Method::GET, &star).is_err());
-        assert!(origin_form(&Method::GET, &target("?q")).is_err_and(|r| r.status() == 400));
-        assert!(refusal("GET", "ftp://a.test/", &[]).is_some());
+    fn the_body_is_as_long_as_the_head_says() {
+        let body = |value, body| {
+            let head = request(&[(":method", Some("POST"))], &[("content-length", value)]);
+            admit(head, downstream(false), body).map(|request| request.body)
+        };
+        assert_eq!(body("7", BodyLength::Unknown), Ok(BodyLength::Known(7)));
+        assert_eq!(body("0", BodyLength::Empty), Ok(BodyLength::Known(0)));
+        assert!(body("5", BodyLength::Empty).is_err(), "nothing follows");
+        assert!(body("1152921504606846977", BodyLength::Unknown).is_err());
     }
 
     #[test]
     fn tunnels_echoes_and_unsafe_early_data_are_refused_by_name() {
-        assert_eq!(refusal("CONNECT", "a.test:443", &[]), Some(Refusal::Method));
-        assert_eq!(refusal("TRACE", URI, &[]), Some(Refusal::Method));
-        let early = |method| admit(request(method, URI, &[]), downstream(true), BodyLength::Empty);
+        let trace = request(&[(":method", Some("TRACE"))], &[]);
+        let refusal = admit(trace, downstream(false), BodyLength::Empty).err();
+        assert_eq!(refusal, Some(Refusal::Method));
+        let early = |method| {
+            let head = request(&[(":method", Some(method))], &[]);
+            admit(head, downstream(true), BodyLength::Empty)
+        };
         assert_eq!(early("POST").err(), Some(Refusal::TooEarly));
         assert_eq!(early("GET").unwrap().headers["early-data"], "1");
         assert_eq!(Refusal::TooEarly.status(), 425);
@@ -373,7 +287,8 @@ mod tests {
     #[test]
     fn expectations_are_taken_out_or_refused() {
         let expect = |value, body| {
-            admit(request("POST", URI, &[("expect", value)]), downstream(false), body)
+            let head = request(&[(":method", Some("POST"))], &[("expect", value)]);
+            admit(head, downstream(false), body)
         };
         let waits = expect("100-Continue", BodyLength::Unknown).unwrap();
         assert!(waits.expects_continue && waits.headers.is_empty());
@@ -382,23 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn limits_name_what_is_too_large() {
-        let limits = Limits {
-            headers_max: 2,
-            target_bytes_max: bytesize::ByteSize::b(8),
-            ..Limits::default()
-        };
-        let check = |uri, headers: &[_]| check_limits(&request("GET", uri, headers), &limits);
-        assert_eq!(check(URI, &[("a", "1"), ("a", "2")]), Ok(()));
-        let three = [("a", "1"), ("a", "2"), ("b", "3")];
-        assert_eq!(check(URI, &three), Err(Refusal::HeaderTooLarge));
-        assert_eq!(check("https://a.test/12345678", &[]), Err(Refusal::TargetTooLong));
-    }
-
-    #[test]
     fn cookie_fields_become_one() {
-        let parts = request("GET", URI, &[("cookie", "a=1"), ("cookie", "b=2")]);
-        let admitted = admit(parts, downstream(false), BodyLength::Empty).unwrap();
+        let head = request(&[], &[("cookie", "a=1"), ("cookie", "b=2")]);
+        let admitted = admit(head, downstream(false), BodyLength::Empty).unwrap();
         let cookies: Vec<_> = admitted.headers.get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2"]);
     }

@@ -3,7 +3,7 @@
 //! Invariant: the end of the body is said only when the upstream's framing said it. An answer that is dropped before
 //! is cut off on its connection.
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -47,6 +47,8 @@ pub struct AnswerBody {
     upstream: String,
     metrics: Metrics,
     failed: Option<Failure>,
+    /// Held while it is under way, so that it can be counted.
+    counted: Option<Arc<()>>,
 }
 
 impl AnswerBody {
@@ -65,11 +67,18 @@ impl AnswerBody {
             upstream: upstream.to_owned(),
             metrics,
             failed: None,
+            counted: None,
         };
         if body.is_empty() {
             body.end();
         }
         body
+    }
+
+    /// Holds a count until the body has ended.
+    pub(super) fn count(&mut self, counted: Arc<()>) {
+        // A permit says that it is under way.
+        self.counted = self.permit.is_some().then_some(counted);
     }
 
     /// Whether there is none, so that the head is everything.
@@ -131,6 +140,7 @@ impl AnswerBody {
     }
 
     fn end(&mut self) {
+        self.counted = None;
         if let Some(mut permit) = self.permit.take() {
             permit.completed();
         }
@@ -139,6 +149,7 @@ impl AnswerBody {
     fn fail(&mut self, failed: &Failed) -> Failure {
         let failure = failed.failure();
         self.failed = Some(failure);
+        self.counted = None;
         // Closes the connection, so that nobody gets the rest.
         self.incoming = Incoming::Empty;
         let permit = self.permit.take();

@@ -20,6 +20,8 @@ pub struct Ask<'a> {
     pub property: usize,
     /// The name of the resource in the cache, which chooses the shield.
     pub key: &'a Key,
+    /// Who of the PoP fetches it; absent: this node, whoever owns it.
+    pub home: Option<Home>,
     /// The `Host` to send, where the upstream names none.
     pub host: &'a str,
     /// The path to ask for, with its query.
@@ -35,8 +37,8 @@ pub struct Ask<'a> {
     pub avoid: Vec<Candidate>,
     /// Takes interim responses (1xx but 100 and 101) as they come; what finds no room is dropped.
     pub interim: Option<Interim>,
-    /// Makes the header that tells a shield that another node asks; called for every attempt at a shield, for no
-    /// other upstream.
+    /// Makes the header that tells a shield or a sibling that another node asks; called for every attempt at one of
+    /// them, for no other upstream.
     pub seal: Option<&'a (dyn Fn() -> HeaderValue + Send + Sync)>,
     /// How long the answer may let itself be waited for, where that is the point: a held request of low-latency HLS.
     /// Such a request is never hedged, and its time says nothing about the upstream.
@@ -57,6 +59,15 @@ pub enum Piece {
     End(Option<HeaderMap>),
 }
 
+/// Who of the nodes of a PoP asks beyond it for a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// This node.
+    Here,
+    /// The sibling at this place of the list.
+    Sibling(usize),
+}
+
 /// An upstream that may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Candidate {
@@ -69,6 +80,8 @@ pub struct Candidate {
 /// What an upstream is to this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
+    /// Another node of this PoP.
+    Sibling,
     /// A shield of the same control plane.
     Shield,
     /// An origin of the property.
@@ -90,12 +103,13 @@ impl Ask<'_> {
 }
 
 impl Candidate {
-    /// The upstream that it stands for.
+    /// The upstream that it stands for; absent for a sibling, which no policy names.
     #[must_use]
-    pub fn upstream(self, policy: &Policy, property: usize) -> &Upstream {
+    pub fn upstream(self, policy: &Policy, property: usize) -> Option<&Upstream> {
         match self.tier {
-            Tier::Shield => &policy.snapshot.shields[self.place].upstream,
-            Tier::Origin => &policy.snapshot.properties[property].origins[self.place],
+            Tier::Sibling => None,
+            Tier::Shield => Some(&policy.snapshot.shields[self.place].upstream),
+            Tier::Origin => Some(&policy.snapshot.properties[property].origins[self.place]),
         }
     }
 }
@@ -105,6 +119,7 @@ impl Tier {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Sibling => "sibling",
             Self::Shield => "shield",
             Self::Origin => "origin",
         }

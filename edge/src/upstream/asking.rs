@@ -21,17 +21,11 @@ use super::{
 use crate::error::Failure;
 
 impl Upstreams {
-    /// Asks the best upstream, and others when it fails or is slow.
+    /// Asks shields and origins: the best one, and others when it fails or is slow.
     ///
     /// The answer is the first one that is not 502, 503 or 504, else the last of those, else there is none.
-    /// May be dropped at any time: what is under way is cut off.
-    ///
-    /// # Errors
-    /// When no upstream gave an answer.
-    pub async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Failure> {
-        self.retries.began(self.clock.now());
-        let mut left = self.plan(&ask);
-        let asking = Asking::new(ask);
+    pub(super) async fn ask_beyond(&self, asking: &Asking<'_>) -> Result<Answer, Failure> {
+        let mut left = self.plan(&asking.ask);
         let mut asked = 0;
         let mut last = None;
         let mut held = None;
@@ -39,14 +33,14 @@ impl Upstreams {
             if asked > 0 && (left.is_empty() || !self.may_repeat()) {
                 break;
             }
-            let Some((candidate, permit)) = self.admit(&asking, &mut left, &mut last).await else {
+            let Some((candidate, permit)) = self.admit(asking, &mut left, &mut last).await else {
                 break;
             };
             if asked > 0 {
                 self.metrics.retries.inc();
             }
             asked += 1;
-            match self.race(&asking, candidate, permit, &mut left, &mut asked).await {
+            match self.race(asking, candidate, permit, &mut left, &mut asked).await {
                 Ok(answer) if is_worth_another(answer.status) && asking.is_repeatable => {
                     held = Some(answer);
                 }
@@ -66,7 +60,7 @@ impl Upstreams {
         }
     }
 
-    /// All upstreams of an ask, in the order in which they are asked.
+    /// All upstreams of an ask beyond the PoP, in the order in which they are asked.
     fn plan(&self, ask: &Ask<'_>) -> VecDeque<Candidate> {
         let snapshot = &ask.policy.snapshot;
         let mut plan = Vec::new();
@@ -182,11 +176,17 @@ impl Upstreams {
         left: &VecDeque<Candidate>,
         asked: u32,
     ) -> Option<Duration> {
+        let has_other = left.iter().any(|other| other.tier == candidate.tier);
+        let is_allowed = has_other && asked < self.config.attempts_max;
+        if is_allowed { self.patience(asking, candidate) } else { None }
+    }
+
+    /// How long an upstream is given to begin its answer before another one is asked as well; `None` when as long as
+    /// it takes.
+    pub(super) fn patience(&self, asking: &Asking<'_>, candidate: Candidate) -> Option<Duration> {
         let ask = &asking.ask;
         let is_read = ask.method == Method::GET || ask.method == Method::HEAD;
-        let has_other = left.iter().any(|other| other.tier == candidate.tier);
-        let is_allowed = is_read && asking.is_repeatable && ask.hold.is_none() && has_other;
-        if !is_allowed || asked >= self.config.attempts_max {
+        if !is_read || !asking.is_repeatable || ask.hold.is_some() {
             return None;
         }
         match ask.property().upstream.hedge {
@@ -223,7 +223,7 @@ impl Upstreams {
         None
     }
 
-    fn may_repeat(&self) -> bool {
+    pub(super) fn may_repeat(&self) -> bool {
         let may_repeat = self.retries.may_repeat(self.clock.now());
         if !may_repeat {
             self.metrics.retries_refused.inc();
@@ -231,7 +231,12 @@ impl Upstreams {
         may_repeat
     }
 
-    fn load(&self, asking: &Asking<'_>, candidate: Candidate, is_last_resort: bool) -> Load {
+    pub(super) fn load(
+        &self,
+        asking: &Asking<'_>,
+        candidate: Candidate,
+        is_last_resort: bool,
+    ) -> Load {
         let own = asking.ask.property().upstream.connections_max;
         let own = own.filter(|_| candidate.tier == Tier::Origin);
         Load {

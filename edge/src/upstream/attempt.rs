@@ -26,13 +26,14 @@ use super::{
 /// An ask whose body goes to whoever is asked first.
 pub(super) struct Asking<'a> {
     pub(super) ask: Ask<'a>,
+    siblings: &'a [Upstream],
     /// Where the body is until it is sent; an attempt that fails before leaves it here.
     body: Mutex<Option<RequestBody>>,
     pub(super) is_repeatable: bool,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(mut ask: Ask<'a>) -> Self {
+    pub(super) fn new(mut ask: Ask<'a>, siblings: &'a [Upstream]) -> Self {
         let is_repeatable = ask.is_repeatable();
         let body = Mutex::new(None);
         // The request still has to know that there is one: an ended receiver stands in for it.
@@ -41,11 +42,12 @@ impl<'a> Asking<'a> {
             let taken = std::mem::replace(taken, empty);
             *body.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
         }
-        Self { ask, body, is_repeatable }
+        Self { ask, siblings, body, is_repeatable }
     }
 
     pub(super) fn upstream(&self, candidate: Candidate) -> &Upstream {
-        candidate.upstream(self.ask.policy, self.ask.property)
+        let known = candidate.upstream(self.ask.policy, self.ask.property);
+        known.unwrap_or_else(|| &self.siblings[candidate.place])
     }
 
     /// Whether the request can go to another upstream after a failure.
@@ -78,7 +80,7 @@ impl Upstreams {
         match self.receive(asking, candidate, upstream).await {
             Ok(received) => {
                 let Received { status, headers, body } = received;
-                // What a shield says of its origin says nothing about the shield.
+                // What another node says of its origin says nothing about that node.
                 let is_bad = candidate.tier == Tier::Origin && status.is_server_error();
                 let took = permit.answered(is_bad);
                 if asking.ask.hold.is_none() {
@@ -148,11 +150,16 @@ impl Upstreams {
         }
     }
 
-    /// A property's policy is about its origins; shields are the node's own.
+    /// A property's policy is about its origins; shields and siblings are the node's own.
     fn times(&self, asking: &Asking<'_>, tier: Tier) -> Times {
         let policy = &asking.ask.property().upstream;
         let own = |time: Option<Duration>| time.filter(|_| tier == Tier::Origin);
-        let first_byte = own(policy.first_byte_timeout).unwrap_or(self.config.first_byte_timeout);
+        let first_byte = match tier {
+            Tier::Sibling => self.config.siblings.first_byte_timeout,
+            Tier::Shield | Tier::Origin => {
+                own(policy.first_byte_timeout).unwrap_or(self.config.first_byte_timeout)
+            }
+        };
         Times {
             first_byte: asking.ask.hold.unwrap_or(first_byte),
             read: own(policy.read_timeout).unwrap_or(self.config.read_timeout),
@@ -162,7 +169,11 @@ impl Upstreams {
 
     fn connect_timeout(&self, asking: &Asking<'_>, tier: Tier) -> Duration {
         let own = asking.ask.property().upstream.connect_timeout;
-        own.filter(|_| tier == Tier::Origin).unwrap_or(self.config.connect_timeout)
+        match tier {
+            Tier::Sibling => self.config.siblings.connect_timeout,
+            Tier::Shield => self.config.connect_timeout,
+            Tier::Origin => own.unwrap_or(self.config.connect_timeout),
+        }
     }
 
     fn may_h2(&self, asking: &Asking<'_>, tier: Tier) -> bool {

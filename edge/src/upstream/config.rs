@@ -5,6 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tidegate_contract::property::Upstream;
 
 /// The settings of section `[upstream]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,14 +48,34 @@ pub struct Config {
     /// tries it.
     #[serde(with = "humantime_serde")]
     pub eject_time: Duration,
-    /// How much more than the mean of all shields one may have in flight before the next one is asked, in percent.
-    /// Default 125.
+    /// How much more than the mean of all shields, or of the nodes of the PoP, one may have in flight before the next
+    /// one is asked, in percent. Default 125.
     pub load_percent_max: u32,
     /// How long the addresses of a name are used. Default 10s.
     #[serde(with = "humantime_serde")]
     pub resolve_ttl: Duration,
     /// PEM file of the authorities for upstreams that name none. Default: the platform's.
     pub ca: Option<PathBuf>,
+    /// The other nodes of the PoP.
+    pub siblings: Siblings,
+}
+
+/// Section `[upstream.siblings]`: the nodes of the PoP, each of which asks beyond it for its share of the resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Siblings {
+    /// The authority of this node in the lists of its siblings. Default: none.
+    pub own: Option<String>,
+    /// The nodes of the PoP, this one among them or not, so that all can have one list. Every node writes an authority
+    /// alike: who owns a resource is decided by it. Default: none, every node asks for itself.
+    pub nodes: Vec<Upstream>,
+    /// Time to connect, TLS included. Default 500ms: they stand side by side, and one without power does not answer.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Time from a request to the head of its answer. Default 5s: the owner may have to ask beyond the PoP. Then this
+    /// node does so itself.
+    #[serde(with = "humantime_serde")]
+    pub first_byte_timeout: Duration,
 }
 
 impl Default for Config {
@@ -76,6 +97,18 @@ impl Default for Config {
             load_percent_max: 125,
             resolve_ttl: Duration::from_secs(10),
             ca: None,
+            siblings: Siblings::default(),
+        }
+    }
+}
+
+impl Default for Siblings {
+    fn default() -> Self {
+        Self {
+            own: None,
+            nodes: Vec::new(),
+            connect_timeout: Duration::from_millis(500),
+            first_byte_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -89,6 +122,9 @@ pub enum ConfigError {
     /// A load limit below the mean.
     #[error("upstream.load_percent_max must be at least 100, it is {0}")]
     Load(u32),
+    /// Siblings that cannot be told from one another, or from this node.
+    #[error("upstream.siblings: {0}")]
+    Siblings(&'static str),
 }
 
 impl Config {
@@ -109,6 +145,8 @@ impl Config {
             ("failures_max", self.failures_max == 0),
             ("eject_time", self.eject_time.is_zero()),
             ("resolve_ttl", self.resolve_ttl.is_zero()),
+            ("siblings.connect_timeout", self.siblings.connect_timeout.is_zero()),
+            ("siblings.first_byte_timeout", self.siblings.first_byte_timeout.is_zero()),
         ];
         if let Some((name, _)) = values.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(ConfigError::Zero(name));
@@ -116,6 +154,69 @@ impl Config {
         if self.load_percent_max < 100 {
             return Err(ConfigError::Load(self.load_percent_max));
         }
+        self.siblings.check().map_err(ConfigError::Siblings)
+    }
+}
+
+impl Siblings {
+    /// The nodes but this one.
+    #[must_use]
+    pub fn others(&self) -> Vec<Upstream> {
+        let is_other = |node: &&Upstream| Some(&node.authority) != self.own.as_ref();
+        self.nodes.iter().filter(is_other).cloned().collect()
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.nodes.is_empty() {
+            return Ok(());
+        }
+        if self.nodes.len() > NODES_MAX {
+            return Err("nodes are too many for one PoP");
+        }
+        let Some(own) = &self.own else {
+            return Err("own has to say which authority of the nodes is this one's");
+        };
+        let own = Upstream { authority: own.clone(), tls: None, host: None };
+        if self.nodes.iter().chain([&own]).any(|node| node.check().is_err()) {
+            return Err("own and every authority must be host:port");
+        }
+        let mut authorities: Vec<_> = self.nodes.iter().map(|node| &node.authority).collect();
+        authorities.sort_unstable();
+        authorities.dedup();
+        if authorities.len() < self.nodes.len() {
+            return Err("two nodes have one authority");
+        }
         Ok(())
+    }
+}
+
+/// Nodes of a PoP: each miss weighs every one of them.
+const NODES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siblings_are_told_from_one_another_and_from_this_node() {
+        let read = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let node = |n: usize| format!("{{ authority = \"10.0.0.{n}:443\" }}");
+        let many = (1..=65).map(node).collect::<Vec<_>>().join(", ");
+        for (own, nodes, is_good) in [
+            ("", String::new(), true),
+            ("own = \"10.0.0.1:443\"", format!("{}, {}", node(1), node(2)), true),
+            ("own = \"10.0.0.1:443\"", node(2), true),
+            ("", node(2), false),
+            ("own = \"10.0.0.1\"", node(2), false),
+            ("own = \"10.0.0.1:443\"", "{ authority = \"b\" }".to_owned(), false),
+            ("own = \"10.0.0.1:443\"", format!("{}, {}", node(2), node(2)), false),
+            ("own = \"10.0.0.1:443\"", many, false),
+        ] {
+            let config = read(&format!("[siblings]\n{own}\nnodes = [{nodes}]"));
+            assert_eq!(config.check().is_ok(), is_good, "{own} {nodes}");
+        }
+        let all = format!("[siblings]\nown = \"10.0.0.1:443\"\nnodes = [{}, {}]", node(1), node(2));
+        let others = read(&all).siblings.others();
+        assert_eq!(others.iter().map(|node| &node.authority).collect::<Vec<_>>(), ["10.0.0.2:443"]);
     }
 }

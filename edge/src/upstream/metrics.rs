@@ -41,7 +41,7 @@ impl Metrics {
             requests: counter_vec(
                 registry,
                 "edge_upstream_requests_total",
-                "Requests sent upstream, repeats and hedges included, by tier (shield, origin).",
+                "Requests sent upstream, repeats and hedges included, by tier (sibling, shield, origin).",
                 &["tier"],
             ),
             errors: counter_vec(

@@ -1,6 +1,6 @@
-//! What is sent to an upstream: the path that counts, the host that the upstream wants, the seal if it is a shield.
+//! What is sent to an upstream: the path that counts, the host that the upstream wants, the seal if it is another node.
 //!
-//! Pure. Invariant: the seal goes to shields alone, and a client's own goes nowhere.
+//! Pure. Invariant: the seal goes to shields and siblings alone, and a client's own goes nowhere.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use tidegate_contract::{
@@ -22,7 +22,7 @@ pub(super) fn outgoing(ask: &Ask<'_>, upstream: &Upstream, tier: Tier) -> Result
     for name in [header::HOST, header::EXPECT, HeaderName::from_static(TIER)] {
         headers.remove(name);
     }
-    if let (Tier::Shield, Some(seal)) = (tier, ask.seal) {
+    if let (Tier::Shield | Tier::Sibling, Some(seal)) = (tier, ask.seal) {
         headers.insert(HeaderName::from_static(TIER), seal());
     }
     Ok(Outgoing {
@@ -123,6 +123,7 @@ mod tests {
             policy: &policy,
             property: 0,
             key: &Key([0; 16]),
+            home: None,
             host: "a.org",
             path: "/x?y",
             method: Method::GET,
@@ -142,6 +143,8 @@ mod tests {
         upstream.host = Some("b.org".into());
         let request = outgoing(&ask, &upstream, Tier::Shield).unwrap();
         assert_eq!(request.host, "b.org");
+        assert_eq!(request.headers["tidegate-tier"], "sealed");
+        let request = outgoing(&ask, &upstream, Tier::Sibling).unwrap();
         assert_eq!(request.headers["tidegate-tier"], "sealed");
         for bad in ["x", "", "/a b", "/a\r\nx: y", "/a#b", "http://a.org/"] {
             let refused = outgoing(

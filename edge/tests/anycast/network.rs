@@ -348,5 +348,5 @@ const SILENCE: &str = "table ip silence {
 ";
 /// Routes that stood for so long stand.
 const QUIET: Duration = Duration::from_millis(700);
-/// Everything in this lab settles within this time.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Everything in this lab settles within this time: BFD flaps on a machine that is too busy for its 900 ms, which passes.
+const LIMIT: Duration = Duration::from_secs(240);

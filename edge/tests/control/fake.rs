@@ -17,6 +17,7 @@ use rcgen::{
     KeyPair, SanType,
 };
 use tidegate_contract::{
+    demand::{Demand, TAKES_DEMAND},
     geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
     telemetry::Report,
 };
@@ -50,7 +51,7 @@ pub(crate) mod wire {
 }
 
 /// Everything in these tests happens within this time.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// The one token that the fake accepts.
 pub(crate) const TOKEN: &str = "one-time";
 
@@ -88,6 +89,7 @@ struct Service {
     ca: CertifiedIssuer<'static, KeyPair>,
     life: Duration,
     takes_round_trips: AtomicBool,
+    takes_demand: AtomicBool,
     purge_lanes: mpsc::Sender<PurgeLane>,
     config_lanes: mpsc::Sender<ConfigLane>,
     telemetry_lanes: mpsc::Sender<TelemetryLane>,
@@ -114,6 +116,7 @@ impl FakeControl {
             ca,
             life,
             takes_round_trips,
+            takes_demand: AtomicBool::new(false),
             purge_lanes,
             config_lanes,
             telemetry_lanes,
@@ -167,6 +170,11 @@ impl FakeControl {
     /// The next lane of configuration that a node opens.
     pub(crate) async fn config_lane(&self) -> ConfigLane {
         within(async { self.config_lanes.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// From now on it says that it takes what clients ask for.
+    pub(crate) fn take_demand(&self) {
+        self.service.takes_demand.store(true, Relaxed);
     }
 
     /// From now on it says that it takes round trips.
@@ -311,6 +319,19 @@ impl TelemetryLane {
         .await
     }
 
+    /// What clients ask for; reports are left out.
+    pub(crate) async fn demand(&mut self) -> Demand {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(telemetry_up::Message::Demand(bytes)) = message.message {
+                    return Demand::from_bytes(&bytes).unwrap();
+                }
+            }
+        })
+        .await
+    }
+
     pub(crate) async fn order(&self, orders: &[u8]) {
         let message = telemetry_down::Message::Orders(orders.to_vec());
         self.down.send(Ok(TelemetryDown { message: Some(message) })).await.unwrap();
@@ -431,6 +452,9 @@ impl PopSync for Service {
         let mut answer = Response::new(stream);
         if self.takes_round_trips.load(Relaxed) {
             answer.metadata_mut().insert(TAKES_ROUND_TRIPS, "1".parse().unwrap());
+        }
+        if self.takes_demand.load(Relaxed) {
+            answer.metadata_mut().insert(TAKES_DEMAND, "1".parse().unwrap());
         }
         Ok(answer)
     }

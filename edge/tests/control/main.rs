@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod enrolment;
+mod errands;
 mod fake;
 mod node;
 mod publisher;

@@ -10,7 +10,9 @@ use std::{
 
 use tidegate_chassis::{Clock, Process};
 use tidegate_contract::{
+    demand::{Asked, Demand},
     geo_feed::{RoundTrips, SUBNETS_PER_BATCH_MAX, SubnetRoundTrips},
+    id::PropertyId,
     network::Network,
     purge::PurgeOrder,
     replacement::Replacement,
@@ -26,7 +28,7 @@ use tidegate_edge::{
     policy::PolicyHandle,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fake::{FakeControl, TOKEN};
 
@@ -42,6 +44,8 @@ pub(crate) struct TestNode {
     /// What the node tells of itself.
     health: Arc<Mutex<Health>>,
     pub(crate) agent: Agent,
+    /// Where it asks for a process in its place.
+    pub(crate) restarts: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
     /// Kept: the tasks of the agent live as long as their process.
     _process: Process,
 }
@@ -49,7 +53,8 @@ pub(crate) struct TestNode {
 /// A purge with what came with it, and when it was accepted.
 pub(crate) type Replaced = (PurgeOrder, Replacement, SystemTime);
 
-pub(crate) const LEASE: Duration = Duration::from_millis(400);
+/// Much longer than a story is silent, on a machine that has much else to do.
+const LEASE: Duration = Duration::from_secs(600);
 
 impl TestNode {
     /// A node that keeps its state in a folder and knows the token.
@@ -98,6 +103,7 @@ impl TestNode {
             cache_bytes: 1000,
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         }));
+        let (restart, restarts) = mpsc::channel(8);
         let seams = Seams {
             policy: policy.clone(),
             purges: purges.clone(),
@@ -116,8 +122,10 @@ impl TestNode {
             telemetry: Some(Telemetry {
                 report: Arc::new(|| Report { is_leaving: true, ..Report::default() }),
                 round_trips: Some(Arc::new(measured)),
+                demand: Some(Arc::new(asked)),
                 orders: orders.clone(),
             }),
+            restart: Some(restart),
             clock: clock.clone(),
             is_successor: predecessor.is_some(),
             predecessor,
@@ -132,6 +140,7 @@ impl TestNode {
             clock,
             health,
             agent,
+            restarts,
             _process: process,
         })
     }
@@ -171,8 +180,17 @@ pub(crate) fn settings(control: &FakeControl, folder: &Path) -> Config {
         health_interval: Duration::from_millis(50),
         checker: Some(env!("CARGO_BIN_EXE_tidegate-edge").into()),
         round_trips_interval: Duration::from_millis(50),
+        demand_interval: Duration::from_millis(50),
         ..Config::default()
     }
+}
+
+/// What clients always ask for.
+pub(crate) fn asked() -> Demand {
+    let property = PropertyId::parse("demo").unwrap();
+    let asset = Asked { property, path: "/a".into(), requests: 3, bytes: 7 };
+    let properties = vec![Asked { path: String::new(), ..asset.clone() }];
+    Demand { period_ms: 50, properties, assets: vec![asset] }
 }
 
 /// As many subnets as a batch may have.

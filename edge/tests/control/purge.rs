@@ -10,7 +10,7 @@ use tidegate_chassis::Clock;
 use tidegate_edge::cache::purge::{self, PurgeTable, Verdict};
 
 use super::{
-    fake::{FakeControl, until},
+    fake::{FakeControl, PurgeLane, until},
     node::{TestNode, settings},
 };
 
@@ -188,12 +188,13 @@ async fn an_order_that_cannot_be_read_marks_everything_stale() {
 async fn a_node_that_hears_nothing_is_uncertain_until_it_has_caught_up() {
     let folder = tempfile::tempdir().unwrap();
     let control = FakeControl::start().await;
-    let node = TestNode::start(&control, folder.path());
+    let mut config = settings(&control, folder.path());
+    config.lease = Duration::from_secs(3);
+    let node = TestNode::try_start(&config).unwrap();
     assert!(!node.is_certain(), "nothing was heard yet");
 
     let mut lane = control.purge_lane().await;
-    lane.heartbeat(3).await;
-    until("the first heartbeat counts", || node.is_certain()).await;
+    certain_by_heartbeats(&node, &lane, 3).await;
 
     // The connection stands, but nobody speaks: the node notices by itself and comes back.
     lane.given_up().await;
@@ -207,8 +208,21 @@ async fn a_node_that_hears_nothing_is_uncertain_until_it_has_caught_up() {
     assert!(!node.is_certain(), "offset 5 was missed during the cut");
     lane.purge(5, HARD_A).await;
     lane.acknowledged(5).await;
-    lane.heartbeat(5).await;
-    until("everything missed is applied", || node.is_certain()).await;
+    certain_by_heartbeats(&node, &lane, 5).await;
+}
+
+/// Says where the log ends as often as the node has to hear it, until the node is certain.
+async fn certain_by_heartbeats(node: &TestNode, lane: &PurgeLane, head: u64) {
+    let beating = async {
+        loop {
+            lane.heartbeat(head).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = beating => {}
+        () = until("it is certain", || node.is_certain()) => {}
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use tidegate_contract::{geo_feed::SUBNETS_PER_MESSAGE_MAX, telemetry::Orders};
 
 use super::{
     fake::{FakeControl, until},
-    node::{TestNode, measured},
+    node::{TestNode, asked, measured},
 };
 
 #[tokio::test]
@@ -47,5 +47,18 @@ async fn round_trips_go_up_in_parts_to_who_takes_them_and_to_nobody_else() {
     let (first, whole) = (lane.round_trips().await, measured());
     assert_eq!(first.pop, None, "who it is says the certificate");
     assert_eq!(first.subnets, whole.subnets[..SUBNETS_PER_MESSAGE_MAX]);
+    drop(node);
+}
+
+#[tokio::test]
+async fn what_clients_ask_for_goes_up_to_who_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = FakeControl::start().await;
+    control.take_demand();
+    let node = TestNode::start(&control, folder.path());
+    let mut lane = control.telemetry_lane().await;
+    for _ in 0..2 {
+        assert_eq!(lane.demand().await, asked());
+    }
     drop(node);
 }

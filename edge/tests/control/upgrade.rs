@@ -25,7 +25,7 @@ async fn before(control: &FakeControl, folder: &Path) -> (TestNode, PurgeLane, C
 }
 
 /// The process that follows, as it is built: it has said nothing yet.
-fn after(control: &FakeControl, folder: &Path, before: &TestNode) -> TestNode {
+pub(crate) fn after(control: &FakeControl, folder: &Path, before: &TestNode) -> TestNode {
     let line = before.agent.line_to_pass().unwrap();
     let legacy = before.purges.legacy(0, before.lease.seen());
     let purges = PurgeTable::after(legacy, Clock::system(), Limits::default());

@@ -8,6 +8,8 @@ mod harness;
 
 mod exchange;
 mod malformed;
+#[path = "../listener/ill_formed.rs"]
+mod ill_formed;
 mod one_way;
 mod limits;
 mod priority;

@@ -1,13 +1,11 @@
 //! What upstream says before its answer, and after it: interim responses and trailers.
 
-use std::time::Duration;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::harness::{FakeOrigin, TestEdge, origin::Reply, reply};
+use crate::harness::{FakeOrigin, PATIENCE, TestEdge, origin::Reply, reply};
 
 /// Everything that the edge sends for one H1 request, framing included.
 async fn raw(edge: &TestEdge, head: &str, body: &str) -> String {
@@ -20,7 +18,7 @@ async fn raw(edge: &TestEdge, head: &str, body: &str) -> String {
     };
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut all = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut all));
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all));
     read.await.expect("the edge closes").unwrap();
     String::from_utf8(all).unwrap()
 }

@@ -17,7 +17,7 @@ async fn an_army_of_slow_readers_over_all_protocols_stays_within_what_the_settin
         origin.on(&format!("/{n}"), object);
     }
     origin.on("/small", reply(200).body("small").cache_control("max-age=600"));
-    let node = Running::with(&origin, "[listen.limits]\nbuffers = \"8MiB\"\n").await;
+    let node = Running::with(&origin, "buffers = \"8MiB\"\n").await;
     node.expect_metric("edge_memory_limit_bytes{limit=\"worst_case\"}", 1.0).await;
     let worst = node.metric("edge_memory_limit_bytes{limit=\"worst_case\"}").await;
 

@@ -148,3 +148,19 @@ async fn parameters_that_do_not_count_are_neither_in_the_key_nor_sent_on() {
     edge.get("/s?v=1&token=other").await.expect_cache("hit").expect_body("x");
     assert_eq!(origin.count("/s?v=1"), 1);
 }
+
+#[tokio::test]
+async fn options_go_as_far_as_they_may() {
+    let origin = FakeOrigin::start().await;
+    origin.on("/o", reply(200).body("x"));
+    let edge = TestEdge::before(&origin).start().await;
+    for protocol in PROTOCOLS {
+        let ask = |left| Ask::get("/o").method(Method::OPTIONS).header("max-forwards", left);
+        let answer = edge.ask(protocol, &ask("0")).await.expect_status(200);
+        assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+        assert!(answer.whole_body().is_empty());
+        edge.ask(protocol, &ask("3")).await.expect_status(200).expect_body("x");
+        assert_eq!(origin.last("/o").header("max-forwards"), Some("2"));
+    }
+    assert_eq!(origin.count("/o"), PROTOCOLS.len());
+}

@@ -26,6 +26,11 @@ async fn each_refusal_has_its_status_and_its_name() {
                 504,
                 "/problem/only-if-cached",
             ),
+            (
+                Ask::get("/s").header("cache-control", "only-if-cached").body("x"),
+                504,
+                "/problem/only-if-cached",
+            ),
         ] {
             let answer = edge.ask(protocol, &ask).await.expect_status(status);
             assert_eq!(kind(&answer), expected, "{protocol:?}");

@@ -146,7 +146,7 @@ async fn edge_with_pace(first: &FakeOrigin, second: Option<&FakeOrigin>) -> Test
     let edge = TestEdge::before(first).config(|config| {
         // Fifty bytes a second drip; a whole answer of the other origin needs far less than the time.
         config.fetch.fill_rate_min = ByteSize::kib(1);
-        config.fetch.fill_rate_time = std::time::Duration::from_secs(1);
+        config.fetch.fill_rate_time = std::time::Duration::from_secs(3);
     });
     second.into_iter().fold(edge, |edge, origin| edge.origin(origin)).start().await
 }

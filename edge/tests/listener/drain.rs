@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use crate::harness::{ALL, Edge, Wire};
+use crate::harness::{ALL, Edge, Wire, within};
 
 #[tokio::test]
 async fn open_exchanges_are_finished_and_then_the_connections_close() {
@@ -97,32 +97,35 @@ async fn clients_are_asked_to_leave_and_wanted_again_without_an_end() {
     }
     // Whoever comes all the same is served, and sent on.
     for wire in ALL {
-        let mut is_served = false;
         // It has a second for its request, which a busy machine may take for itself.
-        for _ in 0..20 {
-            let mut client = edge.client(wire).await;
-            is_served = client.try_get("/bytes/3").await.is_ok_and(|got| got.body.len() == 3);
-            client.closed().await;
-            if is_served {
-                break;
+        within(async {
+            loop {
+                let mut client = edge.client(wire).await;
+                let got = client.try_get("/bytes/3").await;
+                client.closed().await;
+                if got.is_ok_and(|got| got.body.len() == 3) {
+                    break;
+                }
             }
-        }
-        assert!(is_served, "{wire:?}");
+        })
+        .await;
     }
     edge.leaving.set(false);
     // The workers hear of it a moment later; then connections are kept again.
     for wire in ALL {
-        let mut is_kept = false;
-        for _ in 0..500 {
-            let client = edge.client(wire).await;
-            assert_eq!(client.get("/bytes/3").await.body.len(), 3);
-            is_kept = client.try_get("/bytes/4").await.is_ok_and(|got| got.body.len() == 4);
-            if is_kept {
-                break;
+        within(async {
+            loop {
+                let client = edge.client(wire).await;
+                let first = client.try_get("/bytes/3").await;
+                let second = client.try_get("/bytes/4").await;
+                if first.is_ok_and(|got| got.body.len() == 3)
+                    && second.is_ok_and(|got| got.body.len() == 4)
+                {
+                    break;
+                }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        assert!(is_kept, "{wire:?}");
+        })
+        .await;
     }
     edge.drain.begin();
     edge.drained().await;

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Edge, Wire, raw_h1, within};
+use crate::harness::{Edge, Wire, raw_h1, until, within};
 
 #[tokio::test]
 async fn a_connection_above_the_limit_is_closed_at_once() {
@@ -82,30 +82,31 @@ async fn a_body_that_stops_coming_is_given_up() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
-    let edge = Edge::with(|config| config.limits.idle_timeout = Duration::from_millis(500)).await;
-    let mut clients = Vec::new();
-    for wire in crate::harness::ALL {
-        clients.push(edge.client(wire).await);
-    }
-    let waiting = futures::future::join_all(clients.iter().map(|client| client.get("/wait")));
-    let mut waiting = Box::pin(waiting);
+    let edge = Edge::with(|config| config.limits.idle_timeout = Duration::from_secs(2)).await;
+    let [one, other] = crate::harness::ALL;
+    // Each asks as soon as it is connected.
+    let ask = async |wire| {
+        let client = edge.client(wire).await;
+        let response = client.get("/wait").await;
+        (client, response)
+    };
+    let mut waiting = Box::pin(futures::future::join(ask(one), ask(other)));
     tokio::select! {
-        answered = &mut waiting => panic!("{answered:?}"),
+        _ = &mut waiting => panic!("answered"),
         () = edge.app.expect_waiting(2) => {}
     }
     // Others tell when the idle time is over for those that are idle.
     for wire in crate::harness::ALL {
         let mut idle = edge.client(wire).await;
         tokio::select! {
-            answered = &mut waiting => panic!("{answered:?}"),
+            _ = &mut waiting => panic!("answered"),
             () = idle.closed() => {}
         }
     }
     edge.app.go_on();
-    for response in within(waiting).await {
+    let (one, other) = within(waiting).await;
+    for (mut client, response) in [one, other] {
         assert_eq!(response.body, "at last");
-    }
-    for mut client in clients {
         client.closed().await;
     }
 }
@@ -119,13 +120,7 @@ async fn expect_closed(stream: &mut TcpStream) {
 
 /// Waits until the account has what a story expects.
 async fn expect_taken(edge: &Edge, expected: u64) {
-    for _ in 0..1_000 {
-        if edge.account.taken() == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(edge.account.taken(), expected);
+    until(&format!("{expected} bytes are taken"), || edge.account.taken() == expected).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod h1;
 mod h2;
 mod failure;
 mod malformed;
+mod ill_formed; // a table, for HTTP/3 as well
 mod limits;
 mod drain;
 mod certificate;

@@ -175,7 +175,7 @@ async fn health_checks_take_an_origin_out_and_put_it_back() {
 #[tokio::test]
 async fn an_unknown_name_is_a_failure_like_others() {
     let second = Plain::named("second").await;
-    let mut unknown = clear(&nobody().await);
+    let mut unknown = clear(&nobody());
     unknown.authority = "no-such-host.invalid:80".into();
     let setup = Setup { origins: vec![unknown, clear(&second.address)], ..Setup::default() };
     let client = Client::new(setup);

@@ -23,7 +23,7 @@ fn client(origins: &[&Plain], hedge: Hedge, config: Config) -> Client {
 const SOON: Hedge = Hedge::After(Duration::from_millis(20));
 
 fn impatient() -> Config {
-    Config { first_byte_timeout: Duration::from_millis(400), ..Config::default() }
+    Config { first_byte_timeout: Duration::from_secs(2), ..Config::default() }
 }
 
 /// One that says nothing, and tells when its client is gone.
@@ -80,15 +80,25 @@ async fn the_first_may_still_win() {
 
 #[tokio::test]
 async fn when_one_fails_the_other_is_waited_for() {
-    let slow = Plain::start(|mut peer| async move {
-        peer.request().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        peer.say(ok("slow")).await;
+    let (tell, told) = mpsc::channel::<()>(1);
+    let told = std::sync::Arc::new(tokio::sync::Mutex::new(told));
+    let slow = Plain::start(move |mut peer| {
+        let told = told.clone();
+        async move {
+            peer.request().await;
+            told.lock().await.recv().await;
+            peer.say(ok("slow")).await;
+        }
     })
     .await;
     let bad = Plain::always("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").await;
     let client = client(&[&slow, &bad], SOON, Config::default());
-    assert_eq!(text(client.get("/").await).await.unwrap(), "slow");
+    let answering = async {
+        eventually("the other has failed", || client.errors("status") == 1).await;
+        tell.send(()).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(client.get("/"), answering);
+    assert_eq!(text(answer).await.unwrap(), "slow");
     assert_eq!(client.metrics.hedges.with_label_values(&["no"]).get(), 1);
 }
 
@@ -97,7 +107,7 @@ async fn what_may_not_be_repeated_or_is_held_is_not_hedged() {
     let (slow, _cut) = silent().await;
     let quick = Plain::named("quick").await;
     let posted = Wish { method: Method::POST, ..Wish::default() };
-    let held = || Wish { hold: Some(Duration::from_millis(400)), ..Wish::default() };
+    let held = || Wish { hold: Some(Duration::from_secs(2)), ..Wish::default() };
     let one = client(&[&slow, &quick], SOON, impatient());
     assert_eq!(one.ask(posted).await.err(), Some(Failure::TIMEOUT));
     assert_eq!(quick.requests(), 0);

@@ -12,3 +12,4 @@ mod hedge;
 mod interim;
 mod malformed;
 mod order;
+mod siblings;

@@ -10,7 +10,7 @@ use tidegate_edge::{
 };
 
 use crate::harness::{
-    Client, Setup, Wish, clear, eventually, origin,
+    Client, PATIENCE, Setup, Wish, clear, eventually, origin,
     plain::{Plain, nobody, ok},
     text,
 };
@@ -19,7 +19,7 @@ const BUSY: &str = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\n
 
 #[tokio::test]
 async fn the_next_origin_answers_for_one_that_is_away_or_says_it_cannot() {
-    let away = nobody().await;
+    let away = nobody();
     let busy = Plain::always(BUSY).await;
     let well = Plain::named("well").await;
     let client = Client::of(&[away, busy.address, well.address]);
@@ -33,18 +33,18 @@ async fn the_next_origin_answers_for_one_that_is_away_or_says_it_cannot() {
 #[tokio::test]
 async fn when_nobody_can_the_last_word_is_handed_on() {
     let busy = Plain::always(BUSY).await;
-    let client = Client::of(&[busy.address, nobody().await]);
+    let client = Client::of(&[busy.address, nobody()]);
     let answer = client.get("/").await.unwrap();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers["retry-after"], "7");
     assert_eq!(text(Ok(answer)).await.unwrap(), "busy");
-    let client = Client::of(&[nobody().await]);
+    let client = Client::of(&[nobody()]);
     assert_eq!(client.get("/").await.err(), Some(Failure::UNREACHABLE));
 }
 
 #[tokio::test]
 async fn only_so_many_are_asked() {
-    let origins = [nobody().await, nobody().await, nobody().await];
+    let origins = [nobody(), nobody(), nobody()];
     let last = Plain::named("last").await;
     let client = Client::of(&[origins[0], origins[1], origins[2], last.address]);
     assert_eq!(client.get("/").await.err(), Some(Failure::UNREACHABLE));
@@ -82,7 +82,7 @@ async fn shields_come_first_and_only_they_see_the_seal() {
     let answer = client.get("/").await.unwrap();
     assert_eq!(answer.from, Candidate { tier: Tier::Shield, place: 0 });
     assert_eq!(text(Ok(answer)).await.unwrap(), "sealed");
-    let client = Client::new(setup(nobody().await));
+    let client = Client::new(setup(nobody()));
     assert_eq!(text(client.get("/").await).await.unwrap(), "bare");
 }
 
@@ -90,7 +90,7 @@ async fn shields_come_first_and_only_they_see_the_seal() {
 async fn what_a_shield_says_of_its_origin_is_not_held_against_it() {
     let shield = Plain::always("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
     let setup = Setup {
-        origins: vec![clear(&nobody().await)],
+        origins: vec![clear(&nobody())],
         shields: vec![clear(&shield.address)],
         ..Setup::default()
     };
@@ -110,7 +110,7 @@ async fn an_answer_that_does_not_begin_or_go_on_is_not_waited_for() {
         peer.until(b"never").await;
     })
     .await;
-    let time = Some(Duration::from_millis(300));
+    let time = Some(Duration::from_secs(2));
     let policy = UpstreamPolicy {
         first_byte_timeout: time,
         read_timeout: time,
@@ -130,15 +130,20 @@ async fn an_answer_that_does_not_begin_or_go_on_is_not_waited_for() {
 async fn a_held_request_may_take_longer() {
     let late = Plain::start(|mut peer| async move {
         peer.request().await;
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        // The first one waits for ever; the second for longer than what is not held may take.
+        if peer.number == 1 {
+            return drop(peer.until(b"never").await);
+        }
+        tokio::time::sleep(FIRST_BYTE * 3).await;
         peer.say(ok("late")).await;
     })
     .await;
-    let config = Config { first_byte_timeout: Duration::from_millis(40), ..Config::default() };
+    const FIRST_BYTE: Duration = Duration::from_millis(40);
+    let config = Config { first_byte_timeout: FIRST_BYTE, ..Config::default() };
     let origins = vec![clear(&late.address)];
     let client = Client::new(Setup { origins, config, ..Setup::default() });
     assert_eq!(client.get("/").await.err(), Some(Failure::TIMEOUT));
-    let held = Wish { hold: Some(Duration::from_secs(20)), ..Wish::default() };
+    let held = Wish { hold: Some(PATIENCE), ..Wish::default() };
     assert_eq!(text(client.ask(held).await).await.unwrap(), "late");
 }
 
@@ -164,7 +169,7 @@ async fn only_so_many_are_under_way_to_one_origin() {
 #[tokio::test]
 async fn repeated_requests_are_a_share_of_all() {
     let config = Config { retry_percent: 0, failures_max: 1000, ..Config::default() };
-    let origins = vec![clear(&nobody().await), clear(&nobody().await)];
+    let origins = vec![clear(&nobody()), clear(&nobody())];
     let client = Client::new(Setup { origins, config, ..Setup::default() });
     for _ in 0..30 {
         assert!(client.get("/").await.is_err());

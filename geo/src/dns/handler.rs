@@ -19,6 +19,7 @@ use crate::{
         answer::{Answer, Outcome, Query, answer},
         config::Answers,
         cookie::{Cookies, Shown},
+        extended_error::ExtendedError,
         metrics::Metrics,
         query_log::QueryLog,
         rate::{Kind, Limiter, Verdict},
@@ -137,7 +138,7 @@ impl Handler {
             Unreadable::NotDone(head) => Reply::bare(&head, None, ResponseCode::NotImp),
             Unreadable::Malformed { head, question, has_edns } => {
                 let reply = Reply::bare(&head, question.as_ref(), ResponseCode::FormErr);
-                if has_edns { reply.extended(false, payload) } else { reply }
+                if has_edns { reply.extended((false, false), payload) } else { reply }
             }
         };
         let verdict = self.limited(client, transport, Kind::Error, &[]);
@@ -189,8 +190,12 @@ impl Handler {
             Verdict::Pass => self.sign(&mut decided, request, client, now),
             _ => Ok(()),
         };
-        if signed.is_err() {
-            decided = Answer::bare(ResponseCode::ServFail, Outcome::Failed);
+        if let Err(error) = signed {
+            let why = match error {
+                SignError::Busy => ExtendedError::Busy,
+                SignError::Unsignable => ExtendedError::Unsignable,
+            };
+            decided = Answer::bare(ResponseCode::ServFail, Outcome::Failed).because(why);
         }
         self.parts.log.query(request, client, transport, &decided);
         let mut reply = Reply::bare(&request.head, request.question.as_ref(), decided.code);
@@ -226,7 +231,8 @@ impl Handler {
         };
         if question.class != DNSClass::IN {
             // Also what CHAOS tells of versions and hosts.
-            return Answer::bare(ResponseCode::Refused, Outcome::Refused);
+            let refused = Answer::bare(ResponseCode::Refused, Outcome::Refused);
+            return refused.because(ExtendedError::NotSupported);
         }
         let query = asked(question, edns, client);
         answer(&self.parts.zones.newest(), &self.parts.worlds.newest(), &query)
@@ -257,8 +263,8 @@ impl Handler {
         transport: Transport,
     ) -> Reply {
         let Answers { udp_bytes_max, nsid, .. } = &self.parts.answers;
-        let mut reply =
-            reply.extended(edns.dnssec_ok, *udp_bytes_max).subnet(edns.subnet, decided.scope);
+        let flags = (edns.dnssec_ok, decided.is_compact);
+        let mut reply = reply.extended(flags, *udp_bytes_max).subnet(edns.subnet, decided.scope);
         if let Some(cookie) = cookie {
             reply = reply.option(COOKIE, cookie);
         }
@@ -268,6 +274,9 @@ impl Handler {
         if edns.wants_keepalive && matches!(transport, Transport::Tcp | Transport::Tls) {
             let tenths = u16::try_from(self.parts.idle.as_millis() / 100).unwrap_or(u16::MAX);
             reply = reply.option(KEEPALIVE, tenths.to_be_bytes().to_vec());
+        }
+        if let Some(why) = decided.why {
+            reply = reply.option(EXTENDED_ERROR, why.to_bytes());
         }
         reply
     }
@@ -322,3 +331,5 @@ const NSID: u16 = 3;
 const COOKIE: u16 = 10;
 /// RFC 7828.
 const KEEPALIVE: u16 = 11;
+/// RFC 8914.
+const EXTENDED_ERROR: u16 = 15;

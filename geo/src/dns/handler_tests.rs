@@ -9,11 +9,14 @@ use hickory_proto::{
 };
 use proptest::prelude::*;
 
-use crate::dns::{
-    handler::Handler,
-    rate,
-    testing::{handler, name},
-    transport::Transport,
+use crate::{
+    dns::{
+        handler::{Handler, Parts},
+        rate,
+        testing::{handler, name, parts, world},
+        transport::Transport,
+    },
+    world::Worlds,
 };
 
 /// An option: its code and its data.
@@ -103,6 +106,34 @@ fn an_answer_has_the_head_and_the_question_of_its_query() {
 }
 
 #[test]
+fn whoever_looks_for_the_fault_is_told_of_it() {
+    let nobody =
+        Handler::new(Parts { worlds: Worlds::new(world("")), ..parts(&rate::Config::default()) });
+    let of = |name, kind| Asked::of(name, kind);
+    let other = Asked { class: DNSClass::CH, ..of("version.bind.", RecordType::TXT) };
+    for (asked, code, text) in [
+        (of("example.net.", RecordType::A), 20, ""),
+        (of("example.test.", RecordType::ANY), 21, ""),
+        (of("example.test.", RecordType::AXFR), 21, ""),
+        (other, 21, ""),
+        (of("example.test.", RecordType::Unknown(128)), 30, ""),
+        (of("www.example.test.", RecordType::A), 0, "no PoP serves"),
+    ] {
+        let bytes = asked.clone().edns(&[]).to_bytes();
+        let answer = ask(&nobody, &bytes, Transport::Udp).expect("an answer");
+        let told = option(&answer, 15).unwrap_or_else(|| panic!("{}: nothing", asked.name));
+        assert_eq!((&told[..2], &told[2..]), (&[0, code][..], text.as_bytes()), "{}", asked.name);
+        // Without EDNS there is no place for it.
+        let plain = ask(&nobody, &asked.to_bytes(), Transport::Udp).expect("an answer");
+        assert!(plain.edns.is_none());
+    }
+    for asked in [of(STATIC, RecordType::A), of("none.example.test.", RecordType::A)] {
+        let answer = ask(&nobody, &asked.edns(&[]).to_bytes(), Transport::Udp).expect("an answer");
+        assert_eq!(option(&answer, 15), None, "nothing is wrong");
+    }
+}
+
+#[test]
 fn what_is_not_done_is_refused_by_its_code() {
     use ResponseCode::{BADVERS, FormErr, NotImp, Refused};
     let of = |kind| Asked::of("example.test.", kind);
@@ -153,9 +184,9 @@ fn the_subnet_comes_back_with_the_bits_that_made_a_difference() {
     let echoed = |of, kind, data: &[u8]| option(&asked(&Asked::of(of, kind).edns(&[(8, data)])), 8);
     let www = "www.example.test.";
     for (of, kind, data, back) in [
-        (www, RecordType::A, &[0, 1, 24, 0, 10, 1, 2][..], &[0, 1, 24, 16, 10, 1, 2][..]),
-        (www, RecordType::A, &[0, 1, 32, 0, 10, 1, 2, 3], &[0, 1, 32, 16, 10, 1, 2, 3]),
-        (www, RecordType::A, &[0, 1, 8, 0, 10], &[0, 1, 8, 16, 10]),
+        (www, RecordType::A, &[0, 1, 24, 0, 10, 1, 2][..], &[0, 1, 24, 20, 10, 1, 2][..]),
+        (www, RecordType::A, &[0, 1, 32, 0, 10, 1, 2, 3], &[0, 1, 32, 20, 10, 1, 2, 3]),
+        (www, RecordType::A, &[0, 1, 8, 0, 10], &[0, 1, 8, 20, 10]),
         (www, RecordType::A, &[0, 1, 0, 0], &[0, 1, 0, 0]),
         (www, RecordType::A, &[0, 2, 0, 0], &[0, 2, 0, 0]),
         (www, RecordType::TXT, &[0, 1, 24, 0, 10, 1, 2], &[0, 1, 24, 0, 10, 1, 2]),

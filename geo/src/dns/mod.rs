@@ -14,6 +14,7 @@ pub mod rate; // how much goes to one network
 pub mod cookie; // who is who it says
 pub mod sign; // what DNSSEC adds to it
 pub mod answer; // what is said
+pub mod extended_error; // why nothing better is
 pub mod subnet; // for whom a resolver asks
 pub mod transport; // by which way
 pub mod config; // what can be set

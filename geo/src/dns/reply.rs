@@ -59,11 +59,12 @@ impl Reply {
         self
     }
 
-    /// Adds EDNS, with what this node can take.
+    /// Adds EDNS, with what this node can take, and the flags DO and CO.
     #[must_use]
-    pub fn extended(mut self, dnssec_ok: bool, payload: u16) -> Self {
+    pub fn extended(mut self, (dnssec_ok, compact_ok): (bool, bool), payload: u16) -> Self {
         let mut edns = Extension::new();
         edns.set_max_payload(payload).set_version(0).set_dnssec_ok(dnssec_ok);
+        edns.flags_mut().z = if compact_ok { COMPACT_OK } else { 0 };
         self.message.set_edns(edns);
         self
     }
@@ -123,3 +124,5 @@ impl Reply {
 const PLAIN_MAX: u16 = 512;
 /// RFC 7871.
 const SUBNET: u16 = 8;
+/// CO, beside DO (RFC 9824 5.1).
+const COMPACT_OK: u16 = 0x4000;

@@ -126,7 +126,11 @@ pub(crate) fn world(fleet: &str) -> World {
 }
 
 pub(crate) fn handler(rate: &rate::Config) -> Handler {
-    Handler::new(Parts {
+    Handler::new(parts(rate))
+}
+
+pub(crate) fn parts(rate: &rate::Config) -> Parts {
+    Parts {
         zones: table(),
         worlds: Worlds::new(world(FLEET)),
         answers: Answers { nsid: Some("fra-1".to_owned()), ..Answers::default() },
@@ -136,5 +140,5 @@ pub(crate) fn handler(rate: &rate::Config) -> Handler {
         limiter: Limiter::new(rate).expect("random numbers").map(Arc::new),
         log: QueryLog::every(1),
         metrics: Metrics::register(&Registry::new()),
-    })
+    }
 }

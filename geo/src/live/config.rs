@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tidegate_contract::id::PopId;
 
 use crate::place::Place;
@@ -46,12 +46,13 @@ pub struct FleetConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlacesConfig {
-    /// A file of cities or countries, MaxMind DB. Default none: every client is taken to be at home.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub places: Option<PathBuf>,
-    /// A file of networks (autonomous systems), MaxMind DB. Default none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub networks: Option<PathBuf>,
+    /// Files of cities or countries, MaxMind DB, or folders of such; the first that says something of an address counts.
+    /// Default none: every client is taken to be at home.
+    #[serde(deserialize_with = "one_or_more")]
+    pub places: Vec<PathBuf>,
+    /// Files of networks (autonomous systems), or folders of such. Default none.
+    #[serde(deserialize_with = "one_or_more")]
+    pub networks: Vec<PathBuf>,
     /// Latitude and longitude of where clients are taken to be that nobody can locate. Default: at the own PoP, or else
     /// at the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,7 +160,7 @@ impl PlacesConfig {
     /// As [`ControlConfig::check`].
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
-            self.networks.is_none() || self.places.is_some(),
+            self.networks.is_empty() || !self.places.is_empty(),
             "places.networks parts the prefixes of places.places, which is missing"
         );
         self.home().map(|_| ())
@@ -213,6 +214,20 @@ impl ProbeConfig {
     }
 }
 
+/// A list, or what would be the only entry of one.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::One(path) => vec![path],
+        Written::More(paths) => paths,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +250,18 @@ mod tests {
         }
         let urls = vec!["https://control.example".to_owned()];
         assert!(ControlConfig { urls, ..ControlConfig::default() }.check().is_err(), "no token");
+    }
+
+    #[test]
+    fn places_are_a_file_or_several() {
+        for (text, expected) in
+            [("", &[][..]), ("places = \"a\"", &["a"]), ("places = [\"a\", \"b\"]", &["a", "b"])]
+        {
+            let config: PlacesConfig = toml::from_str(text).expect(text);
+            assert_eq!(config.places, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+        let config: PlacesConfig = toml::from_str("networks = \"a\"").expect("good");
+        assert!(config.check().is_err(), "networks of no places");
     }
 
     #[test]

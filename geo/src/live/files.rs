@@ -10,23 +10,25 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context, ensure};
 use tidegate_chassis::Drain;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{config::PlacesConfig, inbox::Inbox, metrics::Metrics, rounds::fleet_of};
+use super::{config::PlacesConfig, inbox::Inbox, metrics::Metrics};
 use crate::{
-    locate::{self, File, LocateError},
-    unit::{Units, UnitsBuilder},
+    fleet::Fleet,
+    locate::{Files, LocateError, listed},
+    unit::Units,
 };
 
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Files as they were when somebody looked.
+/// Files as they were when somebody looked; a folder stands for the files in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamps {
     paths: Vec<PathBuf>,
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 /// What tells a file from the one that was there before.
@@ -46,16 +48,29 @@ impl Stamps {
         stamps
     }
 
-    fn now(&self) -> Vec<Option<Stamp>> {
-        self.paths.iter().map(|path| stamp(path)).collect()
+    fn now(&self) -> Vec<(PathBuf, Option<Stamp>)> {
+        // What cannot be listed is said when it is read.
+        let files = listed(&self.paths).unwrap_or_default();
+        let stamped = |path: PathBuf| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        };
+        files.into_iter().map(stamped).collect()
     }
 }
 
 /// Reads the places of a configuration.
 pub(super) fn places(config: &PlacesConfig) -> Result<Units, LocateError> {
-    let Some(places) = &config.places else { return Ok(UnitsBuilder::default().build()) };
-    let networks = config.networks.as_deref().map(File::open).transpose()?;
-    locate::units(&File::open(places)?, networks.as_ref())
+    Files::open(&config.places, &config.networks)?.units()
+}
+
+/// The fleet of a file.
+pub(super) fn fleet(path: &Path) -> anyhow::Result<Fleet> {
+    let named = || path.display().to_string();
+    let bytes = fs::metadata(path).with_context(named)?.len();
+    ensure!(bytes <= FLEET_BYTES_MAX, "{}: more than {FLEET_BYTES_MAX} bytes", named());
+    let text = fs::read_to_string(path).with_context(named)?;
+    Fleet::from_toml(&text).with_context(named)
 }
 
 /// Reads the files of places again whenever they change.
@@ -86,9 +101,9 @@ pub(super) async fn follow_fleet(
     inbox: Arc<Inbox>,
     metrics: Metrics,
     drain: Drain,
-    told: impl Fn(&crate::fleet::Fleet) + Clone + Send + 'static,
+    told: impl Fn(&Fleet) + Clone + Send + 'static,
 ) {
-    follow(read, drain, move || match fleet_of(&path) {
+    follow(read, drain, move || match fleet(&path) {
         Ok(fleet) => {
             tracing::info!(pops = fleet.pops().len(), "the fleet is read again");
             told(&fleet);
@@ -116,7 +131,7 @@ async fn follow(mut known: Stamps, drain: Drain, read: impl Fn() + Clone + Send 
         }
         let now = known.now();
         // A file that is being replaced is not there for a moment.
-        if now != known.stamps && now.iter().all(Option::is_some) {
+        if now != known.stamps && now.iter().all(|(_, stamp)| stamp.is_some()) {
             known.stamps = now;
             let read = read.clone();
             if let Err(error) = tokio::task::spawn_blocking(read).await {
@@ -135,3 +150,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
         changed: (metadata.mtime(), metadata.mtime_nsec()),
     })
 }
+
+/// A fleet of 4,096 PoPs has less.
+const FLEET_BYTES_MAX: u64 = 16 * 1024 * 1024;

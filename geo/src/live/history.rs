@@ -14,7 +14,7 @@ use serde::Serialize;
 use tidegate_contract::id::PopId;
 
 use crate::{
-    map::{Map, round::Plan},
+    map::{Map, Plan},
     unit::Units,
 };
 

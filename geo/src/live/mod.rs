@@ -11,9 +11,10 @@
 
 mod feed; // what the control plane tells
 mod questions; // what operators ask through it
-mod files; // the fleet and places out of files that change
 mod own_load; // what the own PoP carries
 mod rounds; // one map after the other
+pub mod still; // a world of files alone
+mod files; // the fleet and places out of files that change
 mod state; // what the rounds know, for those who ask
 mod history; // the maps of the last half hour
 mod kept; // what a start without a control plane begins with
@@ -115,9 +116,9 @@ impl Live {
             let named = || format!("control.data {}", folder.display());
             Kept::open(folder).with_context(named)
         });
-        let of_places = [&places.places, &places.networks].into_iter().flatten();
+        let of_places = places.places.iter().chain(&places.networks);
         let files = (Stamps::of(of_places), Stamps::of(&fleet.file));
-        let fleet = fleet.file.as_deref().map(rounds::fleet_of).transpose()?;
+        let fleet = fleet.file.as_deref().map(files::fleet).transpose()?;
         let beginning = Beginning {
             own: own.pop.clone(),
             alone_after: own.alone_after,

@@ -149,6 +149,12 @@ mod tests {
             // No IPv6 from here: IPv4 alone counts.
             ("a4! a6! b4 b6! c4 c6!", "a", 0, true),
             ("a4 a6! b4 b6 c4 c6", "", 1, false),
+            // One PoP for each family: whether it is dead or its family is not seen from here, nobody can tell.
+            ("a4 b6", "", 0, false),
+            ("a4! b6", "", 0, true),
+            ("a4 b6!", "", 0, true),
+            ("a4! b6 c4 c6", "a", 0, false),
+            ("a4 b6! c4 c6", "b", 0, false),
         ] {
             let found = seen(looks);
             let dead: Vec<_> = found.pops.iter().map(PopId::as_str).collect();

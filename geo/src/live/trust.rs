@@ -58,7 +58,7 @@ pub(super) fn next_shed(shed: f32, load: Option<f64>) -> f32 {
 /// A step of the share that is shed: answers are kept for 20 s, so a step is felt within two.
 pub(super) const SHED_EVERY: Duration = Duration::from_secs(10);
 /// Above this load there is too much, as in the plan of a map.
-const LOAD_MAX: f32 = crate::map::round::PLANNED_SHARE as f32;
+const LOAD_MAX: f32 = crate::map::PLANNED_SHARE as f32;
 /// Below this one clients are taken back.
 const LOAD_RELAXED: f32 = 0.70;
 /// The most that one step sends away, and that it takes back.

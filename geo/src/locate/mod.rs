@@ -5,6 +5,7 @@
 //! the free files (`country_code`, `latitude`). Files are operators' input: whatever is in them, the outcome is units
 //! or an error that names the file.
 
+mod files; // several files as one
 mod country; // where a country is, when a file says no more
 mod record; // what a file says of a prefix
 pub mod write; // a file of our own from lines of text
@@ -15,13 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+use maxminddb::{MaxMindDbError, Reader};
 
+pub use self::files::{FILES_MAX, Files, listed};
 use self::record::{AsnRecord, PlaceRecord};
-use crate::{
-    place::Place,
-    unit::{TooManyUnits, Units, UnitsBuilder},
-};
+use crate::{place::Place, unit::TooManyUnits};
 
 /// The largest file: that of all cities has some 150 MB.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -80,6 +79,18 @@ pub enum LocateError {
         /// Which.
         path: PathBuf,
     },
+    /// A folder without any file of the format.
+    #[error("{}: no file *.mmdb in this folder", path.display())]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// More files than [`FILES_MAX`].
+    #[error("{}: more than {FILES_MAX} files", path.display())]
+    TooManyFiles {
+        /// The first beyond.
+        path: PathBuf,
+    },
     /// More prefixes than [`PREFIXES_MAX`].
     #[error("{}: more than {PREFIXES_MAX} prefixes", path.display())]
     TooManyPrefixes {
@@ -134,6 +145,9 @@ impl File {
     /// # Errors
     /// [`LocateError::Format`] when the file is damaged there.
     pub fn locate(&self, address: IpAddr) -> Result<Option<Located>, LocateError> {
+        if !self.has_family_of(address) {
+            return Ok(None);
+        }
         let find = || -> Result<Option<Located>, MaxMindDbError> {
             let found = self.reader.lookup(address)?;
             let prefix = found.network()?.prefix();
@@ -147,43 +161,22 @@ impl File {
     /// # Errors
     /// [`LocateError::Format`] when the file is damaged there.
     pub fn asn(&self, address: IpAddr) -> Result<u32, LocateError> {
+        if !self.has_family_of(address) {
+            return Ok(0);
+        }
         let find = || self.reader.lookup(address)?.decode::<AsnRecord>();
         let record = find().map_err(|source| self.damaged(source))?;
         Ok(record.map_or(0, |record| record.number()))
     }
 
+    /// Files of IPv4 alone have no place for IPv6.
+    fn has_family_of(&self, address: IpAddr) -> bool {
+        address.is_ipv4() || self.reader.metadata().ip_version == 6
+    }
+
     fn damaged(&self, source: MaxMindDbError) -> LocateError {
         LocateError::Format { path: self.path.clone(), source }
     }
-}
-
-/// Reads all prefixes of a file of places into units; a file of networks parts them further.
-///
-/// # Errors
-/// [`LocateError`]
-pub fn units(places: &File, networks: Option<&File>) -> Result<Units, LocateError> {
-    let mut builder = UnitsBuilder::default();
-    let mut prefixes = 0usize;
-    let damaged = |source| places.damaged(source);
-    // Without the aliases under which IPv4 is in IPv6 again.
-    for found in places.reader.networks(WithinOptions::default()).map_err(damaged)? {
-        let found = found.map_err(damaged)?;
-        let network = found.network().map_err(damaged)?;
-        let (first, prefix) = (network.ip(), network.prefix());
-        let record = found.decode::<PlaceRecord<'_>>().map_err(damaged)?;
-        let Some(located) = record.and_then(|record| record.located(prefix)) else { continue };
-        prefixes += 1;
-        if prefixes > PREFIXES_MAX {
-            return Err(LocateError::TooManyPrefixes { path: places.path.clone() });
-        }
-        let asn = networks.map_or(Ok(0), |file| file.asn(first))?;
-        let added = builder.add(first, prefix, located.country, asn, located.place);
-        added.map_err(|source| LocateError::TooManyUnits { path: places.path.clone(), source })?;
-    }
-    if prefixes == 0 {
-        return Err(LocateError::Nothing { path: places.path.clone() });
-    }
-    Ok(builder.build())
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ pub fn from_lines(text: &str, made_unix_s: u64) -> Result<Vec<u8>, LineError> {
     }
     // Wider prefixes first: longer ones are written over them.
     lines.sort_by_key(|line| line.network.parts().1);
-    let mut tree = Tree::default();
+    // Of one family alone a file is as those are that come in two.
+    let is_v4 = !lines.is_empty() && lines.iter().all(|line| line.network.parts().0.is_ipv4());
+    let mut tree = Tree::new(is_v4);
     let mut data = Data::default();
     for line in &lines {
         tree.insert(&line.network, data.record(line));
@@ -86,6 +88,8 @@ impl Line {
 /// The tree: two ways out of each node.
 struct Tree {
     nodes: Vec<[Way; 2]>,
+    /// Of IPv4 alone.
+    is_v4: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,17 +99,18 @@ enum Way {
     Record(usize),
 }
 
-impl Default for Tree {
-    fn default() -> Self {
-        Self { nodes: vec![[Way::Nowhere; 2]] }
-    }
-}
-
 impl Tree {
+    fn new(is_v4: bool) -> Self {
+        Self { nodes: vec![[Way::Nowhere; 2]], is_v4 }
+    }
+
     fn insert(&mut self, network: &Network, record: usize) {
         let (first, prefix) = network.parts();
-        // IPv4 lies in the last 32 bits of IPv6.
         let (bits, length) = match first {
+            IpAddr::V4(first) if self.is_v4 => {
+                (u128::from(u32::from(first)) << 96, u32::from(prefix))
+            }
+            // IPv4 lies in the last 32 bits of IPv6.
             IpAddr::V4(first) => (u128::from(u32::from(first)), u32::from(prefix) + 96),
             IpAddr::V6(first) => (u128::from(first), u32::from(prefix)),
         };
@@ -146,7 +151,7 @@ impl Tree {
         file.extend_from_slice(&SEPARATOR);
         file.extend_from_slice(&data.bytes);
         file.extend_from_slice(MARKER);
-        file.extend_from_slice(&metadata(count, made_unix_s));
+        file.extend_from_slice(&metadata(count, self.is_v4, made_unix_s));
         file
     }
 }
@@ -190,12 +195,12 @@ impl Data {
     }
 }
 
-fn metadata(nodes: usize, made_unix_s: u64) -> Vec<u8> {
+fn metadata(nodes: usize, is_v4: bool, made_unix_s: u64) -> Vec<u8> {
     let numbers = BTreeMap::from([
         ("binary_format_major_version", (UINT16, 2)),
         ("binary_format_minor_version", (UINT16, 0)),
         ("build_epoch", (UINT64, made_unix_s)),
-        ("ip_version", (UINT16, 6)),
+        ("ip_version", (UINT16, if is_v4 { 4 } else { 6 })),
         ("node_count", (UINT32, nodes as u64)),
         ("record_size", (UINT16, 32)),
     ]);

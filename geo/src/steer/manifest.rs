@@ -1,4 +1,6 @@
-//! The form of a steering manifest: draft-pantos-content-steering, section 6.
+//! The form of a steering manifest: draft-pantos-content-steering-05, sections 4 and 5.
+//!
+//! Invariant: it names at least one pathway, each once, and every clone in it has a base that manifests name.
 
 use serde::Serialize;
 use tidegate_contract::resource_spec::SteeringPolicySpec;

@@ -164,7 +164,9 @@ async fn answer(
     let world = desk.worlds.newest();
     let order = order(policy, &Standing::of(&world, client), current.as_deref());
     count(order.outcome.as_str());
-    with_headers(Json(Manifest::new(policy, &order)).into_response())
+    let mut response = with_headers(Json(Manifest::new(policy, &order)).into_response());
+    response.headers_mut().insert(header::CONTENT_TYPE, STEERING_LIST);
+    response
 }
 
 /// Players send no header that would need it; applications around them may.
@@ -293,6 +295,8 @@ fn tls(config: &SteeringConfig) -> anyhow::Result<Option<TlsAcceptor>> {
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
 }
 
+/// The registered type of a steering manifest, which is JSON.
+const STEERING_LIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.steering-list");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);

@@ -10,10 +10,9 @@ use std::{
     path::Path,
 };
 
-use crate::zone::{
-    holding::{Text, Told},
-    master_file::ZONE_BYTES_MAX,
-};
+use tidegate_contract::zone::ZONE_BYTES_MAX;
+
+use crate::zone::holding::{Text, Told};
 
 /// What is known of the files of a folder.
 #[derive(Debug, Default)]

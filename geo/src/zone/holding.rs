@@ -7,15 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use aws_lc_rs::digest::{SHA256, digest};
 use hickory_proto::rr::Name;
 use serde::Serialize;
-
-use crate::zone::{
-    error::{Reason, ZoneError},
-    master_file,
-    tree::Zone,
+use tidegate_contract::{
+    resource::Kind,
+    zone::{self, Zone},
 };
 
-/// The most zones of a source.
-pub const ZONES_MAX: usize = 1000;
+use crate::zone::error::{Reason, Refused};
 
 /// What a source says of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +44,7 @@ struct Entry {
     /// Of the text that was told last, good or not; or why there was none.
     digest: Result<[u8; 32], String>,
     zone: Option<Arc<Zone>>,
-    error: Option<ZoneError>,
+    error: Option<Refused>,
 }
 
 /// How it stands with one text.
@@ -68,7 +65,7 @@ pub struct Standing {
 impl Holding {
     /// Takes all that the source says, by where it came from. What is gone takes its zone with it. Gives back what is
     /// newly wrong.
-    pub(super) fn take(&mut self, told: BTreeMap<String, Told>) -> Vec<ZoneError> {
+    pub(super) fn take(&mut self, told: BTreeMap<String, Told>) -> Vec<Refused> {
         let mut complaints = Vec::new();
         self.entries.retain(|source, _| told.contains_key(source));
         for (source, Told { name, text }) in told {
@@ -113,19 +110,17 @@ impl Holding {
     }
 
     /// Reads a zone that stands beside the others.
-    fn read(&self, source: &str, name: &str, text: &Text) -> Result<Zone, ZoneError> {
-        let refused = |reason: Reason| ZoneError {
-            source: source.to_owned(),
-            line: None,
-            reason: reason.into(),
-        };
-        if self.entries.len() >= ZONES_MAX {
-            return Err(refused(Reason::TooMuch { what: "zones", max: ZONES_MAX }));
+    fn read(&self, source: &str, name: &str, text: &Text) -> Result<Zone, Refused> {
+        let refused = |reason: Reason| Refused { source: source.to_owned(), reason };
+        // As many as a control plane has.
+        let zones_max = Kind::DnsZone.count_max();
+        if self.entries.len() >= zones_max {
+            return Err(refused(Reason::TooMany(zones_max)));
         }
         let zone = match text {
-            Text::Is(text) => master_file::read(source, name, text)?,
-            Text::Unread(error) => return Err(refused(Reason::Read(error.clone()))),
-            Text::Same => return Err(refused(Reason::Read("nothing was told".to_owned()))),
+            Text::Is(text) => zone::read(name, text).map_err(|error| refused(error.into()))?,
+            Text::Unread(error) => return Err(refused(Reason::Unread(error.clone()))),
+            Text::Same => return Err(refused(Reason::Unread("nothing was told".to_owned()))),
         };
         let has = |entry: &Entry| {
             entry.zone.as_ref().is_some_and(|other| other.origin() == zone.origin())

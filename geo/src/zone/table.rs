@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::zone::{
-    error::ZoneError,
+    error::Refused,
     folder::Folder,
     holding::{Holding, Standing, Text, Told},
     zones::Zones,
@@ -73,7 +73,7 @@ impl ZoneTable {
     }
 
     /// Takes the zones of the control plane: master files by the names of their zones. Gives back what is newly wrong.
-    pub fn take_feed(&self, zones: &BTreeMap<String, String>) -> Vec<ZoneError> {
+    pub fn take_feed(&self, zones: &BTreeMap<String, String>) -> Vec<Refused> {
         let told = |(name, text): (&String, &String)| {
             let source = format!("{name} of the control plane");
             (source, Told { name: name.clone(), text: Text::Is(text.clone()) })
@@ -88,7 +88,7 @@ impl ZoneTable {
     ///
     /// # Errors
     /// The folder cannot be read; the zones stay as they were.
-    pub fn take_folder(&self, folder: &Path) -> io::Result<Vec<ZoneError>> {
+    pub fn take_folder(&self, folder: &Path) -> io::Result<Vec<Refused>> {
         let mut sources = self.lock();
         let told = sources.folder.look(folder)?;
         let complaints = sources.files.take(told);

@@ -6,8 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use hickory_proto::rr::{Name, RecordType};
-
-use crate::zone::tree::Zone;
+use tidegate_contract::zone::Zone;
 
 /// All zones.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -184,7 +184,7 @@ fn exchange(node: &SignedNode, name: &str, kind: RecordType, edns: Edns) -> Mess
     message.add_query(Query::query(Name::from_ascii(name).expect("a name"), kind));
     message.set_edns(edns);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a wait");
+    socket.set_read_timeout(Some(Duration::from_secs(90))).expect("a wait");
     socket.connect(node.address("udp")).expect("there");
     socket.send(&message.to_vec().expect("good")).expect("sent");
     let mut bytes = [0; 1500];

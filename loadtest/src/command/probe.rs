@@ -205,15 +205,7 @@ fn segments(list: &SegmentList) -> String {
 }
 
 async fn play(scenario: Scenario, inputs: Inputs, text: String) -> Result<Exit, Failure> {
-    let plan = RunPlan {
-        scenario,
-        inputs,
-        part: 0,
-        of: 1,
-        has_faults: false,
-        scenario_text: text,
-        start_unix_ms: None,
-    };
+    let plan = RunPlan { scenario, inputs, part: 0, of: 1, has_faults: false, scenario_text: text };
     let stop = stop_by_signal()?;
     let results = execute(&plan, &stop, &mut Unwatched).await.map_err(Failure::failed)?;
     print(&lines::summary(&results));

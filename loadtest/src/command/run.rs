@@ -73,15 +73,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         }
         args.outputs.check()?;
         args.json.iter().try_for_each(|path| check_file(path))?;
-        let plan = RunPlan {
-            scenario,
-            inputs,
-            part: 0,
-            of: 1,
-            has_faults: true,
-            scenario_text: text,
-            start_unix_ms: None,
-        };
+        let plan =
+            RunPlan { scenario, inputs, part: 0, of: 1, has_faults: true, scenario_text: text };
         let results = measure(args, &plan).await?;
         print(&lines::summary(&results));
         if let Some(path) = &args.json {

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::spawn_local,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     results::{Interval, Results},
-    run::{RunPlan, Stop, Watch, execute, rig_version},
+    run::{Crew, RunPlan, Start, Stop, Watch, rig_version},
 };
 
 /// An agent that listens.
@@ -114,24 +114,25 @@ async fn attend(
         let reason = "another run is going on".to_owned();
         return write(&mut to, &Report::Refused { reason }).await;
     };
-    let mut plan: Option<Box<RunPlan>> = None;
+    let own_stop = Stop::default();
+    let mut ready: Option<Crew> = None;
     loop {
         match read(&mut from, BYTES_MAX).await? {
-            Order::Time => write(&mut to, &Report::Time { unix_ms: unix_ms() }).await?,
-            Order::Plan(mut sent) => {
-                // Whatever a controller says, an agent runs no command.
-                sent.has_faults = false;
-                sent.scenario.faults.clear();
-                sent.scenario.purges.clear();
-                plan = Some(sent);
-                write(&mut to, &Report::Ready).await?;
+            Order::Time => write(&mut to, &Report::Time { unix_ms: now_ms() }).await?,
+            Order::Plan { plan, wants_totals } => {
+                let crew = Crew::ready(&harmless(*plan), &own_stop, wants_totals).await;
+                let report = match &crew {
+                    Ok(_) => Report::Ready,
+                    Err(error) => Report::Refused { reason: error.to_string() },
+                };
+                ready = crew.ok();
+                write(&mut to, &report).await?;
             }
-            Order::Start { unix_ms, wants_totals } => {
-                let Some(mut plan) = plan.take() else {
+            Order::Start { unix_ms } => {
+                let Some(crew) = ready.take() else {
                     return Err(FleetError::Message("a start without a plan".to_owned()));
                 };
-                plan.start_unix_ms = Some(unix_ms);
-                return play(&plan, wants_totals, from, to, stop).await;
+                return play(crew, start_at(unix_ms), (from, to), &own_stop, stop).await;
             }
             Order::Stop => return Ok(()),
             Order::Hello { .. } => return Err(FleetError::Message("a second greeting".to_owned())),
@@ -139,16 +140,32 @@ async fn attend(
     }
 }
 
-/// Runs the plan, tells of each second, and listens for the controller's stop.
+/// Whatever a controller says, an agent runs no command, and searches for nothing.
+fn harmless(mut plan: RunPlan) -> RunPlan {
+    plan.has_faults = false;
+    plan.scenario.faults.clear();
+    plan.scenario.purges.clear();
+    plan.scenario.knee = None;
+    plan
+}
+
+/// A time of day on the clock that timers go by. One that is over stays so: what was due since is late, and told so.
+fn start_at(unix_ms: i64) -> Start {
+    let (now, now_ms) = (Instant::now(), crate::run::unix_ms());
+    let away = Duration::from_millis(unix_ms.abs_diff(now_ms));
+    let at = if unix_ms < now_ms { now.checked_sub(away) } else { now.checked_add(away) };
+    Start { at: at.unwrap_or(now), unix_ms }
+}
+
+/// Lets the workers play, tells of each second, and listens for the controller's stop.
 async fn play(
-    plan: &RunPlan,
-    wants_totals: bool,
-    mut from: ReadHalf<TlsStream<TcpStream>>,
-    mut to: WriteHalf<TlsStream<TcpStream>>,
+    crew: Crew,
+    start: Start,
+    (mut from, mut to): (ReadHalf<TlsStream<TcpStream>>, WriteHalf<TlsStream<TcpStream>>),
+    own_stop: &Stop,
     stop: &Stop,
 ) -> Result<(), FleetError> {
     let (tell, mut told) = mpsc::channel(REPORTS_MAX);
-    let own_stop = Stop::default();
     let listening = async {
         loop {
             // Also the end of the connection: nobody is there for the results.
@@ -167,13 +184,10 @@ async fn play(
         Ok::<(), FleetError>(())
     };
     let running = async {
-        let mut watch = Telling { tell, wants_totals };
-        let results = execute(plan, &own_stop, &mut watch).await;
-        let last = match results {
-            Ok(results) => Report::Done(Box::new(results)),
-            Err(error) => Report::Refused { reason: error.to_string() },
-        };
-        let _ = watch.tell.send(last).await;
+        let mut watch = Telling { tell };
+        let mut results = crew.play(start, &mut watch).await;
+        results.is_interrupted = own_stop.is_given();
+        let _ = watch.tell.send(Report::Done(Box::new(results))).await;
     };
     let both = async { tokio::join!(running, telling).1 };
     tokio::select! {
@@ -186,14 +200,9 @@ async fn play(
 /// Tells the controller what a watcher would see.
 struct Telling {
     tell: mpsc::Sender<Report>,
-    wants_totals: bool,
 }
 
 impl Watch for Telling {
-    fn wants_totals(&self) -> bool {
-        self.wants_totals
-    }
-
     fn second(&mut self, interval: &Interval, totals: Option<&Results>) {
         // A controller that does not read loses seconds of the display, not results.
         let _ = self.tell.try_send(Report::Second {
@@ -207,7 +216,8 @@ impl Watch for Telling {
     }
 }
 
-fn unix_ms() -> f64 {
+/// Finer than whole milliseconds, for the comparison of clocks.
+fn now_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1_000.0
 }
 
@@ -216,3 +226,19 @@ const GREETINGS_MAX: usize = 16;
 const GREETING_WITHIN: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REPORTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_is_over_is_kept_so_that_lateness_is_measured() {
+        let now_ms = crate::run::unix_ms();
+        let over = start_at(now_ms - 700);
+        assert!(over.at.elapsed() >= Duration::from_millis(700));
+        assert_eq!(over.unix_ms, now_ms - 700);
+        let ahead = start_at(now_ms + 3_600_000);
+        assert!(ahead.at > Instant::now() + Duration::from_secs(3_000));
+        assert!(start_at(i64::MIN).at <= Instant::now(), "a clock that is mad breaks nothing");
+    }
+}

@@ -100,6 +100,7 @@ async fn once(
     });
     let mut connected = join_all(connecting).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let of_all = connected.len() as u64;
+    let wants_totals = watch.wants_totals();
     let preparing = connected.iter_mut().zip(agents).zip(0..).map(|((agent, address), part)| {
         let plan = RunPlan {
             part,
@@ -109,7 +110,7 @@ async fn once(
             ..plan.clone()
         };
         async move {
-            let prepared = timeout(PREPARE_WITHIN, agent.prepare(plan)).await;
+            let prepared = timeout(PREPARE_WITHIN, agent.prepare(plan, wants_totals)).await;
             prepared.unwrap_or(Err(FleetError::Timeout)).map_err(|error| of(address, error))
         }
     });
@@ -123,8 +124,9 @@ async fn once(
     for (agent, address) in connected.iter_mut().zip(agents) {
         let theirs = start.unix_ms + agent.ahead_ms.round() as i64;
         clock_error = clock_error.max(agent.clock_error_ms);
-        let order = Order::Start { unix_ms: theirs, wants_totals: watch.wants_totals() };
-        write(&mut agent.to, &order).await.map_err(|error| of(address, error))?;
+        write(&mut agent.to, &Order::Start { unix_ms: theirs })
+            .await
+            .map_err(|error| of(address, error))?;
     }
     let mut results = attend(plan, agents, connected, start, stop, watch).await;
     let limit = plan.scenario.rig.clock_error_max.as_secs_f64() * 1_000.0;
@@ -277,8 +279,8 @@ impl Connected {
         Ok(Self { from, to, ahead_ms: 0.0, clock_error_ms: 0.0 })
     }
 
-    /// Compares the clocks, and hands over the plan.
-    async fn prepare(&mut self, plan: RunPlan) -> Result<(), FleetError> {
+    /// Compares the clocks, hands over the plan, and waits until the agent could begin.
+    async fn prepare(&mut self, plan: RunPlan, wants_totals: bool) -> Result<(), FleetError> {
         let mut exchanges = Vec::with_capacity(EXCHANGES);
         for _ in 0..EXCHANGES {
             let asked = unix_ms();
@@ -294,7 +296,8 @@ impl Connected {
         if let Some((ahead, error)) = estimate(&exchanges) {
             (self.ahead_ms, self.clock_error_ms) = (ahead, error);
         }
-        write(&mut self.to, &Order::Plan(Box::new(plan))).await?;
+        let order = Order::Plan { plan: Box::new(plan), wants_totals };
+        write(&mut self.to, &order).await?;
         match read(&mut self.from, BYTES_MAX).await? {
             Report::Ready => Ok(()),
             Report::Refused { reason } => Err(FleetError::Refused(reason)),
@@ -310,7 +313,8 @@ fn unix_ms() -> f64 {
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// A plan may hold a long log.
 const PREPARE_WITHIN: Duration = Duration::from_secs(120);
-/// Between the order to start and the start: agents get their workers ready meanwhile.
+/// Between the order to start and the start: agents are ready, so that the order only has to come. To whom it comes
+/// later, that one begins late, and its schedule error says so.
 const START_AFTER: Duration = Duration::from_secs(2);
 /// After the end of a run, until its results are there.
 const END_WITHIN: Duration = Duration::from_secs(60);

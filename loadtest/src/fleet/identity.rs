@@ -4,16 +4,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-};
+use rustls::{ClientConfig, ServerConfig, crypto::CryptoProvider};
 use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime, pem::PemObject,
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject,
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tidegate_chassis::believe;
 
 /// Why machines do not come together.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +91,19 @@ impl Identity {
 
 /// TLS that takes the certificate of this fingerprint alone.
 pub(super) fn pinned(fingerprint: [u8; 32]) -> Result<ClientConfig, FleetError> {
-    let verifier = Pinned { fingerprint, provider: provider() };
+    let verifier = believe::whom(move |certificate| {
+        let shown = Sha256::digest(certificate);
+        if shown.as_slice().ct_eq(&fingerprint).into() {
+            return Ok(());
+        }
+        let shown = hex::encode(shown);
+        Err(format!("the agent's fingerprint is {shown}, not the one that was given"))
+    });
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| FleetError::Tls(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth())
 }
 
@@ -110,57 +114,6 @@ pub(super) fn name() -> ServerName<'static> {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-#[derive(Debug)]
-struct Pinned {
-    fingerprint: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = Sha256::digest(certificate);
-        if bool::from(shown.as_slice().ct_eq(&self.fingerprint)) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General(format!(
-                "the agent's fingerprint is {}, not the one that was given",
-                hex::encode(shown)
-            )))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 const NAME: &str = "tidegate-load-agent";

@@ -20,12 +20,14 @@ pub(super) enum Order {
     },
     /// What time is it?
     Time,
-    Plan(Box<RunPlan>),
+    Plan {
+        plan: Box<RunPlan>,
+        /// Whether the totals so far are told with each second.
+        wants_totals: bool,
+    },
     /// Begin at a time of the agent's own clock.
     Start {
         unix_ms: i64,
-        /// Whether the totals so far are told with each second.
-        wants_totals: bool,
     },
     Stop,
 }
@@ -42,7 +44,7 @@ pub(super) enum Report {
     Time {
         unix_ms: f64,
     },
-    /// The plan is understood.
+    /// The plan is understood, and every worker could begin.
     Ready,
     Second {
         interval: Box<Interval>,
@@ -85,7 +87,7 @@ pub(super) async fn read<T: DeserializeOwned>(
 }
 
 /// Grows when the words change.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 /// What a stranger may send.
 pub(super) const HELLO_BYTES_MAX: usize = 4 << 10;
 /// A plan with a catalogue and a log, or the results of a run.
@@ -98,9 +100,9 @@ mod tests {
     #[tokio::test]
     async fn frames_go_through_and_large_ones_do_not() {
         let mut wire = Vec::new();
-        write(&mut wire, &Order::Start { unix_ms: -7, wants_totals: false }).await.unwrap();
+        write(&mut wire, &Order::Start { unix_ms: -7 }).await.unwrap();
         let read_back: Order = read(&mut wire.as_slice(), HELLO_BYTES_MAX).await.unwrap();
-        assert!(matches!(read_back, Order::Start { unix_ms: -7, .. }));
+        assert!(matches!(read_back, Order::Start { unix_ms: -7 }));
 
         let error = read::<Order>(&mut wire.as_slice(), 3).await.map(drop).unwrap_err();
         assert!(matches!(error, FleetError::TooLarge));

@@ -21,6 +21,24 @@ impl<'a> References<'a> {
         self.resolve_from(self.base, what, reference)
     }
 
+    /// The same, which may also hold what it refers to (`data:`).
+    pub(super) fn resolve_or_inline(
+        &mut self,
+        what: &'static str,
+        reference: &str,
+    ) -> Result<Url, Fault> {
+        let scheme = reference.get(..5).unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case("data:") {
+            return self.resolve(what, reference);
+        }
+        if reference.len() > limit::MAX_URL_BYTES {
+            return Err(Fault::too_many("bytes of a URL", limit::MAX_URL_BYTES));
+        }
+        let url = Url::parse(reference).map_err(|_| Fault::Url(what))?;
+        self.take(&url)?;
+        Ok(url)
+    }
+
     /// The same against another base.
     pub(super) fn resolve_from(
         &mut self,

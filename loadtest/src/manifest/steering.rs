@@ -3,8 +3,13 @@
 //!
 //! A steering manifest that cannot be read changes nothing for a player: it goes on as before.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -46,6 +51,24 @@ pub struct UriReplacement {
     /// By STABLE-VARIANT-ID and STABLE-RENDITION-ID.
     pub per_variant_uris: BTreeMap<String, String>,
     pub per_rendition_uris: BTreeMap<String, String>,
+}
+
+/// The steering manifest that a `data:` URI is itself; `None` for any other URI.
+#[must_use]
+pub fn inline(server: &Url) -> Option<Vec<u8>> {
+    let (kind, data) = (server.scheme() == "data").then(|| server.path().split_once(','))??;
+    let data: Vec<u8> = percent_decode_str(data).collect();
+    match kind.ends_with(";base64") {
+        // What is broken is no manifest, and is met as such.
+        true => Some(BASE64.decode(data).unwrap_or_default()),
+        false => Some(data),
+    }
+}
+
+/// Whether what could not be read is of a version that is not known: in DASH that ends steering.
+#[must_use]
+pub fn is_of_another_version(error: &ManifestError) -> bool {
+    matches!(error.what, Fault::Invalid { what: VERSION, .. })
 }
 
 /// Reads a steering manifest.
@@ -183,10 +206,13 @@ struct Document {
 impl Document {
     fn read(self) -> Result<SteeringManifest, Fault> {
         if self.version != 1 {
-            return Err(Fault::invalid("VERSION", &self.version.to_string()));
+            return Err(Fault::invalid(VERSION, &self.version.to_string()));
         }
         let priority = self.pathway_priority.or(self.service_location_priority);
-        let pathway_priority = priority.ok_or(Fault::Missing("PATHWAY-PRIORITY"))?;
+        let mut pathway_priority = priority.unwrap_or_default();
+        if pathway_priority.is_empty() {
+            return Err(Fault::Missing("PATHWAY-PRIORITY"));
+        }
         if pathway_priority.len().max(self.pathway_clones.len()) > limit::MAX_PATHWAYS {
             return Err(Fault::too_many("pathways", limit::MAX_PATHWAYS));
         }
@@ -198,6 +224,9 @@ impl Document {
         if self.pathway_clones.iter().any(|clone| is_long(&clone.replacement)) {
             return Err(Fault::too_many("replacements", limit::MAX_REPLACEMENTS));
         }
+        // Each once; which says the same as the list that repeats one.
+        let mut known = HashSet::new();
+        pathway_priority.retain(|pathway| known.insert(pathway.clone()));
         let ttl = self.ttl.filter(|ttl| ttl.is_finite()).unwrap_or(DEFAULT_TTL_SECONDS);
         Ok(SteeringManifest {
             ttl: Duration::from_secs_f64(ttl.clamp(1.0, MAX_TTL_SECONDS)),
@@ -208,6 +237,7 @@ impl Document {
     }
 }
 
+const VERSION: &str = "VERSION";
 /// What the standard has players wait when they are not told.
 const DEFAULT_TTL_SECONDS: f64 = 300.0;
 const MAX_TTL_SECONDS: f64 = 86_400.0;
@@ -304,6 +334,7 @@ mod tests {
             r#"{"VERSION":2,"PATHWAY-PRIORITY":["a"]}"#,
             r#"{"VERSION":1}"#,
             r#"{"VERSION":1,"PATHWAY-PRIORITY":"a"}"#,
+            r#"{"VERSION":1,"PATHWAY-PRIORITY":[]}"#,
             many.as_str(),
             deep.as_str(),
         ] {
@@ -312,6 +343,20 @@ mod tests {
         assert!(parse(&vec![b' '; limit::MAX_STEERING_BYTES + 1]).is_err());
         let error = parse(b"{\n\"VERSION\": x}").expect_err("no JSON");
         assert_eq!(error.line, Some(2));
+    }
+
+    #[test]
+    fn a_data_uri_is_its_own_manifest() {
+        for uri in [
+            "data:application/json,%7B%22VERSION%22:1,%22PATHWAY-PRIORITY%22:[%22a%22]%7D",
+            "DATA:;base64,eyJWRVJTSU9OIjoxLCJQQVRIV0FZLVBSSU9SSVRZIjpbImEiXX0=",
+        ] {
+            let text = inline(&Url::parse(uri).unwrap()).unwrap();
+            assert_eq!(parse(&text).unwrap().pathway_priority, ["a"]);
+        }
+        let broken = inline(&Url::parse("data:;base64,???").unwrap()).unwrap_or_default();
+        assert!(parse(&broken).is_err());
+        assert_eq!(inline(&Url::parse("https://s.example/a,b").unwrap()), None);
     }
 
     #[test]

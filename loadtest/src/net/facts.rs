@@ -2,11 +2,11 @@
 //!
 //! Invariant: what a server writes is taken up to a limit, and what cannot be read says nothing.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use http::{
     HeaderMap, HeaderName,
-    header::{AGE, DATE, ETAG, VIA},
+    header::{AGE, DATE, ETAG, RETRY_AFTER, VIA},
 };
 
 use super::Facts;
@@ -28,13 +28,31 @@ impl Facts {
                 .or_else(|| age.map(|age| age > 0)),
             age,
             pop: name.or_else(via).or_else(|| from.map(|address| address.to_string())),
-            date: text(headers, &DATE)
-                .and_then(|value| httpdate::parse_http_date(value).ok())
-                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-                .and_then(|since| i64::try_from(since.as_secs()).ok()),
+            date: text(headers, &DATE).and_then(unix_seconds),
             etag: text(headers, &ETAG).map(bounded),
+            retry_after: retry_after(headers),
         }
     }
+}
+
+/// Seconds since 1970 of an HTTP date.
+fn unix_seconds(date: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+/// Seconds, or a date by the clock of whoever wrote it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = text(headers, &RETRY_AFTER)?.trim();
+    let seconds = match value.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let own = text(headers, &DATE).and_then(unix_seconds)?;
+            u64::try_from(unix_seconds(value)? - own).ok()?
+        }
+    };
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 /// One member of `Cache-Status`, RFC 9211 section 2.
@@ -128,6 +146,8 @@ fn bounded(text: &str) -> String {
 
 /// Characters of a name or an entity tag that are kept.
 const NAME_MAX: usize = 64;
+/// A day: whoever names more means never, and no run lasts so long.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// What is read of a list, from its end.
 const LINE_MAX: usize = 4096;
 

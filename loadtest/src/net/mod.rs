@@ -99,6 +99,8 @@ pub struct Facts {
     /// `Date`, in seconds since 1970: for the clock's skew.
     pub date: Option<i64>,
     pub etag: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
 }
 
 /// What making a connection took.

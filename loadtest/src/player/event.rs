@@ -18,8 +18,13 @@ pub enum Event {
     Progress { fetch: FetchId, bytes: u64 },
     /// A fetch has its whole answer. `body` only for manifests. `first_byte` is since the fetch began.
     Answered { fetch: FetchId, url: Url, bytes: u64, first_byte: Duration, body: Option<Bytes> },
-    /// A fetch gave nothing.
-    Failed { fetch: FetchId, class: FailureClass, status: Option<u16> },
+    /// A fetch gave nothing. `retry_after` is what the answer's head asks for.
+    Failed {
+        fetch: FetchId,
+        class: FailureClass,
+        status: Option<u16>,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// What the player wants.

@@ -52,8 +52,13 @@ impl Steering {
         }
     }
 
-    /// The URL with what the server is told: the pathway of now and the throughput.
-    pub(super) fn url(&self, pathway: Option<&str>, bits_per_second: u64, is_dash: bool) -> Url {
+    /// The URL with what the server is told: the pathway of now, and the throughput when it was measured.
+    pub(super) fn url(
+        &self,
+        pathway: Option<&str>,
+        bits_per_second: Option<u64>,
+        is_dash: bool,
+    ) -> Url {
         let mut url = self.server.clone();
         let dialect = if is_dash { "DASH" } else { "HLS" };
         if let Some(pathway) = pathway {
@@ -61,9 +66,15 @@ impl Steering {
             let value = if is_dash { format!("\"{pathway}\"") } else { pathway.to_owned() };
             url.query_pairs_mut().append_pair(&format!("_{dialect}_pathway"), &value);
         }
-        let throughput = bits_per_second.to_string();
-        url.query_pairs_mut().append_pair(&format!("_{dialect}_throughput"), &throughput);
+        if let Some(throughput) = bits_per_second {
+            let name = format!("_{dialect}_throughput");
+            url.query_pairs_mut().append_pair(&name, &throughput.to_string());
+        }
         url
+    }
+
+    pub(super) fn server(&self) -> &Url {
+        &self.server
     }
 
     /// An answer came, from this address.
@@ -80,11 +91,26 @@ impl Steering {
     }
 
     /// No answer, or none that can be read: as before, and again after the time to live.
-    pub(super) fn failed(&mut self, status: Option<u16>, now: Duration) {
+    pub(super) fn failed(
+        &mut self,
+        status: Option<u16>,
+        retry_after: Option<Duration>,
+        now: Duration,
+    ) {
+        if status == Some(410) {
+            return self.end();
+        }
         self.pending = None;
         self.is_awaited = false;
-        // 410 Gone ends steering for this presentation.
-        self.due = (status != Some(410)).then(|| now + self.ttl);
+        let busy = retry_after.filter(|_| status == Some(429));
+        self.due = Some(now + busy.unwrap_or(self.ttl).max(TTL_MIN));
+    }
+
+    /// It is not asked again for this presentation; what it said last stays.
+    pub(super) fn end(&mut self) {
+        self.pending = None;
+        self.is_awaited = false;
+        self.due = None;
     }
 
     /// A pathway does not work.
@@ -130,12 +156,12 @@ mod tests {
     #[test]
     fn the_server_is_told_the_pathway_and_the_throughput() {
         let steering = steering();
-        let hls = steering.url(Some("CDN-A"), 5_140_000, false);
+        let hls = steering.url(Some("CDN-A"), Some(5_140_000), false);
         assert_eq!(
             hls.as_str(),
             "https://s.example/m?v=1&_HLS_pathway=CDN-A&_HLS_throughput=5140000"
         );
-        let dash = steering.url(Some("a"), 1, true);
+        let dash = steering.url(Some("a"), Some(1), true);
         assert_eq!(
             dash.as_str(),
             "https://s.example/m?v=1&_DASH_pathway=%22a%22&_DASH_throughput=1"
@@ -159,7 +185,7 @@ mod tests {
         assert_eq!(steering.due, Some(secs(30)));
         assert_eq!(steering.server.as_str(), "https://s.example/next");
         let same = manifest::steering::parse(br#"{"VERSION":1,"PATHWAY-PRIORITY":["c","b"]}"#);
-        let asked = steering.url(Some("c"), 7, false);
+        let asked = steering.url(Some("c"), Some(7), false);
         steering.answered(&same.unwrap(), &asked, secs(10));
         assert_eq!(steering.server.as_str(), "https://s.example/next", "the question is not kept");
         assert_eq!(ask(&steering, Some("a"), 10).as_deref(), Some("c"));
@@ -174,12 +200,20 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_gone_is_left_alone() {
+    fn a_server_that_is_busy_waits_and_one_that_is_gone_is_left_alone() {
         let mut steering = steering();
-        steering.failed(Some(503), secs(5));
-        assert_eq!(steering.due, Some(secs(305)));
-        steering.failed(Some(410), secs(5));
-        assert_eq!(steering.due, None);
+        for (status, retry_after, due) in [
+            (Some(503), None, Some(305)),
+            (Some(503), Some(7), Some(305)),
+            (Some(429), Some(7), Some(12)),
+            (Some(429), Some(0), Some(6)),
+            (Some(429), None, Some(305)),
+            (None, None, Some(305)),
+            (Some(410), Some(7), None),
+        ] {
+            steering.failed(status, retry_after.map(secs), secs(5));
+            assert_eq!(steering.due, due.map(secs), "{status:?} {retry_after:?}");
+        }
     }
 
     fn steering() -> Steering {

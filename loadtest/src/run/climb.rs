@@ -3,7 +3,7 @@
 //! Invariant: a step counts only when it was whole and the rig was not its limit; what was measured before one that did
 //! not is handed out.
 
-use super::{execute::Watch, knee::Search, plan::RunPlan, stop::Stop};
+use super::{knee::Search, plan::RunPlan, stop::Stop, watch::Watch};
 use crate::{
     arrival::Profile,
     results::{Fault, Interval, Results, Step},

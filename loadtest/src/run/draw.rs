@@ -122,7 +122,6 @@ pub(super) mod tests {
             of: 1,
             has_faults: true,
             scenario_text: text,
-            start_unix_ms: None,
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    command::run_command, execute::Watch, plan::RunPlan, purge::purge, stop::Stop, worker::Start,
+    command::run_command, plan::RunPlan, purge::purge, stop::Stop, watch::Watch, worker::Start,
 };
 use crate::{
     results::{self, Results},
@@ -295,7 +295,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_fault_comes_again_and_again_and_is_undone_each_time() {
-        let stage = stage(Duration::from_millis(250));
+        let stage = stage(Duration::from_secs(2));
         let fault = Fault {
             every: Some(Duration::from_millis(100)),
             undo_after: Some(Duration::ZERO),

@@ -7,30 +7,36 @@
 //! faults that were injected are run before they are handed out.
 
 mod execute;
+mod climb;
+mod crew;
 mod seconds;
+mod fault;
 mod worker;
 mod session;
 mod shared;
 mod alarm;
 mod draw;
-mod climb;
 mod knee;
 mod purge;
-mod fault;
 mod command;
 mod health;
 mod prepare;
 mod plan;
+mod watch;
 mod stop;
+mod time_of_day;
 
 pub use self::{
     climb::{find_knee, judge},
-    execute::{Watch, execute, rfc3339, rig_version, unix_ms},
+    crew::{Crew, rig_version},
+    execute::execute,
     fault::{Faults, HOOK_VARIABLES},
     health::{FilesLimit, raise_files_limit, saturation},
     plan::{Inputs, RunError, RunPlan},
     prepare::prepare,
     seconds::Seconds,
     stop::Stop,
+    time_of_day::{rfc3339, unix_ms},
+    watch::Watch,
     worker::{Start, Tick},
 };

@@ -22,8 +22,6 @@ pub struct RunPlan {
     pub has_faults: bool,
     /// The scenario's text, for the results.
     pub scenario_text: String,
-    /// When the run begins, in milliseconds since 1970; at once when it is left out.
-    pub start_unix_ms: Option<i64>,
 }
 
 /// What the scenario's files and feed held.
@@ -63,6 +61,4 @@ pub enum RunError {
     Net(String),
     #[error("worker {worker}: {reason}")]
     Worker { worker: u32, reason: String },
-    #[error("the start is {0:?} in the past")]
-    Late(Duration),
 }

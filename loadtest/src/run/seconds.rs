@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{execute::Watch, worker::Tick};
+use super::{watch::Watch, worker::Tick};
 use crate::{
     results::{Interval, Results},
     scenario::Scenario,

@@ -293,6 +293,7 @@ impl Driver {
                 fetch: fetching.id,
                 class: failure.class,
                 status: fetched.facts.status,
+                retry_after: fetched.facts.retry_after,
             },
         };
         let now = self.now();

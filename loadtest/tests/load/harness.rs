@@ -180,8 +180,18 @@ pub(crate) async fn plan(text: &str) -> RunPlan {
         of: 1,
         has_faults: true,
         scenario_text: text.to_owned(),
-        start_unix_ms: None,
     }
+}
+
+/// Tells a story about times, and again when it did not go as it should: a busy machine is late by itself, and what is
+/// wrong is wrong every time.
+pub(crate) fn undisturbed(story: fn()) {
+    for _ in 1..TELLINGS_MAX {
+        if std::panic::catch_unwind(story).is_ok() {
+            return;
+        }
+    }
+    story();
 }
 
 /// Runs a scenario on this machine.
@@ -210,5 +220,6 @@ impl Watch for Nobody {
     fn note(&mut self, _: &str) {}
 }
 
+const TELLINGS_MAX: usize = 6;
 /// One viewer, at once.
 pub(crate) const ONE: &str = "{ kind = \"burst\", count = 1, over = \"1ms\" }";

@@ -10,7 +10,7 @@ use tidegate_load::{
 };
 use tokio::{net::TcpListener, task::spawn_local};
 
-use crate::harness::{FakeMedia, Nobody, in_local_set, plan, run, run_plan, scenario};
+use crate::harness::{FakeMedia, Nobody, in_local_set, plan, run, run_plan, scenario, undisturbed};
 
 /// An agent in this process.
 async fn start_agent(token: &Secret, stop: &Stop) -> AgentAddress {
@@ -28,19 +28,21 @@ const PLAYLISTS: &str = "[player]\nmanifest_only = true\nwatch = \"fixed\"\nwatc
 
 #[test]
 fn a_server_that_freezes_for_two_seconds_shows_in_the_percentiles() {
-    let media = FakeMedia::start();
-    media.video("/v", 2, 0.5, 80_000);
-    media.freeze(Duration::from_secs(1), Duration::from_secs(3));
-    let profile = "{ kind = \"constant\", rate = 50 }";
-    let results = run(&scenario(&[media.url("/v/master.m3u8")], profile, "4s", PLAYLISTS));
+    undisturbed(|| {
+        let media = FakeMedia::start();
+        media.video("/v", 2, 0.5, 80_000);
+        media.freeze(Duration::from_secs(1), Duration::from_secs(3));
+        let profile = "{ kind = \"constant\", rate = 50 }";
+        let results = run(&scenario(&[media.url("/v/master.m3u8")], profile, "4s", PLAYLISTS));
 
-    // Of 200 viewers, half come while nothing is answered, and wait from 2 s down to nothing. Had the rig waited for
-    // answers before it sent the next viewer, one of them had met the freeze.
-    let value = |name: &str| Figure::of(name).unwrap().value(&results).unwrap();
-    assert!(value("multivariant_ttfb_p99") >= 1_900.0, "{}", value("multivariant_ttfb_p99"));
-    assert!(value("multivariant_ttfb_p75") >= 900.0, "{}", value("multivariant_ttfb_p75"));
-    assert!(value("multivariant_ttfb_p25") <= 900.0, "{}", value("multivariant_ttfb_p25"));
-    assert_eq!((results.arrivals.scheduled, results.arrivals.blocked), (200, 0));
+        // Of 200 viewers, half come while nothing is answered, and wait from 2 s down to nothing. Had the rig waited for
+        // answers before it sent the next viewer, one of them had met the freeze.
+        let value = |name: &str| Figure::of(name).unwrap().value(&results).unwrap();
+        assert!(value("multivariant_ttfb_p99") >= 1_900.0, "{}", value("multivariant_ttfb_p99"));
+        assert!(value("multivariant_ttfb_p75") >= 900.0, "{}", value("multivariant_ttfb_p75"));
+        assert!(value("multivariant_ttfb_p25") <= 900.0, "{}", value("multivariant_ttfb_p25"));
+        assert_eq!((results.arrivals.scheduled, results.arrivals.blocked), (200, 0));
+    });
 }
 
 #[test]
@@ -163,40 +165,44 @@ impl Watch for Onlooker {
 
 #[test]
 fn the_highest_rate_that_two_machines_hold_is_found_and_their_totals_are_seen() {
-    let media = FakeMedia::start();
-    let text = climbing(&media);
-    let (results, seen) = in_local_set(async {
-        let (stop, token) = (Stop::default(), Secret::new("a token of two machines"));
-        let mut agents = Vec::new();
-        for _ in 0..2 {
-            agents.push(start_agent(&token, &stop).await);
-        }
-        let plan = plan(&text).await;
-        let mut seen = Onlooker::default();
-        let results =
-            fleet::run(&plan, &agents, &token, &Stop::default(), &mut seen).await.unwrap();
-        (results, seen)
+    undisturbed(|| {
+        let media = FakeMedia::start();
+        let text = climbing(&media);
+        let (results, seen) = in_local_set(async {
+            let (stop, token) = (Stop::default(), Secret::new("a token of two machines"));
+            let mut agents = Vec::new();
+            for _ in 0..2 {
+                agents.push(start_agent(&token, &stop).await);
+            }
+            let plan = plan(&text).await;
+            let mut seen = Onlooker::default();
+            let results =
+                fleet::run(&plan, &agents, &token, &Stop::default(), &mut seen).await.unwrap();
+            (results, seen)
+        });
+        assert_eq!((results.failed.len(), results.rig.workers), (0, 2), "{:?}", results.failed);
+        let held: Vec<f64> =
+            results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
+        assert!(results.steps.iter().any(|step| !step.is_held));
+        // Each machine has half of the sessions, and room for six.
+        assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 16.0), "{held:?}");
+        assert!(seen.seconds > 0 && seen.arrivals > 0, "{} {}", seen.seconds, seen.arrivals);
     });
-    assert_eq!((results.failed.len(), results.rig.workers), (0, 2), "{:?}", results.failed);
-    let held: Vec<f64> =
-        results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
-    assert!(results.steps.iter().any(|step| !step.is_held));
-    // Each machine has half of the sessions, and room for six.
-    assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 16.0), "{held:?}");
-    assert!(seen.seconds > 0 && seen.arrivals > 0, "{} {}", seen.seconds, seen.arrivals);
 }
 
 #[test]
 fn the_highest_rate_that_holds_is_found() {
-    let media = FakeMedia::start();
-    let text = climbing(&media);
-    let results = in_local_set(async { run_plan(&plan(&text).await).await.unwrap() });
-    let held: Vec<f64> =
-        results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
-    assert!(results.steps.len() >= 2 && results.steps.iter().any(|step| !step.is_held));
-    assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 8.0), "{held:?}");
-    assert!(
-        results.gates.iter().all(|gate| gate.is_held),
-        "the results are those of a rate that held"
-    );
+    undisturbed(|| {
+        let media = FakeMedia::start();
+        let text = climbing(&media);
+        let results = in_local_set(async { run_plan(&plan(&text).await).await.unwrap() });
+        let held: Vec<f64> =
+            results.steps.iter().filter(|step| step.is_held).map(|step| step.rate).collect();
+        assert!(results.steps.len() >= 2 && results.steps.iter().any(|step| !step.is_held));
+        assert!(held.contains(&2.0) && held.iter().all(|rate| *rate <= 8.0), "{held:?}");
+        assert!(
+            results.gates.iter().all(|gate| gate.is_held),
+            "the results are those of a rate that held"
+        );
+    });
 }

@@ -15,7 +15,7 @@ fn has_worker(origin: &FakeOrigin) -> bool {
 #[tokio::test]
 async fn a_lost_lease_ends_the_worker() {
     let origin = FakeOrigin::start().await;
-    origin.set_lease(Duration::from_millis(600));
+    origin.set_lease(Duration::from_secs(3));
     let packager = TestPackager::new().start(&origin);
     origin.upload(b"hang");
     wait_for("a worker", || has_worker(&origin)).await;
@@ -29,7 +29,7 @@ async fn a_lost_lease_ends_the_worker() {
 #[tokio::test]
 async fn a_packager_that_cannot_renew_gives_up_by_itself() {
     let origin = FakeOrigin::start().await;
-    origin.set_lease(Duration::from_millis(600));
+    origin.set_lease(Duration::from_secs(3));
     origin.set_renewals(Renewals::Unavailable);
     let packager = TestPackager::new().start(&origin);
     origin.upload(b"hang");

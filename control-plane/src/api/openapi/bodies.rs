@@ -35,6 +35,8 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("Nack", &[is("generation", "integer"), is("error", "string")]),
     ("Health", &[is("ready", "boolean"), is("draining", "boolean"), is("requests_total", "integer"), is("hits_total", "integer"), is("errors_total", "integer"), is("cache_bytes", "integer"), is("started_unix_ms", "integer")]),
     ("PopRequest", &[is("role", "string"), is("shield_upstream?", "object")]),
+    ("NodeOrderRequest", &[is("act", "string"), is("reason", "string")]),
+    ("NodeOrder", &[is("node", "string"), is("number?", "integer"), is("act", "string"), is("state", "string"), is("detail", "string"), is("by?", "string"), is("reason?", "string"), is("ordered_unix_ms?", "integer"), is("answered_unix_ms?", "integer")]),
     ("EnrolmentToken", &[is("token", "string"), is("pop", "string"), is("expires_unix_ms", "integer")]),
     ("PropertyList", &[is("properties", "[Property]")]),
     ("Property", &[is("property", "object"), is("generation", "integer")]),
@@ -80,6 +82,9 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("Hold", &[is("frozen?", "Freeze")]),
     ("Freeze", &[is("by", "string"), is("reason", "string"), is("since_unix_ms", "integer")]),
     ("PopHealth", &[is("pop", "string"), is("health", "string"), is("why", "string"), is("views_good", "integer"), is("views_bad", "integer"), is("requests", "integer"), is("errors", "integer"), is("nodes", "[NodeHealth]")]),
+    ("Top", &[is("nodes", "integer"), is("nodes_all", "integer"), is("items", "[TopItem]")]),
+    ("TopItem", &[is("property", "string"), is("path?", "string"), is("requests_per_s", "number"), is("mbps", "number"), is("pops", "integer")]),
+    ("HealthChange", &[is("pop", "string"), is("at_unix_ms", "integer"), is("from", "string"), is("to", "string"), is("why", "string")]),
     ("NodeHealth", &[is("node", "string"), is("heard_unix_ms", "integer"), is("mbps", "integer"), is("resets", "integer"), is("report", "object")]),
 ];
 
@@ -99,7 +104,14 @@ mod tests {
 
     #[test]
     fn every_body_has_the_fields_of_its_type() {
-        let model = include_str!("../model.rs");
+        let model = concat!(
+            include_str!("../model/authority.rs"),
+            include_str!("../model/pops.rs"),
+            include_str!("../model/purges.rs"),
+            include_str!("../model/releases.rs"),
+            include_str!("../model/resources.rs"),
+            include_str!("../model/top.rs"),
+        );
         let access = include_str!("../access_model.rs");
         let anycast = include_str!("../anycast_model.rs");
         let (permits, group) =
@@ -124,6 +136,8 @@ mod tests {
             ("Nack", "NackView", model),
             ("Health", "HealthView", model),
             ("PopRequest", "PopRequest", model),
+            ("NodeOrderRequest", "NodeOrderRequest", model),
+            ("NodeOrder", "NodeOrderView", model),
             ("EnrolmentToken", "EnrolmentTokenView", model),
             ("PropertyList", "PropertyList", model),
             ("Property", "PropertyView", model),
@@ -169,6 +183,9 @@ mod tests {
             ("Hold", "HoldView", geo),
             ("Freeze", "Freeze", freeze),
             ("PopHealth", "HealthPop", anycast),
+            ("Top", "TopView", model),
+            ("TopItem", "TopItem", model),
+            ("HealthChange", "HealthChange", anycast),
             ("NodeHealth", "HealthNode", anycast),
         ] {
             let (_, listed) = BODIES.iter().find(|(known, _)| *known == body).expect(body);

@@ -19,7 +19,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     layout::Layout,
-    steering::{SITES, STEERED_NAME, STEERING_HOST},
+    steering::{SITES, STEERED_NAME, STEERING_HOST, STEERING_NAME},
 };
 
 /// Makes sure of the authority and writes a fresh certificate for this machine's own names.
@@ -32,7 +32,8 @@ pub(super) fn prepare(layout: &Layout) -> anyhow::Result<()> {
     let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).context("the demo CA's certificate")?;
 
     let key = KeyPair::generate().context("cannot draw a key")?;
-    let own = ["localhost", "127.0.0.1", "::1", STEERING_HOST, STEERED_NAME].map(str::to_owned);
+    let own = ["localhost", "127.0.0.1", "::1", STEERING_HOST, STEERING_NAME, STEERED_NAME];
+    let own = own.map(str::to_owned);
     let sites = SITES.iter().map(|site| site.address().to_string());
     let names: Vec<_> = own.into_iter().chain(sites).collect();
     let mut params = CertificateParams::new(names).context("plain names")?;

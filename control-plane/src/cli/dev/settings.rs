@@ -50,10 +50,7 @@ impl Settings<'_> {
             },
             "auth": { "tokens_file": self.layout.secret("origin-tokens") },
             "delivery": { "steering": {
-                "server_uri": format!(
-                    "https://{STEERING_HOST}:{}/steering/{POLICY}",
-                    self.ports.address(&format!("{}-https", SITES[0].pop)).port()
-                ),
+                "server_uri": self.steering_url(),
                 "pathway": PATHWAY,
             } },
             "upload": { "spool_dir": self.layout.state("origin/spool") },
@@ -68,6 +65,12 @@ impl Settings<'_> {
             origin["watch"] = json!({ "web_root": web_root });
         }
         origin
+    }
+
+    /// Where players ask to be steered: at whichever PoP lives.
+    pub(super) fn steering_url(&self) -> String {
+        let port = self.ports.address(STEERING_PORT).port();
+        format!("https://{STEERING_HOST}:{port}/steering/{POLICY}")
     }
 
     pub(super) fn packager(&self) -> Value {
@@ -110,6 +113,8 @@ impl Settings<'_> {
             ports.dedup();
             all.extend(ports.into_iter().map(|port| SocketAddr::from((site.address(), port))));
         }
+        let port = self.ports.address(STEERING_PORT).port();
+        all.extend(steering::steering_address(pop, port, has_v6()));
         all
     }
 
@@ -127,6 +132,8 @@ impl Settings<'_> {
                 "state_dir": self.layout.state(name),
                 "node": format!("{name}-1"),
                 "enrolment_token_file": self.layout.secret(&format!("{name}-enrolment-token")),
+                // All of this machine is at one place: what is measured here would say that the PoPs are, too.
+                "round_trips": false,
             },
         })
     }
@@ -181,13 +188,17 @@ pub(super) fn port_names(pops: &[&str]) -> Vec<String> {
 /// `localhost` may mean either family, so both are served where this machine has both.
 fn both_families(address: SocketAddr) -> Vec<SocketAddr> {
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
-    match TcpListener::bind(v6) {
-        Ok(_) => vec![address, v6],
-        Err(_) => vec![address],
-    }
+    if has_v6() { vec![address, v6] } else { vec![address] }
 }
 
-const FIXED_PORTS: [&str; 10] = [
+/// Whether this machine has an IPv6 address for itself.
+fn has_v6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Where both PoPs serve the host of steering, each at another address.
+const STEERING_PORT: &str = "steering-https";
+const FIXED_PORTS: [&str; 11] = [
     "control-api",
     "control-sync",
     "control-admin",
@@ -198,4 +209,5 @@ const FIXED_PORTS: [&str; 10] = [
     "origin-internal",
     "origin-admin",
     "packager-admin",
+    STEERING_PORT,
 ];

@@ -3,7 +3,7 @@
 //! On one machine every PoP is at one place, so each gets an address of the loopback network of its own and is said to be
 //! far from the other. Invariant: nothing here is an address or a name that anybody else has (RFC 5737, RFC 6761).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::{Value, json};
 
@@ -47,8 +47,11 @@ pub(super) const SITES: [Site; 2] = [
 pub(super) const ZONE: &str = "demo.test";
 /// The name in it that leads each client to its PoP.
 pub(super) const STEERED_NAME: &str = "video.demo.test";
-/// The host under which PoPs pass on what players ask the steering server; every browser takes it for this machine.
+/// The host under which each PoP passes on what players ask the steering server. Every browser takes it for both addresses
+/// of this machine, and each is another PoP's: with one gone it asks the other.
 pub(super) const STEERING_HOST: &str = "steer.localhost";
+/// The same host as the DNS knows it, as it would be anywhere else: it leads to a PoP that lives.
+pub(super) const STEERING_NAME: &str = "steer.demo.test";
 /// The pathway that manifests name, and the policy.
 pub(super) const PATHWAY: &str = "main";
 pub(super) const POLICY: &str = "demo";
@@ -79,6 +82,15 @@ impl Site {
     }
 }
 
+/// Where a PoP serves the host of steering: the first at this machine's IPv6 address, which is tried first, the other at
+/// the IPv4 one. Without IPv6 the first alone does.
+pub(super) fn steering_address(pop: &str, port: u16, has_v6: bool) -> Option<SocketAddr> {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let number = SITES.iter().position(|site| site.pop == pop)?;
+    let all = if has_v6 { [Some(v6), Some(v4)] } else { [Some(v4), None] };
+    all[number].map(|ip| SocketAddr::new(ip, port))
+}
+
 /// The site of a PoP; shields have none.
 pub(super) fn site(pop: &str) -> Option<&'static Site> {
     SITES.iter().find(|site| site.pop == pop)
@@ -106,7 +118,8 @@ pub(super) fn zone(port: u16) -> Value {
          @ IN SOA ns hostmaster 1 3600 600 86400 60\n\
          @ IN NS ns\n\
          ns IN A 127.0.0.1\n\
-         _steer.video IN TXT \"alpn=h3,h2\" \"port={port}\"\n"
+         _steer.video IN TXT \"alpn=h3,h2\" \"port={port}\"\n\
+         _steer.steer IN TXT \"alpn=h3,h2\" \"port={port}\"\n"
     );
     json!({ "zone": zone })
 }
@@ -122,10 +135,10 @@ pub(super) fn policy() -> Value {
 }
 
 /// The property whose origin is the steering server.
-pub(super) fn property(steering: std::net::SocketAddr) -> Value {
+pub(super) fn property(steering: SocketAddr) -> Value {
     json!({
         "id": "steering",
-        "hosts": [STEERING_HOST],
+        "hosts": [STEERING_HOST, STEERING_NAME],
         "origins": [{ "authority": steering.to_string() }],
     })
 }
@@ -138,6 +151,18 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn each_pop_has_an_address_of_its_own_for_the_host_of_steering() {
+        let at = |pop, has_v6| {
+            let address = steering_address(pop, 443, has_v6);
+            address.map(|address| address.to_string())
+        };
+        assert_eq!(at("pop-a", true).as_deref(), Some("[::1]:443"));
+        assert_eq!(at("pop-b", true).as_deref(), Some("127.0.0.1:443"));
+        assert_eq!(at("pop-a", false).as_deref(), Some("127.0.0.1:443"));
+        assert_eq!((at("pop-b", false), at("shield-1", true)), (None, None));
+    }
 
     #[test]
     fn all_of_it_is_what_the_control_plane_takes() {

@@ -23,7 +23,7 @@ use super::{
     ports::Ports,
     ready::{Pop, Summary},
     settings::{Settings, port_names},
-    steering::{self, POLICY, SITES, STEERED_NAME, STEERING_HOST, ZONE},
+    steering::{self, POLICY, SITES, STEERED_NAME, ZONE},
     upload::{self, Origin, Video},
 };
 
@@ -262,12 +262,11 @@ fn summary(
     video: Option<String>,
 ) -> Summary {
     let Settings { layout, ports, .. } = settings;
-    let steering = ports.address(&format!("{}-https", SITES[0].pop)).port();
     Summary {
         dns: ports.address("geo-dns"),
         dns_name: STEERED_NAME.to_owned(),
         dns_clients: SITES.iter().map(|site| site.client_subnet().to_owned()).collect(),
-        steering_url: format!("https://{STEERING_HOST}:{steering}/steering/{POLICY}"),
+        steering_url: settings.steering_url(),
         watch_url,
         ca_cert: layout.ca_certificate(),
         origin: origin.base.clone(),

@@ -14,12 +14,10 @@ use serde_json::Value;
 use tidegate_contract::{
     resource::{Kind, RESOURCES_MAX, ResourceName, SPEC_BYTES_MAX},
     resource_spec::Spec,
-};
-
-use crate::{
-    cli::failure::{Exit, Failure},
     zone,
 };
+
+use crate::cli::failure::{Exit, Failure};
 
 /// One resource, as it is written and as a server shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +51,7 @@ impl Document {
             Failure::new(Exit::Invalid, format!("{}/{}: {error}", self.kind, self.name))
         };
         if let Spec::DnsZone(spec) = checked.map_err(|error| wrong(&error))? {
-            zone::check(self.name.as_str(), &spec.zone).map_err(|error| wrong(&error))?;
+            zone::read(self.name.as_str(), &spec.zone).map_err(|error| wrong(&error))?;
         }
         Ok(())
     }

@@ -32,8 +32,15 @@ pub(super) async fn edit(
     let shown = Document { status: None, ..before.clone() };
     let file = write(&yaml(&shown)?)?;
     run_editor(&file).await?;
-    let kept =
-        |failure: Failure| failure.with_hint(format!("what you typed is in {}", file.display()));
+    let kept = |failure: Failure| {
+        let place = format!("what you typed is in {}", file.display());
+        // What somebody else did in between needs both.
+        let hint = match (failure.exit, failure.hint()) {
+            (Exit::Conflict, Some(hint)) => format!("{hint}; {place}"),
+            _ => place,
+        };
+        failure.with_hint(hint)
+    };
     let text = fs::read_to_string(&file)
         .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", file.display())))?;
     let invalid = |error: String| Failure::new(Exit::Invalid, error);
@@ -49,6 +56,7 @@ pub(super) async fn edit(
         let _ = fs::remove_file(&file);
         return Ok(Exit::Ok);
     }
+    after.check().map_err(kept)?;
     out.note(&difference(&format!("{kind}/{name}"), Some(&before.spec), Some(&after.spec)));
     if consent.goes_on() {
         let tag = before.generation.map(|generation| format!("\"{generation}\""));

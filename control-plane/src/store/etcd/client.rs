@@ -4,6 +4,7 @@
 //! made twice. Who writes learns whether it was made again, and looks what became of the first try.
 
 use std::{
+    error::Error,
     fs,
     path::Path,
     sync::{
@@ -39,6 +40,12 @@ struct Members {
     config: Config,
 }
 
+/// A member that is asked.
+pub(super) struct Member {
+    index: usize,
+    pub(super) channel: Channel,
+}
+
 /// How a transaction went.
 pub(super) struct Txn {
     pub(super) response: TxnResponse,
@@ -66,15 +73,18 @@ impl Client {
         format!("{}/{rest}", self.0.prefix)
     }
 
-    /// The way to the member that is asked now.
-    pub(super) fn channel(&self) -> Channel {
-        let index = self.0.current.load(Ordering::Relaxed) % self.0.channels.len();
-        self.0.channels[index].clone()
+    /// The member that is asked now.
+    pub(super) fn member(&self) -> Member {
+        let index = self.0.current.load(Ordering::Relaxed);
+        Member { index, channel: self.0.channels[index].clone() }
     }
 
-    /// Asks the next member from now on.
-    pub(super) fn turn(&self) {
-        self.0.current.fetch_add(1, Ordering::Relaxed);
+    /// Asks the next member from now on. Of several calls that fail at one member only the first turns: else they would
+    /// come back to it together.
+    pub(super) fn turn(&self, from: &Member) {
+        let next = (from.index + 1) % self.0.channels.len();
+        let order = Ordering::Relaxed;
+        let _ = self.0.current.compare_exchange(from.index, next, order, order);
     }
 
     /// Makes a call until a member answers it; tells whether it was made more than once.
@@ -87,20 +97,34 @@ impl Client {
         let until = Instant::now() + self.0.config.give_up_after;
         let mut is_repeated = false;
         loop {
-            let asked = timeout(self.0.config.call_timeout, ask(self.channel())).await;
+            let member = self.member();
+            let asked = timeout(self.0.config.call_timeout, ask(member.channel.clone())).await;
             let status = match asked {
                 Ok(Ok(answer)) => return Ok((answer, is_repeated)),
                 Ok(Err(status)) if !may_pass(&status) => return Err(failed(&status)),
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer in time"),
             };
-            self.turn();
+            self.turn(&member);
             is_repeated = true;
             if Instant::now() >= until {
-                return Err(failed(&status));
+                return Err(self.unreachable(&status));
             }
             sleep(RETRY_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
         }
+    }
+
+    /// A member that does not like a certificate may close the connection before it says so: then we say what we show.
+    fn unreachable(&self, status: &Status) -> StoreError {
+        let StoreError::Etcd(words) = failed(status) else { return failed(status) };
+        let Config { ca_file, certificate_file, .. } = &self.0.config;
+        StoreError::Etcd(match (ca_file, certificate_file) {
+            (None, _) => words,
+            (Some(_), None) => format!("{words} (no certificate is shown to etcd)"),
+            (Some(_), Some(file)) => {
+                format!("{words} (the certificate shown to etcd is {})", file.display())
+            }
+        })
     }
 
     pub(super) async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
@@ -133,7 +157,17 @@ impl Client {
 
 /// An answer of etcd that is no answer of ours.
 pub(super) fn failed(status: &Status) -> StoreError {
-    StoreError::Etcd(format!("{:?}: {}", status.code(), status.message()))
+    let mut words = format!("{:?}: {}", status.code(), status.message());
+    // What TLS or the socket says stands in the causes alone.
+    let (mut cause, mut depth) = (status.source(), 0);
+    while let Some(error) = cause.filter(|_| depth < CAUSES_MAX) {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        (cause, depth) = (error.source(), depth + 1);
+    }
+    StoreError::Etcd(words)
 }
 
 fn kv(channel: Channel) -> KvClient<Channel> {
@@ -176,8 +210,12 @@ fn endpoint(member: &str, config: &Config) -> Result<Endpoint, StoreError> {
     }
     let ca = config.ca_file.as_ref().ok_or_else(|| bad("https needs ca_file".to_owned()))?;
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
-    if let (Some(certificate), Some(key)) = (&config.certificate_file, &config.key_file) {
-        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    match (&config.certificate_file, &config.key_file) {
+        (Some(certificate), Some(key)) => {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        (None, None) => {}
+        _ => return Err(bad("certificate_file and key_file belong together".to_owned())),
     }
     endpoint.tls_config(tls).map_err(|error| bad(error.to_string()))
 }
@@ -186,6 +224,8 @@ fn read(path: &Path) -> Result<String, StoreError> {
     fs::read_to_string(path).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
+/// Causes that an error names.
+const CAUSES_MAX: usize = 8;
 /// Between two tries of one call; longer and shorter by chance, so that replicas do not ask in step.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// After this silence a connection is pinged, and given up after as much again.

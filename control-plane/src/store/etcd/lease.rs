@@ -122,10 +122,11 @@ impl Keeper {
             sleep((self.ttl / 3).min(until - Instant::now())).await;
             let asked = Instant::now();
             let left = until.saturating_duration_since(asked).min(self.ttl / 3);
-            match timeout(left, renew(self.client.channel(), self.id)).await {
+            let member = self.client.member();
+            match timeout(left, renew(member.channel.clone(), self.id)).await {
                 Ok(Ok(ttl)) if ttl > 0 => sent = asked,
                 Ok(Ok(_)) => return,
-                Ok(Err(_)) | Err(_) => self.client.turn(),
+                Ok(Err(_)) | Err(_) => self.client.turn(&member),
             }
         }
     }
@@ -141,7 +142,7 @@ async fn renew(channel: Channel, id: i64) -> Result<i64, Status> {
 /// Gives a lease back. If that fails it ends by itself.
 async fn revoke(client: &Client, id: i64) {
     let request = LeaseRevokeRequest { id };
-    let asked = LeaseClient::new(client.channel()).lease_revoke(request).await;
+    let asked = LeaseClient::new(client.member().channel).lease_revoke(request).await;
     if let Err(status) = asked {
         tracing::debug!(error = %failed(&status), "a lease was not given back");
     }

@@ -137,7 +137,7 @@ impl Records for EtcdRecords {
         let mut success: Vec<_> =
             commit.puts.iter().map(|(key, value)| put(&self.key(key), value.clone())).collect();
         success.extend(commit.deletes.iter().map(|key| delete(&self.key(key), Bytes::new())));
-        if is_write {
+        if commit.is_followed() {
             success.push(put(&self.client.key(MARKER), Bytes::new()));
         }
         let failure = commit.expect.iter().map(|(key, _)| op(get(&self.key(key)))).collect();
@@ -149,7 +149,9 @@ impl Records for EtcdRecords {
         } else {
             return Err(Self::conflict(&commit, txn.response));
         };
-        raise(&self.head, revision);
+        if commit.is_followed() {
+            raise(&self.head, revision);
+        }
         Ok(revision)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue};
+use tonic::{Request, Status, Streaming, metadata::MetadataValue, transport::Channel};
 
 use super::{
     client::Client,
@@ -17,14 +17,14 @@ use super::{
 };
 
 /// Changes of one key from now on.
-pub(super) struct Watch {
+struct Watch {
     down: Streaming<WatchResponse>,
     _up: mpsc::Sender<WatchRequest>,
 }
 
 impl Watch {
-    /// Watches a key, or with an end all keys before that.
-    pub(super) async fn open(client: &Client, key: &str) -> Result<Self, Status> {
+    /// Watches a key at a member.
+    async fn open(member: Channel, key: &str) -> Result<Self, Status> {
         let (up, ups) = mpsc::channel(1);
         let create = WatchCreateRequest {
             key: bytes::Bytes::copy_from_slice(key.as_bytes()),
@@ -36,14 +36,14 @@ impl Watch {
         let mut request = Request::new(ReceiverStream::new(ups));
         // A member that lost the others ends the watch instead of keeping silent.
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-        let mut watch = WatchClient::new(client.channel());
+        let mut watch = WatchClient::new(member);
         let opened = timeout(OPEN_TIMEOUT, watch.watch(request)).await;
         let opened = opened.map_err(|_| Status::deadline_exceeded("no answer in time"))?;
         Ok(Self { down: opened?.into_inner(), _up: up })
     }
 
     /// Waits for a change, or for the watch to begin.
-    pub(super) async fn changed(&mut self) -> Result<(), Status> {
+    async fn changed(&mut self) -> Result<(), Status> {
         match self.down.message().await? {
             Some(response) if response.canceled => Err(Status::aborted(response.cancel_reason)),
             Some(_) => Ok(()),
@@ -59,8 +59,9 @@ where
     F: Future<Output = ()>,
 {
     loop {
+        let member = client.member();
         let watched = async {
-            let mut watch = Watch::open(client, key).await?;
+            let mut watch = Watch::open(member.channel.clone(), key).await?;
             loop {
                 look().await;
                 // No change, or too long without one, are both a reason to look.
@@ -73,7 +74,7 @@ where
         if let Err(status) = end {
             tracing::debug!(key, error = status.message(), "a watch broke off");
         }
-        client.turn();
+        client.turn(&member);
         look().await;
         tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
     }

@@ -60,8 +60,13 @@ impl TestControl {
 
     /// As [`Self::start`], with a clock that the story moves.
     pub(crate) async fn start_at(now: SystemTime) -> Self {
+        Self::start_at_with(now, |_| {}).await
+    }
+
+    /// As [`Self::start_at`], with other settings than the defaults.
+    pub(crate) async fn start_at_with(now: SystemTime, change: fn(&mut Config)) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        Self::start_on(folder, |_| {}, Clock::manual(now)).await
+        Self::start_on(folder, change, Clock::manual(now)).await
     }
 
     async fn start_on(folder: Arc<TempDir>, change: fn(&mut Config), clock: Clock) -> Self {

@@ -6,16 +6,18 @@ mod control;
 mod feed;
 mod node;
 mod program;
+mod person; // somebody at a command line
 
 use std::time::Duration;
 
 pub(crate) use control::{Answer, TestControl, property};
 pub(crate) use feed::{Feed, condition};
 pub(crate) use node::{ConfigLane, TelemetryLane, TestNode};
+pub(crate) use person::Person;
 pub(crate) use program::{Program, Ran, tidegate};
 
 /// The longest that anything may take, on a busy machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Waits for a future, within the limit.
 pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {

@@ -12,6 +12,7 @@ use aws_lc_rs::{
 
 use rcgen::{CertificateParams, KeyPair};
 use tidegate_contract::{
+    demand::TAKES_DEMAND,
     geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
     id::{Generation, PopId},
     purge::PurgeOrder,
@@ -92,6 +93,12 @@ impl TelemetryLane {
     /// What the node measured.
     pub(crate) async fn round_trips(&self, batch: &RoundTrips) {
         let message = telemetry_up::Message::RoundTrips(batch.to_bytes().into());
+        let _ = self.up.send(TelemetryUp { message: Some(message) }).await;
+    }
+
+    /// What its clients ask for, as bytes.
+    pub(crate) async fn demand(&self, bytes: Vec<u8>) {
+        let message = telemetry_up::Message::Demand(bytes.into());
         let _ = self.up.send(TelemetryUp { message: Some(message) }).await;
     }
 
@@ -177,7 +184,7 @@ impl TestNode {
         let (up, ups) = mpsc::channel(16);
         let applied: HashMap<_, _> =
             applied.map(|offset| ("main".to_owned(), offset)).into_iter().collect();
-        let hello = PurgeHello { applied, build: "test".to_owned(), subscription };
+        let hello = PurgeHello { applied, build: "test".to_owned(), subscription, unpacks: false };
         let hello = PurgeUp { message: Some(purge_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client = PopSyncClient::new(self.connect().await?);
@@ -219,6 +226,7 @@ impl TestNode {
         let mut client = PopSyncClient::new(self.connect().await?);
         let answer = within(client.telemetry(ReceiverStream::new(ups))).await?;
         assert!(answer.metadata().contains_key(TAKES_ROUND_TRIPS));
+        assert!(answer.metadata().contains_key(TAKES_DEMAND));
         Ok(TelemetryLane { up, down: answer.into_inner() })
     }
 
@@ -258,7 +266,7 @@ impl PurgeLane {
                 match self.next().await.expect("an open lane") {
                     purge_down::Message::Heartbeat(_) => {}
                     purge_down::Message::Batch(batch) => return batch.purges,
-                    purge_down::Message::Trimmed(trimmed) => panic!("{trimmed:?}"),
+                    other => panic!("{other:?}"),
                 }
             }
         };

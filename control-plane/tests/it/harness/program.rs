@@ -64,12 +64,20 @@ impl Program {
 
 /// Runs `tidegate` with nothing in its environment that could guide it.
 pub(crate) async fn tidegate(home: &Path, words: &[&str]) -> Ran {
+    ran(operators_program(home, words)).await
+}
+
+/// `tidegate` with nothing in its environment that could guide it.
+pub(crate) fn operators_program(home: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(words).env("HOME", home).env_remove("XDG_CONFIG_HOME");
+    command.args(words).env("HOME", home);
+    for name in ["XDG_CONFIG_HOME", "VISUAL", "EDITOR", "NO_COLOR"] {
+        command.env_remove(name);
+    }
     for name in ["CONTEXT_FILE", "SERVER", "TOKEN_FILE", "CA"] {
         command.env_remove(format!("TIDEGATE_{name}"));
     }
-    ran(command).await
+    command
 }
 
 impl Ran {
@@ -93,7 +101,8 @@ fn control() -> Command {
     command
 }
 
-async fn ran(mut command: Command) -> Ran {
+/// Runs a command to its end.
+pub(crate) async fn ran(mut command: Command) -> Ran {
     command.kill_on_drop(true).stdin(Stdio::null());
     let Output { status, stdout, stderr } = within(command.output()).await.expect("it runs");
     Ran {

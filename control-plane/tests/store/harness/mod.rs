@@ -2,15 +2,21 @@
 //!
 //! Nothing waits without a limit: what does not happen within [`LIMIT`] fails the test.
 
+mod cluster;
+mod storm;
 mod etcd;
+mod cluster_tls;
 mod node;
 mod program;
 
 use std::time::Duration;
 
+pub(crate) use cluster::{Cluster, copy_keys};
+pub(crate) use cluster_tls::ClusterTls;
 pub(crate) use etcd::Etcd;
 pub(crate) use node::Node;
 pub(crate) use program::{Caller, Program, begin, command};
+pub(crate) use storm::{Storm, expect_whole, read_log};
 
 /// The longest that anything may take, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);

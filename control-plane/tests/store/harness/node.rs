@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair};
-use tidegate_contract::telemetry::Report;
+use tidegate_contract::{packed::unpack, telemetry::Report};
 use tidegate_control::wire::{
-    EnrolRequest, PurgeApplied, PurgeHello, PurgeUp, TelemetryHello, TelemetryUp,
-    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
-    telemetry_up,
+    ConfigHello, ConfigUp, EnrolRequest, Health, PurgeApplied, PurgeBatch, PurgeHello, PurgeUp,
+    RenewRequest, TelemetryHello, TelemetryUp, config_up, enrolment_client::EnrolmentClient,
+    pop_sync_client::PopSyncClient, purge_down, purge_up, telemetry_up,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +25,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::within;
+use super::{until, within};
 
 /// An enrolled node that follows the purges until it is dropped.
 pub(crate) struct Node {
@@ -85,13 +86,17 @@ impl Node {
 
     /// Says how it is to one replica, several times a second, until the task is dropped.
     pub(crate) async fn reports(&self, replica: SocketAddr, report: Report) -> JoinHandle<()> {
-        let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await;
-        let (up, ups) = mpsc::channel(16);
         let say = |message| TelemetryUp { message: Some(message) };
-        let hello = TelemetryHello { build: "test".to_owned() };
-        up.send(say(telemetry_up::Message::Hello(hello))).await.expect("room");
-        let mut client = PopSyncClient::new(channel.expect("it listens"));
-        let down = client.telemetry(ReceiverStream::new(ups)).await.expect("enrolled");
+        // Another replica than the one that enrolled it hears of that a moment later.
+        let (up, down) = until(async || {
+            let (up, ups) = mpsc::channel(16);
+            let hello = TelemetryHello { build: "test".to_owned() };
+            up.send(say(telemetry_up::Message::Hello(hello))).await.expect("room");
+            let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await.ok()?;
+            let mut client = PopSyncClient::new(channel);
+            Some((up, client.telemetry(ReceiverStream::new(ups)).await.ok()?))
+        })
+        .await;
         tokio::spawn(async move {
             // Whoever does not listen is not heard for long.
             let _orders = down.into_inner();
@@ -100,6 +105,76 @@ impl Node {
                 sleep(Duration::from_millis(200)).await;
             }
         })
+    }
+}
+
+impl Node {
+    /// Opens a configuration lane at one replica and says there, several times a second, whom it believes and who signed
+    /// its certificate, until the task is ended. It runs a release with this root.
+    pub(crate) async fn says(
+        &self,
+        ca_pem: &str,
+        replica: SocketAddr,
+        authorities: &[u64],
+        signed_by: u64,
+        (generation, root): &(u64, Vec<u8>),
+    ) -> JoinHandle<()> {
+        let say = |message| ConfigUp { message: Some(message) };
+        let (up, down) = until(async || {
+            let (up, ups) = mpsc::channel(16);
+            let sealing_key = bytes::Bytes::from_static(&[9; 32]);
+            let build = "test".to_owned();
+            let (generation, digest) = (*generation, root.clone().into());
+            let hello = ConfigHello { generation, digest, build, sealing_key, floor: 0 };
+            up.send(say(config_up::Message::Hello(hello))).await.expect("room");
+            let channel = connect(ca_pem, replica, Some(self.identity.clone())).await.ok()?;
+            let mut client = PopSyncClient::new(channel);
+            Some((up, client.config(ReceiverStream::new(ups)).await.ok()?.into_inner()))
+        })
+        .await;
+        let health = Health { ready: true, signed_by, ..Health::default() };
+        let health = Health { authorities: authorities.to_vec(), ..health };
+        tokio::spawn(async move {
+            let mut down = down;
+            let read = async { while let Ok(Some(_)) = down.message().await {} };
+            let write = async {
+                while up.send(say(config_up::Message::Health(health.clone()))).await.is_ok() {
+                    sleep(Duration::from_millis(200)).await;
+                }
+            };
+            tokio::join!(read, write);
+        })
+    }
+
+    /// The same node with a fresh identity, which follows nothing.
+    pub(crate) async fn renewed(&self, ca_pem: &str, replica: SocketAddr) -> Self {
+        let key = KeyPair::generate().expect("random");
+        let csr = CertificateParams::default().serialize_request(&key).expect("a good key");
+        let channel = connect(ca_pem, replica, Some(self.identity.clone())).await;
+        let request = RenewRequest { csr_der: csr.der().to_vec().into() };
+        let mut client = EnrolmentClient::new(channel.expect("it listens"));
+        let issued = within(client.renew(request)).await.expect("enrolled").into_inner();
+        Self {
+            applied: Arc::default(),
+            connects: Arc::default(),
+            gaps: Arc::default(),
+            ca_pem: ca_pem.to_owned(),
+            identity: Identity::from_pem(&issued.certificate_pem, key.serialize_pem()),
+            task: tokio::spawn(async {}),
+        }
+    }
+
+    /// Whether a replica that shows a certificate of this authority lets the node in.
+    pub(crate) async fn is_let_in(&self, ca_pem: &str, replica: SocketAddr) -> bool {
+        let Ok(channel) = connect(ca_pem, replica, Some(self.identity.clone())).await else {
+            return false;
+        };
+        let (up, ups) = mpsc::channel(1);
+        let hello = TelemetryHello { build: "test".to_owned() };
+        let hello = TelemetryUp { message: Some(telemetry_up::Message::Hello(hello)) };
+        up.send(hello).await.expect("room");
+        let mut client = PopSyncClient::new(channel);
+        within(client.telemetry(ReceiverStream::new(ups))).await.is_ok()
     }
 }
 
@@ -133,7 +208,12 @@ impl Follower {
         let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await?;
         let (up, ups) = mpsc::channel(16);
         let applied = HashMap::from([(STREAM.to_owned(), self.applied.load(Ordering::SeqCst))]);
-        let hello = PurgeHello { applied, build: "test".to_owned(), ..PurgeHello::default() };
+        let hello = PurgeHello {
+            applied,
+            build: "test".to_owned(),
+            unpacks: true,
+            ..PurgeHello::default()
+        };
         let say = |message| PurgeUp { message: Some(message) };
         let _ = up.send(say(purge_up::Message::Hello(hello))).await;
         let mut client = PopSyncClient::new(channel);
@@ -145,12 +225,13 @@ impl Follower {
                     self.gaps.fetch_add(1, Ordering::Relaxed);
                     self.applied.store(trimmed.head, Ordering::SeqCst);
                 }
-                purge_down::Message::Batch(batch) => {
-                    for purge in batch.purges {
-                        let before = self.applied.fetch_add(1, Ordering::SeqCst);
-                        // A hole or a double would move this node away from the head for ever.
-                        assert_eq!(purge.offset, before + 1, "in order, each once");
-                    }
+                purge_down::Message::Batch(batch) => self.apply(batch),
+                purge_down::Message::Packed(packed) => {
+                    let plain =
+                        unpack(&packed.packed, packed.plain_bytes as usize, BATCH_BYTES_MAX);
+                    let batch = PurgeBatch::decode(&plain.expect("good")[..]).expect("a batch");
+                    assert_eq!(batch.purges.last().expect("never empty").offset, packed.last);
+                    self.apply(batch);
                 }
             }
             let offset = self.applied.load(Ordering::SeqCst);
@@ -158,6 +239,16 @@ impl Follower {
             let _ = up.send(say(purge_up::Message::Applied(applied))).await;
         }
         Ok(())
+    }
+}
+
+impl Follower {
+    fn apply(&self, batch: PurgeBatch) {
+        for purge in batch.purges {
+            let before = self.applied.fetch_add(1, Ordering::SeqCst);
+            // A hole or a double would move this node away from the head for ever.
+            assert_eq!(purge.offset, before + 1, "in order, each once");
+        }
     }
 }
 
@@ -176,3 +267,4 @@ async fn connect(
 }
 
 const STREAM: &str = "main";
+const BATCH_BYTES_MAX: usize = 1 << 20;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
+use tidegate_control::store::Config;
 use tokio::process::{Child, Command};
 
 use super::{until, within};
@@ -24,14 +25,15 @@ pub(crate) struct Caller {
 
 impl Program {
     /// Starts a control plane on a folder and a store, and waits until it is ready.
-    pub(crate) async fn serve(folder: &Path, store: &str) -> Self {
+    pub(crate) async fn serve(folder: &Path, store: &Config) -> Self {
         let ready_file = folder.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let mut child = control()
             .arg("serve")
             .args(["--api", "127.0.0.1:0", "--sync", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
-            .args(["--set", &format!("store.url={store}"), "--set", "leader.ttl=3s"])
+            .args(settings(store))
+            .args(["--set", "leader.ttl=3s"])
             .arg("--set")
             .arg(format!("process.ready_file={}", ready_file.display()))
             .args(["--set", "process.log_level=warn"])
@@ -57,17 +59,21 @@ impl Program {
 }
 
 /// Begins a command of `tidegate-control`; it is killed when dropped.
-pub(crate) fn begin(folder: &Path, store: &str, words: &[&str]) -> Child {
+pub(crate) fn begin(folder: &Path, store: &Config, words: &[&str]) -> Child {
     let mut command = control();
-    command.args(words).args(["--set", &format!("store.url={store}")]);
+    command.args(words).args(settings(store));
     command.arg("--data-dir").arg(folder.join("data"));
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
 }
 
 /// Runs a command of `tidegate-control` on a folder and a store; its output, or what it says of its failure.
-pub(crate) async fn command(folder: &Path, store: &str, words: &[&str]) -> Result<String, String> {
+pub(crate) async fn command(
+    folder: &Path,
+    store: &Config,
+    words: &[&str],
+) -> Result<String, String> {
     let mut command = control();
-    command.args(words).args(["--set", &format!("store.url={store}")]);
+    command.args(words).args(settings(store));
     command.arg("--data-dir").arg(folder.join("data"));
     let output = within(command.output()).await.expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("text").trim().to_owned();
@@ -76,18 +82,18 @@ pub(crate) async fn command(folder: &Path, store: &str, words: &[&str]) -> Resul
 
 impl Caller {
     /// An operator who may do everything on a folder and a store.
-    pub(crate) async fn new(folder: &Path, store: &str) -> Self {
+    pub(crate) async fn new(folder: &Path, store: &Config) -> Self {
         tidegate_chassis::init_crypto();
         let words = ["token", "create", "--scope", "admin", "--scope", "breakglass"];
         let token = command(folder, store, &words).await.expect("a token");
         let ca_pem = command(folder, store, &["ca", "show"]).await.expect("the authority");
-        let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("pem");
-        let http = reqwest::Client::builder()
-            .tls_certs_only([ca])
-            .timeout(Duration::from_secs(20))
-            .build()
-            .expect("a client");
-        Self { http, token, ca_pem }
+        Self { http: client(&ca_pem), token, ca_pem }
+    }
+
+    /// The same operator, who believes these authorities alone.
+    pub(crate) fn believing(&self, ca_pem: &str) -> Self {
+        let (token, ca_pem) = (self.token.clone(), ca_pem.to_owned());
+        Self { http: client(&ca_pem), token, ca_pem }
     }
 
     /// Calls a replica; the body of a good answer, or the status of another, or nothing.
@@ -133,6 +139,26 @@ impl Caller {
         let called = self.call(method, api, path, &body).await;
         called.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
     }
+}
+
+fn client(ca_pem: &str) -> reqwest::Client {
+    let believed = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).expect("pem");
+    let client = reqwest::Client::builder().tls_certs_only(believed);
+    client.timeout(Duration::from_secs(20)).build().expect("a client")
+}
+
+/// The store on a command line.
+fn settings(store: &Config) -> Vec<String> {
+    let etcd = &store.etcd;
+    let files = [
+        ("ca_file", &etcd.ca_file),
+        ("certificate_file", &etcd.certificate_file),
+        ("key_file", &etcd.key_file),
+    ];
+    let files = files.into_iter().filter_map(|(name, file)| {
+        Some(format!("--set=store.etcd.{name}={}", file.as_ref()?.display()))
+    });
+    files.chain([format!("--set=store.url={}", store.url)]).collect()
 }
 
 fn control() -> Command {

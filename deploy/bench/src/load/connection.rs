@@ -13,17 +13,20 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
+use tokio::{io::BufReader, net::TcpStream, sync::Mutex};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Protocol, Target};
+use super::{
+    Protocol, Target,
+    first::{First, Watched},
+};
 use crate::material::Material;
 
 #[derive(Clone)]
 pub(crate) enum Connection {
     /// One request at a time.
-    H1(Arc<Mutex<conn::http1::SendRequest<Empty<Bytes>>>>),
-    H2(conn::http2::SendRequest<Empty<Bytes>>),
+    H1(Arc<Mutex<conn::http1::SendRequest<Empty<Bytes>>>>, First),
+    H2(conn::http2::SendRequest<Empty<Bytes>>, First),
     H3(h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>, quinn::Endpoint),
 }
 
@@ -35,37 +38,44 @@ impl Connection {
     ) -> Result<Self> {
         match protocol {
             Protocol::H1 => {
-                let io = tls(addr, material.client_tls(b"http/1.1")).await?;
+                let first = First::default();
+                let io = tls(addr, material.client_tls(b"http/1.1"), first.clone()).await?;
                 let (sender, connection) = conn::http1::handshake(io).await?;
                 tokio::spawn(connection);
-                Ok(Self::H1(Arc::new(Mutex::new(sender))))
+                Ok(Self::H1(Arc::new(Mutex::new(sender)), first))
             }
             Protocol::H2 => {
-                let io = tls(addr, material.client_tls(b"h2")).await?;
+                let first = First::default();
+                let io = tls(addr, material.client_tls(b"h2"), first.clone()).await?;
                 let (sender, connection) = conn::http2::Builder::new(TokioExecutor::new())
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(8 << 20)
                     .handshake(io)
                     .await?;
                 tokio::spawn(connection);
-                Ok(Self::H2(sender))
+                Ok(Self::H2(sender, first))
             }
             Protocol::H3 => h3(addr, material.client_tls(b"h3")).await,
         }
     }
 
-    /// One whole answer; gives back when its head was there.
-    pub(crate) async fn get(&mut self, target: &Target) -> Result<Instant> {
+    /// One whole answer; gives back when its first byte was there, which nobody can tell where the next request left
+    /// on the same connection before its end.
+    pub(crate) async fn get(&mut self, target: &Target) -> Result<Option<Instant>> {
         match self {
-            Self::H1(sender) => {
+            Self::H1(sender, first) => {
                 let mut sender = sender.lock().await;
                 sender.ready().await?;
                 let request = Request::get(&target.path).header("host", target.addr.to_string());
-                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await
+                first.expect();
+                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await?;
+                Ok(first.came())
             }
-            Self::H2(sender) => {
+            Self::H2(sender, first) => {
                 let request = Request::get(absolute(target)).version(Version::HTTP_2);
-                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await
+                first.expect();
+                whole(sender.send_request(request.body(Empty::new())?).await?, target.size).await?;
+                Ok(first.came())
             }
             Self::H3(sender, _) => {
                 let request = Request::get(absolute(target)).version(Version::HTTP_3);
@@ -79,7 +89,7 @@ impl Connection {
                     got += data.remaining();
                 }
                 ensure!(got == target.size, "{got} bytes instead of {}", target.size);
-                Ok(first)
+                Ok(Some(first))
             }
         }
     }
@@ -92,14 +102,14 @@ impl Connection {
         pause: Duration,
     ) -> Result<()> {
         match self {
-            Self::H1(sender) => {
+            Self::H1(sender, _) => {
                 let mut sender = sender.lock().await;
                 sender.ready().await?;
                 let request = Request::get(&target.path).header("host", target.addr.to_string());
                 let answer = sender.send_request(request.body(Empty::new())?).await?;
                 crawl(answer, pieces, pause).await
             }
-            Self::H2(sender) => {
+            Self::H2(sender, _) => {
                 let request = Request::get(absolute(target)).version(Version::HTTP_2);
                 let answer = sender.send_request(request.body(Empty::new())?).await?;
                 crawl(answer, pieces, pause).await
@@ -146,11 +156,15 @@ async fn crawl(
 async fn tls(
     addr: SocketAddr,
     config: rustls::ClientConfig,
-) -> Result<TokioIo<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>> {
-    let stream = tokio::net::TcpStream::connect(addr).await?;
+    first: First,
+) -> Result<TokioIo<Watched<TlsStream<BufReader<TcpStream>>>>> {
+    let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(HOST)?;
-    Ok(TokioIo::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+    // rustls asks the kernel for 4 KiB at a time; players and browsers ask for more at once.
+    let stream = BufReader::with_capacity(READ_BYTES, stream);
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(TokioIo::new(Watched::new(stream, first)))
 }
 
 async fn h3(addr: SocketAddr, tls: rustls::ClientConfig) -> Result<Connection> {
@@ -171,8 +185,7 @@ fn absolute(target: &Target) -> String {
     format!("https://{}{}", target.addr, target.path)
 }
 
-async fn whole(answer: http::Response<hyper::body::Incoming>, size: usize) -> Result<Instant> {
-    let first = Instant::now();
+async fn whole(answer: http::Response<hyper::body::Incoming>, size: usize) -> Result<()> {
     ensure!(answer.status() == 200, "answered {}", answer.status());
     let mut body = answer.into_body();
     let mut got = 0;
@@ -180,9 +193,11 @@ async fn whole(answer: http::Response<hyper::body::Incoming>, size: usize) -> Re
         got += frame?.data_ref().map_or(0, Bytes::len);
     }
     ensure!(got == size, "{got} bytes instead of {size}");
-    Ok(first)
+    Ok(())
 }
 
 /// The name in the certificate. Requests name the address, as h2load does, so that all ask for the same object.
 const HOST: &str = "localhost";
+/// Bytes that the client takes from the kernel at once.
+const READ_BYTES: usize = 64 * 1024;
 const H3_NO_ERROR: u32 = 0x100;

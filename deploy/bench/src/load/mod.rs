@@ -3,6 +3,7 @@
 //! An answer that is not 200 or has another length ends the run: a measurement of errors is none.
 
 mod connection; // one connection, whatever its protocol
+mod first; // when the first byte of an answer came
 pub(crate) mod h2load; // the same by a client of other people's making
 
 use std::{
@@ -126,8 +127,9 @@ pub(crate) async fn at_rate(
     per_second: f64,
     time: Duration,
 ) -> Result<Vec<f64>> {
+    // In turn, so that each has nearly always one request at a time.
     let mut connections = Vec::new();
-    for _ in 0..protocol.connections() {
+    for _ in 0..H1_CONNECTIONS {
         connections.push(Connection::open(protocol, target.addr, material).await?);
     }
     let mut tasks = JoinSet::new();
@@ -139,13 +141,18 @@ pub(crate) async fn at_rate(
         let (mut connection, target) = (connections[n % connections.len()].clone(), target.clone());
         tasks.spawn(async move {
             let first = connection.get(&target).await?;
-            anyhow::Ok(first.saturating_duration_since(due).as_secs_f64() * 1e3)
+            anyhow::Ok(first.map(|at| at.saturating_duration_since(due).as_secs_f64() * 1e3))
         });
     }
     let mut all = Vec::with_capacity(requests);
     while let Some(done) = tasks.join_next().await {
-        all.push(done??);
+        all.extend(done??);
     }
+    ensure!(
+        all.len() * 100 >= requests * 99,
+        "requests overtook each other: {} of {requests} told",
+        all.len()
+    );
     Ok(all)
 }
 

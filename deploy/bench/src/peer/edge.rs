@@ -8,12 +8,13 @@ use super::{Peer, Programs, free_address};
 use crate::{core::Cores, material::Material};
 
 pub(super) fn start(programs: &Programs, material: &Material, cores: Cores) -> Result<Peer> {
-    let (https, admin) = (free_address()?, free_address()?);
+    let (http, https, admin) = (free_address()?, free_address()?, free_address()?);
     let program = programs.bin_dir.join("tidegate-edge");
     let process = cores
         .server(&program.to_string_lossy())
         .arg("serve")
         .args(["--origin", &format!("http://{}", material.origin)])
+        .args(["--http", &http.to_string()])
         .args(["--https", &https.to_string()])
         .arg("--set")
         .arg(format!("listen.tls.certificate={:?}", material.certificate))

@@ -93,6 +93,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         lease: lease.clone(),
         vitals: Arc::new(health),
         telemetry: None,
+        restart: None,
         clock,
         is_successor: false,
         predecessor: None,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) struct Times(Vec<f64>);
 
 /// When each purge was ordered and by whom it was applied.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Latencies {
     /// Of each PoP and purge.
     pub(super) per_pop: Times,

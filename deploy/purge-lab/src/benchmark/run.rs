@@ -1,7 +1,8 @@
-//! The whole benchmark: for each loss a fresh setting and a steady rate of purges; then what a purge costs, and how many
-//! the API takes.
+//! The whole benchmark: for each loss a fresh setting and a steady rate of purges; in the first also what a purge costs
+//! at that rate and when many come; then how many the API takes, and how long a PoP takes that was away.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use anyhow::{Context, bail};
 
 use super::{
     figures::Latencies,
-    report::{CatchUp, Cost, UnderLoss, page},
+    report::{CatchUp, Cost, Spent, Standing, UnderLoss, page},
     stage::Stage,
 };
 
@@ -44,9 +45,9 @@ pub struct Args {
     /// Where the second address is
     #[arg(long, default_value = "Washington")]
     pub(super) replica: String,
-    /// Purges a second while their cost is measured; 0 leaves it out
-    #[arg(long, default_value_t = 500.0)]
-    cost_rate: f64,
+    /// Purges a second while their cost is measured once more, many at a time; may be repeated, 0 leaves it out
+    #[arg(long, value_name = "RATE", default_values_t = [500.0, 1000.0])]
+    cost_rate: Vec<f64>,
     /// Seconds for which the API takes as much as it can; 0 leaves it out
     #[arg(long, default_value_t = 10)]
     ingest_s: u64,
@@ -65,23 +66,36 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut under = Vec::new();
-    let mut cost = None;
+    let mut costs = Vec::new();
+    let mut standing = None;
     for (number, loss) in args.loss.iter().copied().enumerate() {
         say(&format!("{} PoPs at {loss} % loss", args.pops))?;
         let stage = Stage::start(args, &folder.path().join(number.to_string()), loss)?;
-        let ordered = stage.steady(args.count, args.rate)?;
-        // The last ones are on their way; with loss that may take a while.
-        stage.settle()?;
-        if number == 0 && args.cost_rate > 0.0 {
-            say("what a purge costs")?;
-            cost = Some(measure_cost(args, &stage)?);
+        let is_first = number == 0;
+        let idle = if is_first { Some(measure_idle(args, &stage)?) } else { None };
+        let (ordered, spent) = measure(&stage, args.count, args.rate)?;
+        let mut many = Vec::new();
+        for rate in args.cost_rate.iter().copied().filter(|rate| is_first && *rate > 0.0) {
+            say(&format!("what a purge costs when {rate} come in a second"))?;
+            let count = (rate * COST_TIME.as_secs_f64()) as u64;
+            many.push((rate, measure(&stage, count, rate)?));
         }
+        let (control_mib, agent_mib) = stage.memory();
         let applied = stage.end()?;
-        under.push(UnderLoss { loss, latencies: Latencies::of(&ordered, &applied) });
+        let latencies = Latencies::of(&ordered, &applied);
+        if let Some(idle) = idle {
+            standing = Some(Standing { idle, control_mib, agent_mib });
+            costs.push(Cost::of(args.rate, args.pops, spent, latencies.clone()));
+            for (rate, (ordered, spent)) in many {
+                let latencies = Latencies::of(&ordered, &applied);
+                costs.push(Cost::of(rate, args.pops, spent, latencies));
+            }
+        }
+        under.push(UnderLoss { loss, latencies });
     }
     let ingest = ingest(args, &folder.path().join("ingest"))?;
     let catch_up = catch_up(args, &folder.path().join("away"))?;
-    let page = page(args, &under, cost.as_ref(), ingest, catch_up.as_ref());
+    let page = page(args, &under, (&costs, standing.as_ref()), ingest, catch_up.as_ref());
     match &args.out {
         None => std::io::stdout().write_all(page.as_bytes())?,
         Some(file) => fs::write(file, page).with_context(|| file.display().to_string())?,
@@ -89,22 +103,28 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure_cost(args: &Args, stage: &Stage) -> anyhow::Result<Cost> {
-    let count = (args.cost_rate * COST_TIME.as_secs_f64()) as u64;
+/// Orders at a rate; gives back when each purge was ordered, and what all of it took until nothing was behind.
+fn measure(stage: &Stage, count: u64, rate: f64) -> anyhow::Result<(BTreeMap<u64, u64>, Spent)> {
     let (control_before, agents_before) = stage.cpu()?;
-    let purges = stage.steady(count, args.cost_rate)?.len() as f64;
+    let ordered = stage.steady(count, rate)?;
+    // The last ones are on their way; with loss that may take a while.
     stage.settle()?;
-    sleep(Duration::from_millis(500));
     let (control, agents) = stage.cpu()?;
-    let (control_mib, agent_mib) = stage.memory();
-    let each = purges * args.pops as f64;
-    Ok(Cost {
-        rate: args.cost_rate,
-        control_us: (control - control_before) * 1e6 / each,
-        agent_us: (agents - agents_before) * 1e6 / each,
-        control_mib,
-        agent_mib,
-    })
+    let spent = Spent {
+        purges: ordered.len() as f64,
+        control_s: control - control_before,
+        agents_s: agents - agents_before,
+    };
+    Ok((ordered, spent))
+}
+
+/// CPU time of everything while nobody purges, in seconds for each PoP and second.
+fn measure_idle(args: &Args, stage: &Stage) -> anyhow::Result<f64> {
+    let before = stage.cpu()?;
+    sleep(IDLE_TIME);
+    let after = stage.cpu()?;
+    let spent = (after.0 - before.0) + (after.1 - before.1);
+    Ok(spent / IDLE_TIME.as_secs_f64() / args.pops as f64)
 }
 
 fn ingest(args: &Args, folder: &Path) -> anyhow::Result<Option<f64>> {
@@ -141,3 +161,4 @@ fn say(text: &str) -> std::io::Result<()> {
 }
 
 const COST_TIME: Duration = Duration::from_secs(6);
+const IDLE_TIME: Duration = Duration::from_secs(5);

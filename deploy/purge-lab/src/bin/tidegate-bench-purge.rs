@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 use tidegate_contract::id::PopId;
 use tidegate_purge_lab::benchmark::{agent, order, run};
 
+/// An agent's memory is the edge's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures purges over a modelled Internet of network namespaces; needs root.
 #[derive(Parser)]
 #[command(name = "tidegate-bench-purge", version)]

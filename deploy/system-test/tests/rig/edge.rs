@@ -1,8 +1,6 @@
 //! HTTP/3 of our edge as the rig tries it: sessions resumed with 0-RTT data, connections that move to other ports.
 
-use std::time::Duration;
-
-use tidegate_system_test::wait::until;
+use tidegate_system_test::wait::{PATIENCE, until};
 
 use crate::harness::{CLIP_SECONDS, Edge, Nginx, clip, shown};
 
@@ -17,7 +15,7 @@ async fn viewers_come_back_with_early_data_and_move_while_they_watch() {
     assert!(ran.status.success(), "{}", shown(&ran));
     let nginx = Nginx::start(media.path()).await;
     let plain = nginx.plain;
-    until("nginx answers", Duration::from_secs(30), || async move {
+    until("nginx answers", PATIENCE, || async move {
         tokio::net::TcpStream::connect(("127.0.0.1", plain)).await.ok()
     })
     .await;

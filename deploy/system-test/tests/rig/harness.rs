@@ -7,12 +7,14 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tidegate_system_test::{system::program, wait::until};
+use tidegate_system_test::{
+    system::program,
+    wait::{PATIENCE, until},
+};
 
 /// The rig, with its results in a folder of its own.
 pub(crate) struct Rig {
@@ -97,7 +99,7 @@ impl Nginx {
             .spawn()
             .map(Killed)
             .unwrap();
-        until("nginx listens", Duration::from_secs(30), || async move {
+        until("nginx listens", PATIENCE, || async move {
             tokio::net::TcpStream::connect(("127.0.0.1", tls)).await.ok()
         })
         .await;
@@ -134,7 +136,7 @@ impl Edge {
             .spawn()
             .map(Killed)
             .unwrap();
-        until("the edge listens", Duration::from_secs(60), || async move {
+        until("the edge listens", PATIENCE, || async move {
             tokio::net::TcpStream::connect(("127.0.0.1", https)).await.ok()
         })
         .await;

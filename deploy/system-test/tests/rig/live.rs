@@ -1,9 +1,9 @@
 //! Live streams that ffmpeg makes as they go, through our edge, over all protocols.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio};
 
 use serde_json::Value;
-use tidegate_system_test::wait::until;
+use tidegate_system_test::wait::{PATIENCE, until};
 
 use crate::harness::{Edge, Killed, Nginx, clip_of, fetches};
 
@@ -39,7 +39,7 @@ async fn followed(media: &Path, output: &str, entry: &str, mark: &str) -> Value 
         .unwrap();
     let nginx = Nginx::start(media).await;
     let manifest = media.join(entry);
-    until("the stream has begun", Duration::from_secs(60), || {
+    until("the stream has begun", PATIENCE, || {
         assert!(source.0.try_wait().unwrap().is_none(), "ffmpeg ended");
         let text = fs::read_to_string(&manifest).unwrap_or_default();
         let is_dash_begun = text.contains(" r=\"3\"");

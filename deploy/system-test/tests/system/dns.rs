@@ -27,20 +27,33 @@ pub(crate) async fn a_pop_that_dies_is_out_of_answers(stage: &mut Stage) {
     until_answer(stage, NEAR_B, B).await;
     stage.system.kill("pop-b").await;
     until_answer(stage, NEAR_B, A).await;
+    until_name(stage, STEERING_NAME, NEAR_B, A).await;
     // What others tell later needs it.
     stage.system.start_again("pop-b").await;
     until_answer(stage, NEAR_B, B).await;
 }
 
+/// Waits until the DNS sends those near a PoP there again.
+pub(crate) async fn pop_a_is_back(stage: &Stage) {
+    until_answer(stage, NEAR_A, A).await;
+}
+
 async fn until_answer(stage: &Stage, client: Ipv4Addr, address: Ipv4Addr) -> Answer {
     let ready = &stage.system.ready;
+    until_name(stage, &ready.dns_name, client, address).await
+}
+
+async fn until_name(stage: &Stage, name: &str, client: Ipv4Addr, address: Ipv4Addr) -> Answer {
+    let ready = &stage.system.ready;
     until("the DNS answers with that PoP", TIME_MAX, || async {
-        let answer = ask(&ready.dns, &ready.dns_name, client).await?;
+        let answer = ask(&ready.dns, name, client).await?;
         (answer.addresses == [address]).then_some(answer)
     })
     .await
 }
 
+/// Where players ask to be steered.
+const STEERING_NAME: &str = "steer.demo.test";
 const NEAR_A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const NEAR_B: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 const A: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);

@@ -1,8 +1,9 @@
 //! Everything behind the PoPs is gone; viewers do not notice.
 
-use std::time::Duration;
-
-use tidegate_system_test::{playback::fetch_all, wait::until};
+use tidegate_system_test::{
+    playback::fetch_all,
+    wait::{PATIENCE, until},
+};
 
 use super::stage::Stage;
 
@@ -16,7 +17,7 @@ pub(crate) async fn pops_go_on_without_control_plane_and_origin(stage: &mut Stag
     stage.system.kill("origin").await;
     expect_all(stage, &expected).await;
     for pop in ["pop-a", "pop-b"] {
-        until("the node knows that it is cut off", Duration::from_secs(30), || async {
+        until("the node knows that it is cut off", PATIENCE, || async {
             (stage.system.metric(pop, "edge_lease_certain").await == 0.0).then_some(())
         })
         .await;

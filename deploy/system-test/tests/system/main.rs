@@ -12,6 +12,7 @@ mod dns;
 mod loss;
 mod playback;
 mod purge;
+mod runbook;
 mod scenario;
 mod stage;
 mod upgrade;
@@ -55,10 +56,12 @@ fn main() -> ExitCode {
         purge::a_pop_that_was_cut_off_during_a_purge_serves_the_new,
         purge::a_body_that_comes_with_the_purge_is_served_everywhere_without_a_fetch,
         dns::a_pop_that_dies_is_out_of_answers,
+        browser::a_player_whose_pop_dies_is_steered_by_the_other,
         scenario::a_storm_of_purges_is_noticed_by_no_viewer,
         scenario::viewers_of_a_pop_that_is_killed_go_on_at_another,
         scenario::a_configuration_goes_out_and_back_and_an_origin_stands_still,
         scenario::a_search_for_the_knee_ends_with_a_rate,
+        runbook::the_runbooks_do_what_they_say,
         upgrade::a_node_is_upgraded_and_no_purge_is_missed_meanwhile,
         bad_input::wrong_requests_get_the_documented_error,
         bad_input::inputs_that_are_no_video_fail_with_a_reason,

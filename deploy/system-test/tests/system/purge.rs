@@ -1,12 +1,12 @@
 //! After `tidegate purge … --wait` nobody gets what was purged, whatever was going on meanwhile.
 
-use std::{fs, path::Path, path::PathBuf, time::Duration};
+use std::{fs, path::Path, path::PathBuf};
 
 use serde_json::Value;
 use tidegate_system_test::{
     fake_origin::Resource,
     viewer::Protocol,
-    wait::{until, within},
+    wait::{PATIENCE, until, within},
 };
 
 use super::stage::{Stage, story_authority};
@@ -65,14 +65,14 @@ pub(crate) async fn a_fill_that_began_before_the_purge_does_not_bring_the_old_ba
             (viewer, tokio::spawn(async move { watching.get(&edge, "/flight").await }))
         })
         .collect();
-    until("the old one is on its way in both PoPs", Duration::from_secs(20), || async {
+    until("the old one is on its way in both PoPs", PATIENCE, || async {
         early.iter().all(|(viewer, _)| viewer.has_begun()).then_some(())
     })
     .await;
 
     stage.origin.put("/flight", Resource::new("new").key("story-b"));
     stage.purge_key("story-b").await;
-    within("nobody waits for the old fill", Duration::from_secs(20), async {
+    within("nobody waits for the old fill", PATIENCE, async {
         stage.expect_everywhere("/flight", "new").await;
     })
     .await;
@@ -110,7 +110,7 @@ pub(crate) async fn a_body_that_comes_with_the_purge_is_served_everywhere_withou
     stage.expect_everywhere(path, "one").await;
     assert_eq!(stage.origin.fetches(path), 1);
 
-    let purge = replace(stage, path, "two", &["--wait", "--deadline", "20s"]).await;
+    let purge = replace(stage, path, "two", &["--wait", "--deadline", "30s"]).await;
     assert_eq!(purge["complete"], true, "{purge}");
     expect_hits(stage, path, "two").await;
 
@@ -134,7 +134,7 @@ pub(crate) async fn a_body_that_comes_with_the_purge_is_served_everywhere_withou
     // It ends like anything stored.
     stage.origin.put(path, Resource::new("four"));
     let url = format!("https://127.0.0.1{path}");
-    let wait = ["purge", "url", &url, "--wait", "--deadline", "20s"];
+    let wait = ["purge", "url", &url, "--wait", "--deadline", "30s"];
     stage.system.tidegate_json(&wait).await;
     stage.expect_everywhere(path, "four").await;
 }
@@ -162,7 +162,7 @@ async fn expect_hits(stage: &Stage, path: &str, body: &str) {
 
 /// Waits until the control plane says this of PoP `pop-b` and a purge.
 async fn expect_state(stage: &Stage, purge: &str, expected: &str) {
-    until(&format!("pop-b is {expected}"), Duration::from_secs(30), || async {
+    until(&format!("pop-b is {expected}"), PATIENCE, || async {
         let (_, status) = stage.system.tidegate_says(&["purge", "status", purge]).await;
         let pops = status["pops"].as_array().unwrap();
         let pop_b = pops.iter().find(|pop| pop["pop"] == "pop-b").unwrap();

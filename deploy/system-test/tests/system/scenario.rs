@@ -4,7 +4,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
-use tidegate_system_test::{system::program, wait::until};
+use tidegate_system_test::{
+    system::program,
+    wait::{PATIENCE, until},
+};
 use tokio::process::Command;
 
 use super::stage::Stage;
@@ -61,10 +64,7 @@ pub(crate) async fn viewers_of_a_pop_that_is_killed_go_on_at_another(stage: &mut
         ],
     );
     let ended = tokio::spawn(running);
-    until("the PoP is wanted back", Duration::from_secs(90), || async {
-        asked.exists().then_some(())
-    })
-    .await;
+    until("the PoP is wanted back", PATIENCE, || async { asked.exists().then_some(()) }).await;
     stage.system.start_again(killed).await;
     fs::write(&back, "").unwrap();
     let results = ended.await.unwrap();

@@ -1,13 +1,13 @@
 //! What the stories hand on to one another: the system, a clip, the video made of it, an origin that obeys.
 
-use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{fs, path::PathBuf, process::Stdio};
 
 use serde_json::{Value, json};
 use tidegate_system_test::{
     fake_origin::{FakeOrigin, Resource},
     system::{System, program},
     viewer::{PROTOCOLS, Viewer},
-    wait::until,
+    wait::{PATIENCE, until},
 };
 use tokio::process::Command;
 
@@ -66,7 +66,7 @@ impl Stage {
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
         self.origin.put("/hello", Resource::new("hello").header("cache-control", "no-store"));
         for (authority, viewer) in self.story_viewers() {
-            until("the property is in use", Duration::from_secs(30), || async {
+            until("the property is in use", PATIENCE, || async {
                 (viewer.get(&authority, "/hello").await.text() == "hello").then_some(())
             })
             .await;
@@ -92,7 +92,7 @@ impl Stage {
 
     /// Purges a key as an operator does, and waits for all PoPs.
     pub(crate) async fn purge_key(&self, key: &str) -> Value {
-        let wait = ["purge", "key", key, "--wait", "--deadline", "20s"];
+        let wait = ["purge", "key", key, "--wait", "--deadline", "30s"];
         let mut ordered = self.system.tidegate_json(&wait).await;
         ordered["purges"][0].take()
     }

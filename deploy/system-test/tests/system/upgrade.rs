@@ -1,9 +1,10 @@
 //! A node gets a new process while purges go on: what is acknowledged is gone, whichever process answers.
 
-use std::time::Duration;
-
 use tidegate_system_test::{
-    fake_origin::Resource, system::is_running, viewer::Protocol, wait::until,
+    fake_origin::Resource,
+    system::is_running,
+    viewer::Protocol,
+    wait::{PATIENCE, until},
 };
 
 use super::stage::{Stage, story_authority};
@@ -18,10 +19,7 @@ pub(crate) async fn a_node_is_upgraded_and_no_purge_is_missed_meanwhile(stage: &
     let viewer = stage.system.viewer(Protocol::Http2);
     let watching = viewer.clone();
     let download = { tokio::spawn(async move { watching.get(&authority, "/slow").await }) };
-    until("the download has begun", Duration::from_secs(20), || async {
-        viewer.has_begun().then_some(())
-    })
-    .await;
+    until("the download has begun", PATIENCE, || async { viewer.has_begun().then_some(()) }).await;
 
     let old = stage.system.upgrade("pop-b").await;
     let fetches = stage.origin.fetches("/upgraded");
@@ -37,10 +35,7 @@ pub(crate) async fn a_node_is_upgraded_and_no_purge_is_missed_meanwhile(stage: &
     gate.open();
     let answer = download.await.unwrap();
     assert_eq!(answer.body.len(), 400_000, "the download was not cut");
-    until("the old process ends", Duration::from_secs(60), || async {
-        (!is_running(old)).then_some(())
-    })
-    .await;
+    until("the old process ends", PATIENCE, || async { (!is_running(old)).then_some(()) }).await;
     stage.origin.put("/upgraded", Resource::new("last").key("story-u"));
     let purge = stage.purge_key("story-u").await;
     assert_eq!(purge["complete"], true, "by the new process alone: {purge}");

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_system_test::{tus::video_in, wait::until};
+use tidegate_system_test::{
+    tus::video_in,
+    wait::{PATIENCE, until},
+};
 
 use super::stage::Stage;
 
@@ -21,7 +24,7 @@ pub(crate) async fn an_upload_broken_by_a_crash_is_resumed(stage: &mut Stage) {
     stage.system.kill("origin").await;
     stage.system.start_again("origin").await;
 
-    let offset = until("the upload is there", Duration::from_secs(20), || upload.offset()).await;
+    let offset = until("the upload is there", PATIENCE, || upload.offset()).await;
     assert!(offset >= third as u64, "acknowledged bytes were lost: {offset} of {third}");
     assert!(offset <= 2 * third as u64, "{offset} bytes were never sent");
     let finished = upload.send(offset, clip.slice(usize::try_from(offset).unwrap()..)).await;
@@ -31,7 +34,7 @@ pub(crate) async fn an_upload_broken_by_a_crash_is_resumed(stage: &mut Stage) {
 
 pub(crate) async fn a_job_whose_packager_was_killed_is_finished_by_another(stage: &mut Stage) {
     let uploader = stage.system.uploader();
-    until("the job has begun", Duration::from_secs(60), || async {
+    until("the job has begun", PATIENCE, || async {
         let view = uploader.video(&stage.video).await;
         (view["state"] != "uploaded").then_some(())
     })

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tidegate_system_test::{
     fake_origin::Resource,
     viewer::{PROTOCOLS, Protocol},
-    wait::{until, within},
+    wait::{PATIENCE, until, within},
 };
 
 use super::stage::{Stage, story_authority};
@@ -30,14 +30,14 @@ pub(crate) async fn fifty_viewers_cost_one_fetch_per_tier(stage: &mut Stage) {
             tokio::spawn(async move { viewer.get(&authority, "/popular").await })
         })
         .collect();
-    until("all fifty have joined", Duration::from_secs(60), || async {
+    until("all fifty have joined", PATIENCE, || async {
         viewers.iter().all(|viewer| viewer.has_begun()).then_some(())
     })
     .await;
     gate.open();
 
     let expected = Resource::of_bytes(1 << 20).bytes();
-    for answer in within("all fifty end", Duration::from_secs(60), join_all(watching)).await {
+    for answer in within("all fifty end", PATIENCE, join_all(watching)).await {
         assert!(answer.unwrap().body == expected);
     }
     assert_eq!(stage.origin.fetches("/popular"), 1);
@@ -58,7 +58,7 @@ pub(crate) async fn a_slow_client_that_comes_first_slows_nobody(stage: &mut Stag
                 let (viewer, edge, path) = (slow_viewer.clone(), edge.clone(), path.clone());
                 async move { viewer.get_slowly(&edge, &path, SLOW_BYTES_PER_SECOND).await }
             });
-            until("the slow one was first", Duration::from_secs(20), || async {
+            until("the slow one was first", PATIENCE, || async {
                 slow_viewer.has_begun().then_some(())
             })
             .await;
@@ -79,4 +79,5 @@ const FILLS: &str = "edge_fills_total";
 const COLD_BYTES: usize = 8 << 20;
 /// At this rate the cold object takes more than a minute.
 const SLOW_BYTES_PER_SECOND: u64 = 100_000;
-const FAST_TIME_MAX: Duration = Duration::from_secs(15);
+/// Less than that, and more than a fast one takes on a busy machine.
+const FAST_TIME_MAX: Duration = Duration::from_secs(60);

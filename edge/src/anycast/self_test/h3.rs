@@ -12,7 +12,7 @@ use tidegate_contract::telemetry::SELF_TEST_PATH;
 use super::trust;
 use crate::listener::h3::{
     frame::{FrameHeadReader, kind, put_frame_head},
-    qpack::{self, Name, Pseudo},
+    qpack::{self, Name, Pseudo, Value},
 };
 
 /// What asks.
@@ -81,14 +81,12 @@ async fn more(receive: &mut quinn::RecvStream, left: &mut usize) -> Option<Bytes
 
 fn is_ok(section: &Bytes) -> bool {
     let mut status = None;
-    let take = |name: Name, value: Bytes| {
-        if name == Name::Pseudo(Pseudo::Status) {
+    let take = |name, value, _| {
+        if let (Name::Pseudo(Pseudo::Status), Value::Pseudo(value)) = (name, value) {
             status = Some(value);
         }
-        Ok(())
     };
-    qpack::decode(section, READ_BYTES_MAX as u64, take).is_ok()
-        && status.is_some_and(|status| &status[..] == b"200")
+    qpack::decode(section, take).is_ok() && status.is_some_and(|status| &status[..] == b"200")
 }
 
 /// The HEADERS frame of the request.

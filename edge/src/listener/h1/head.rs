@@ -14,6 +14,7 @@ use http::{
 
 use super::super::{
     authority,
+    field_line::is_framing_in_disguise,
     refusal::Refusal,
     request::{content_length, join_cookies, take_expectation},
     stream::BodyLength,
@@ -111,7 +112,7 @@ pub(super) fn header_line(
     let trailing = value[skipped..].iter().rev().take_while(|byte| is_blank(byte)).count();
     let range = begin + colon + 1 + skipped..end - trailing;
     let name = HeaderName::from_bytes(name).map_err(|_| Refusal::Malformed("header name"))?;
-    if name.as_str().contains('_') && is_framing_in_disguise(name.as_str()) {
+    if is_framing_in_disguise(name.as_str()) {
         return Err(Refusal::Malformed("header name that some readers take for another"));
     }
     let value = HeaderValue::from_maybe_shared(section.slice(range))
@@ -270,9 +271,9 @@ fn connection_options(headers: &HeaderMap) -> Result<Options, Refusal> {
             match name.as_str() {
                 "close" => options.has_close = true,
                 "keep-alive" => options.has_keep_alive = true,
-                // Taking these away would change what the request means (RFC 9110 7.6.1).
+                // Taking these away would change what the request means (RFC 9110 7.6.1), or hide a circle.
                 "host" | "content-length" | "transfer-encoding" | "content-type"
-                | "authorization" | "cookie" | "range" => {
+                | "authorization" | "cookie" | "range" | "via" | "cdn-loop" => {
                     return Err(Refusal::Malformed("connection option that is no option"));
                 }
                 _ => options.named.push(name),
@@ -291,11 +292,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, options: &Options) {
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
-}
-
-/// `Content_Length` becomes `HTTP_CONTENT_LENGTH` in a CGI program, as `Content-Length` does.
-fn is_framing_in_disguise(name: &str) -> bool {
-    matches!(name.replace('_', "-").as_str(), "content-length" | "transfer-encoding" | "host")
 }
 
 /// Where the line ends that begins at `at`; the scan has seen that nothing but CR LF ends it.

@@ -58,7 +58,7 @@ impl Scan {
                 let rest = &input[self.at..];
                 let plain = plain_bytes(rest);
                 self.at += plain;
-                self.check_size(limits)?;
+                self.check_size(input, limits)?;
                 let Some(special) = rest.get(plain) else { break };
                 match special {
                     b'\r' => self.is_return = true,
@@ -93,9 +93,16 @@ impl Scan {
         Ok(Found::More)
     }
 
-    fn check_size(&self, limits: &Limits) -> Result<(), Refusal> {
-        if self.lines == 0 && self.at - self.line > limits.line_bytes_max {
-            return Err(Refusal::TargetTooLong);
+    fn check_size(&self, input: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        let length = self.at - self.line;
+        if self.lines == 0 && length > limits.line_bytes_max {
+            // Only what has begun can be too long a target.
+            let is_in_target = input[self.line..self.at].contains(&b' ');
+            return Err(if is_in_target {
+                Refusal::TargetTooLong
+            } else {
+                Refusal::Malformed("a method without end")
+            });
         }
         if self.at - self.begin > limits.bytes_max {
             return Err(Refusal::HeaderTooLarge);
@@ -147,6 +154,24 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_found_does_not_depend_on_where_the_input_is_cut(
+            text in prop::collection::vec(
+                prop_oneof![8 => Just(b'a'), 2 => Just(b' '), 3 => Just(b'\r'), 3 => Just(b'\n'), 1 => any::<u8>()],
+                0..90,
+            ),
+        ) {
+            let whole = Scan::default().go_on(&text, &LIMITS);
+            let mut scan = Scan::default();
+            let stepwise = (0..=text.len())
+                .map(|end| scan.go_on(&text[..end], &LIMITS))
+                .find(|found| *found != Ok(Found::More))
+                .unwrap_or(Ok(Found::More));
+            prop_assert_eq!(stepwise, whole);
+        }
+    }
+
     const LIMITS: Limits = Limits { line_bytes_max: 20, bytes_max: 60, headers_max: 3 };
 
     fn scan(text: &str) -> Result<Found, Refusal> {
@@ -186,7 +211,10 @@ mod tests {
     #[test]
     fn limits_hold_before_the_end_is_seen() {
         assert_eq!(scan(&"a".repeat(20)), Ok(Found::More));
-        assert_eq!(scan(&"a".repeat(21)), Err(Refusal::TargetTooLong));
+        assert_eq!(scan(&"a ".repeat(11)), Err(Refusal::TargetTooLong));
+        assert!(matches!(scan(&"a".repeat(21)), Err(Refusal::Malformed(_))));
+        // the method had not ended where the limit was
+        assert!(matches!(scan(&format!("{} /", "a".repeat(21))), Err(Refusal::Malformed(_))));
         let long = format!("G\r\n{}", "a".repeat(58));
         assert_eq!(scan(&long), Err(Refusal::HeaderTooLarge));
         assert_eq!(scan("G\r\na\r\nb\r\nc\r\n"), Ok(Found::More));

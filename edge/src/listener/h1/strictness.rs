@@ -301,6 +301,7 @@ const REFUSED: &[(u16, &str)] = &[
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: \x0bchunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding : chunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer_encoding: chunked\r\n\r\n"),
+    (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer.encoding: chunked\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding:\r\n chunked\r\n\r\n"),
     (501, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n"),
     (501, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\n"),
@@ -311,6 +312,8 @@ const REFUSED: &[(u16, &str)] = &[
     (400, "POST / HTTP/1.1\r\nhost: a\r\nconnection: close, content-length\r\ncontent-length: 5\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nhost: a\r\nconnection: Transfer-Encoding\r\ntransfer-encoding: chunked\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost: a\r\nconnection: a b\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, CDN-Loop\r\ncdn-loop: a\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nhost: a\r\nconnection: via\r\n\r\n"),
     (417, "POST / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 5\r\n\r\n"),
     // other protocols
     (400, "\x16\x03\x01\x02\0\x01\0\x01"),

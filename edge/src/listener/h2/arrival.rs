@@ -14,7 +14,7 @@ use super::{
     frame::{Frame, FrameHead, STREAM_ID_MASK, put_ping},
     hpack::Decoder,
     reader::{Next, Reader},
-    request::{Head, NoHead, check_trailers, read_head},
+    request::{NoHead, check_trailers, read_head},
     response::put_refusal,
     shared::Shared,
     streams::{EndedBy, Known, Lost},
@@ -25,7 +25,7 @@ use crate::listener::{
     downstream::Downstream,
     priority::Priority,
     refusal::Refusal,
-    request::{admit_plain, admit_target},
+    request::admit,
     stream::{BodyLength, Request},
 };
 
@@ -336,9 +336,9 @@ impl Arrival {
             return Err((stream, Broken::message("content-length without content")));
         }
         let expected = head.content_length;
-        let priority =
-            if head.has_priority { Priority::of(&head.headers) } else { Priority::default() };
-        Ok(Some(match self.admit(head, is_last) {
+        let priority = head.priority();
+        let body = if is_last { BodyLength::Empty } else { BodyLength::Unknown };
+        Ok(Some(match admit(head, self.downstream, body) {
             Ok(request) => {
                 let place = self.shared.lock().open(stream, is_last, expected);
                 Ok((request, (stream, place), priority))
@@ -347,17 +347,14 @@ impl Arrival {
         }))
     }
 
-    fn admit(&self, head: Head, is_last: bool) -> Result<Request, Refusal> {
-        let body = if is_last { BodyLength::Empty } else { BodyLength::Unknown };
-        let Head { method, authority, target, headers, .. } = head;
-        let named = authority.as_deref();
-        let admit = if head.is_plain { admit_plain } else { admit_target };
-        admit(method, named, target, headers, self.downstream, body)
-    }
-
     /// Answers a request that was not opened with a status alone.
     fn refuse(&self, stream: u32, is_last: bool, refusal: Refusal) -> Refusal {
         let mut state = self.shared.lock();
+        if matches!(refusal, Refusal::Malformed(_)) {
+            // As if a single field of it were (RFC 9113 8.1.1).
+            state.refuse(stream, Code::PROTOCOL_ERROR);
+            return refusal;
+        }
         let is_first = state.is_first_answer();
         state.output.write(|out| write_refusal(out, stream, refusal, is_first));
         if is_last {

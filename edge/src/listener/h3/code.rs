@@ -66,9 +66,6 @@ pub enum Broken {
     /// This stream alone.
     #[error("{1} (stream error {0:?})")]
     Stream(Code, &'static str),
-    /// This request; it can be answered with 431.
-    #[error("the header section is larger than the limit")]
-    TooLarge,
 }
 
 impl Broken {

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Method, request::Parts};
+use http::Method;
 use quinn::ReadError;
 use tokio::time::timeout;
 
@@ -16,9 +16,9 @@ use super::{
     message::{Event, Message},
     pace::Pace,
     peer::Limits,
-    request,
+    request::{self, NoHead},
 };
-use crate::listener::stream::BodyLength;
+use crate::listener::{refusal::Refusal, section::Head, stream::BodyLength};
 
 /// The receiving half.
 pub(super) struct Incoming {
@@ -42,6 +42,20 @@ pub(super) enum Ended {
     TooSlow,
 }
 
+/// Why there is no request to answer.
+pub(super) enum NoRequest {
+    /// The client ended it, or broke it.
+    Ended(Ended),
+    /// It is refused.
+    Refused(Refusal),
+}
+
+impl<E: Into<Ended>> From<E> for NoRequest {
+    fn from(ended: E) -> Self {
+        Self::Ended(ended.into())
+    }
+}
+
 impl From<Broken> for Ended {
     fn from(broken: Broken) -> Self {
         Self::Broken(broken)
@@ -60,7 +74,7 @@ impl Incoming {
     }
 
     /// Waits for the head of the request.
-    pub(super) async fn head(&mut self, limits: &Limits) -> Result<(Parts, BodyLength), Ended> {
+    pub(super) async fn head(&mut self, limits: &Limits) -> Result<(Head, BodyLength), NoRequest> {
         let begun = Instant::now();
         let section = loop {
             match self.message.next_event()? {
@@ -76,7 +90,10 @@ impl Incoming {
                 timeout(left, self.fill()).await.map_err(|_| Ended::TooSlow)??;
             }
         };
-        let head = request::read_head(&section, limits.section_max)?;
+        let head = request::read_head(&section, &limits.of_requests).map_err(|why| match why {
+            NoHead::Broken(broken) => broken.into(),
+            NoHead::Refused(refusal) => NoRequest::Refused(refusal),
+        })?;
         self.message.announce(head.content_length);
         let is_complete = self.take_early(limits)?;
         let early: usize = self.early.iter().map(Bytes::len).sum();
@@ -87,13 +104,13 @@ impl Incoming {
             (None, true) => BodyLength::Known(early as u64),
             // The end often comes in a packet of its own, and these have no content that would mean anything. What
             // comes nevertheless is not taken.
-            (None, false) if early == 0 && has_no_content(&head.parts.method) => {
+            (None, false) if early == 0 && has_no_content(&head.method) => {
                 self.message.announce(Some(0));
                 BodyLength::Empty
             }
             (None, false) => BodyLength::Unknown,
         };
-        Ok((head.parts, length))
+        Ok((head, length))
     }
 
     /// Looks through what has arrived with the head, so that a message whose faults are here is refused before anybody
@@ -109,7 +126,7 @@ impl Incoming {
                         return Ok(false);
                     }
                 }
-                Event::Trailers(section) => request::check_trailers(&section, limits.section_max)?,
+                Event::Trailers(section) => request::check_trailers(&section, &limits.of_requests)?,
                 Event::More if self.fill_now()? => {}
                 Event::More | Event::Head(_) => return Ok(false),
                 Event::End => return Ok(true),
@@ -125,7 +142,7 @@ impl Incoming {
         loop {
             match self.message.next_event()? {
                 Event::Data(data) => return Ok(Some(data)),
-                Event::Trailers(section) => request::check_trailers(&section, limits.section_max)?,
+                Event::Trailers(section) => request::check_trailers(&section, &limits.of_requests)?,
                 Event::End => return Ok(None),
                 // A head comes once, and was taken.
                 Event::Head(_) => return Err(Broken::unexpected("second header section").into()),

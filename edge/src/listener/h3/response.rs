@@ -116,20 +116,24 @@ mod tests {
         cache::fields::Fields,
         listener::h3::{
             message::{Event, Message},
-            qpack::{Name, Pseudo, decode},
+            qpack::{Name, Pseudo, Value, decode},
         },
     };
 
     fn lines(section: &Bytes) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        decode(section, 1 << 20, |name, value| {
+        decode(section, |name, value, _| {
             let name = match name {
                 Name::Pseudo(Pseudo::Status) => ":status".to_owned(),
                 Name::Field(name) => name.to_string(),
                 other => panic!("{other:?}"),
             };
-            lines.push((name, String::from_utf8(value.to_vec()).unwrap()));
-            Ok(())
+            let value = match value {
+                Value::Pseudo(value) => value.to_vec(),
+                Value::Field(value) => value.as_bytes().to_vec(),
+                Value::Malformed => panic!("{name} has no value"),
+            };
+            lines.push((name, String::from_utf8(value).unwrap()));
         })
         .unwrap();
         lines

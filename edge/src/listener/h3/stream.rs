@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
 
 use super::{
     code::{Broken, Code},
-    incoming::{Ended, Incoming},
+    incoming::{Ended, Incoming, NoRequest},
     outgoing::Outgoing,
     peer::{OpenExchange, Peer},
     priority::of_stream,
@@ -24,7 +24,8 @@ use crate::listener::{
     account::WINDOW_MIN,
     downstream::{Downstream, Protocol},
     priority::Priority,
-    request::{self, Refusal},
+    refusal::Refusal,
+    request::admit,
     stream::{self, BodyLength, Request, ResponseHead, StreamLost, Way},
 };
 
@@ -55,14 +56,6 @@ enum Response {
     Pushed,
 }
 
-/// Why there is no request to answer.
-pub(super) enum NoRequest {
-    /// The client ended it, or broke it.
-    Ended(Ended),
-    /// It is refused.
-    Refused(Refusal),
-}
-
 impl H3Stream {
     pub(super) fn new(peer: &Arc<Peer>, send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
         Self {
@@ -85,24 +78,22 @@ impl H3Stream {
         if !self.open.has_room() {
             return Err(NoRequest::Refused(Refusal::Busy));
         }
-        let head = self.incoming.head(&self.peer.limits).await.map_err(NoRequest::Ended)?;
-        let (parts, body) = head;
+        let (head, body) = self.incoming.head(&self.peer.limits).await?;
         if body != BodyLength::Empty {
             self.peer.windows.open(&self.peer.quic);
         }
-        self.is_head = parts.method == Method::HEAD;
+        self.is_head = head.method == Method::HEAD;
         let said = self.peer.priority_of(self.id, &mut self.priorities_seen);
-        let priority = said.unwrap_or_else(|| Priority::of(&parts.headers));
+        let priority = said.unwrap_or_else(|| head.priority());
         self.asked = said.is_none().then_some(priority);
         self.outgoing.set_priority(of_stream(priority, self.id));
-        request::check_limits(&parts, &self.peer.limits.of_requests).map_err(NoRequest::Refused)?;
         let downstream = Downstream {
             protocol: Protocol::Http3,
             client: self.peer.quic.remote_address(),
             tls: true,
             early_data: self.incoming.is_early_data(),
         };
-        request::admit(parts, downstream, body).map_err(NoRequest::Refused)
+        admit(head, downstream, body).map_err(NoRequest::Refused)
     }
 
     /// Ends a stream that has no request to answer, with the answer or the code that tells why.
@@ -113,9 +104,6 @@ impl H3Stream {
                 self.fail(Ended::Broken(Broken::message("not admitted")));
             }
             NoRequest::Refused(refusal) => self.answer(refusal).await,
-            NoRequest::Ended(Ended::Broken(Broken::TooLarge)) => {
-                self.answer(Refusal::HeaderTooLarge).await;
-            }
             NoRequest::Ended(ended) => {
                 if matches!(ended, Ended::Broken(_)) {
                     self.peer.refused(Refusal::Malformed("").as_str());
@@ -165,7 +153,6 @@ impl H3Stream {
                     }
                     (code, why)
                 }
-                Broken::TooLarge => (Code::EXCESSIVE_LOAD, "trailer section above the limit"),
             },
             Ended::Cancelled => {
                 if is_first {

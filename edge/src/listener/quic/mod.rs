@@ -265,6 +265,7 @@ fn start(socket: &Socket) -> io::Result<(Arc<socket::Socket>, Endpoint)> {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &socket.group.reset_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config.cid_generator(move || Box::new(Generator { cover, owner }));
+    config.supported_versions(VERSIONS.to_vec());
     let server = Some(socket.server.clone());
     let endpoint =
         Endpoint::new_with_abstract_socket(config, server, udp.clone(), Arc::new(TokioRuntime))?;
@@ -390,6 +391,8 @@ fn open(address: SocketAddr, quic: &Config, is_shared: bool) -> io::Result<UdpSo
     Ok(socket.into())
 }
 
+/// HTTP/3 is an application of version 1 (RFC 9114 3.1); what drafts of QUIC were is not offered.
+const VERSIONS: [u32; 1] = [1];
 /// Streams a client may open beside its requests: control, two for QPACK, and some to ignore.
 const UNI_STREAMS_MAX: u32 = 8;
 /// Bytes of early packets kept for one waiting handshake; a first flight with 0-RTT requests.

@@ -1,6 +1,6 @@
 //! All certificates at one moment: by name, and for each name by kind of key.
 //!
-//! Invariant: a client gets a certificate whose key can sign in a way that the client understands, or none.
+//! Invariant: a client gets a certificate whose key can sign in a way that the client understands, where there is one.
 
 use std::{
     collections::HashMap,
@@ -106,7 +106,8 @@ impl Table {
     }
 
     /// The certificate for a name: its own, its wildcard's, or the one for every name; of several the first whose key
-    /// suits the client.
+    /// suits the client. Where none does, any: then the handshake finds that nothing is common, and says so
+    /// (RFC 8446 4.1.1), instead of that there is nobody of this name.
     pub(super) fn find(
         &self,
         name: Option<&str>,
@@ -115,11 +116,11 @@ impl Table {
         let name = name.unwrap_or_default().to_ascii_lowercase();
         let wildcard = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
         let suits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        [Some(name.as_str()), wildcard.as_deref(), Some(ANY_NAME)]
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.by_name.get(name))
-            .find_map(|keys| keys.iter().find(suits))
+        let names = [Some(name.as_str()), wildcard.as_deref(), Some(ANY_NAME)];
+        let mut keys =
+            names.into_iter().flatten().filter_map(|name| self.by_name.get(name)).flatten();
+        let first = keys.clone().next();
+        keys.find(suits).or(first)
     }
 
     fn add(&mut self, name: &str, key: &Arc<CertifiedKey>) {
@@ -215,7 +216,7 @@ mod tests {
         let both = [RSA_PSS_SHA256, ECDSA_NISTP256_SHA256];
         assert_eq!(kind(&table, "a.test", &both), Some(SignatureAlgorithm::ECDSA));
         assert_eq!(kind(&table, "a.test", &[RSA_PSS_SHA256]), Some(SignatureAlgorithm::RSA));
-        assert_eq!(kind(&table, "a.test", &[ED25519]), None);
+        assert_eq!(kind(&table, "a.test", &[ED25519]), Some(SignatureAlgorithm::ECDSA));
         assert_eq!(kind(&table, "b.test", &both), None, "nothing for every name");
     }
 

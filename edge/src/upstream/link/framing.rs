@@ -114,6 +114,10 @@ fn is_without_body(
         }
         return Ok(true);
     }
+    // RFC 9110 15.3.6; clients that go by it would take the content for the next answer.
+    if status == StatusCode::RESET_CONTENT && length.is_some_and(|length| length > 0) {
+        return Err(Malformed("content where none may be"));
+    }
     Ok(method == Method::HEAD || status == StatusCode::NOT_MODIFIED)
 }
 
@@ -174,6 +178,7 @@ mod tests {
             (200, true, vec![(TE, "xyz"), (CL, "5")]),
             (200, true, vec![(TE, "chunked;q=1")]),
             (200, false, vec![(TE, "chunked")]),
+            (205, true, vec![(CL, "5")]),
             (204, true, vec![(CL, "5")]),
             (204, true, vec![(TE, "chunked")]),
             (103, true, vec![(CL, "5")]),

@@ -4,18 +4,23 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+#[path = "../../listener/patience.rs"]
+mod patience;
 pub(crate) mod raw;
-#[path = "../../trust/mod.rs"]
-mod trust;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_chassis::Drain;
 use tidegate_edge::listener::{Config, Listener};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::{app::TestApp, client::Client};
+use self::patience::be_patient;
+pub(crate) use self::{
+    app::TestApp,
+    client::Client,
+    patience::{PATIENCE, until},
+};
 
 /// A running listener.
 pub(crate) struct Edge {
@@ -44,6 +49,7 @@ impl Edge {
             ..Config::default()
         };
         config.tls.self_signed = true;
+        be_patient(&mut config);
         change(&mut config);
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(&config, &registry).await.unwrap();
@@ -96,18 +102,7 @@ impl Drop for Edge {
 
 /// Waits with a limit that only a hang reaches.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("done within 30 s")
-}
-
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not so within 10 s: {what}");
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
 /// A body that differs at every place, so that lost, doubled and swapped pieces show.

@@ -1,7 +1,5 @@
 //! Hand-made bytes on QUIC streams, for what no library would send.
 
-use std::time::Duration;
-
 use quinn::{ConnectionError, ReadToEndError, RecvStream, SendStream, VarInt};
 
 use super::{Edge, client, within};
@@ -141,11 +139,7 @@ fn number(code: VarInt) -> u32 {
 
 /// Whether the connection still answers.
 pub(crate) async fn is_alive(connection: &quinn::Connection) -> bool {
-    let Ok(Ok((mut send, recv))) =
-        tokio::time::timeout(Duration::from_secs(5), connection.open_bi()).await
-    else {
-        return false;
-    };
+    let Ok((mut send, recv)) = within(connection.open_bi()).await else { return false };
     if send.write_all(&request("GET", "/bytes/5", &[])).await.is_err() {
         return false;
     }

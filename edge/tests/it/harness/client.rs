@@ -208,7 +208,12 @@ impl Client {
         tls.alpn_protocols = vec![b"h3".to_vec()];
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let mut endpoint = quinn::Endpoint::client((self.ip, 0).into()).map_err(text)?;
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        // How long silence lasts is the edge's to say, not this client's.
+        transport.max_idle_timeout(None);
+        config.transport_config(Arc::new(transport));
+        endpoint.set_default_client_config(config);
         let connecting = endpoint.connect(self.https, "localhost").map_err(text)?;
         let connection = h3_quinn::Connection::new(connecting.await.map_err(text)?);
         let (mut driver, mut sender) = h3::client::new(connection).await.map_err(text)?;

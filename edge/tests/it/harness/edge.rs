@@ -12,7 +12,7 @@ use tidegate_contract::{
     explanation::Explanation,
     guard_policy::GuardPolicy,
     id::{Generation, PopId, PropertyId},
-    property::{CachePolicy, Property, Upstream},
+    property::{CachePolicy, Hedge, Property, Upstream},
     purge::{PurgeOrder, PurgeTarget},
     replacement::Replacement,
     snapshot::{PopRole, Shield, Snapshot},
@@ -24,9 +24,11 @@ use tidegate_edge::{
 };
 
 use super::{
+    PATIENCE,
     client::{Answer, Ask, Client, Open},
     log,
     origin::FakeOrigin,
+    patience,
 };
 
 /// A running edge; drains when dropped.
@@ -61,6 +63,7 @@ impl TestEdge {
         config.listen.https = vec![free];
         config.listen.tls.self_signed = true;
         config.access_log = false;
+        be_patient(&mut config);
         let snapshot = Snapshot {
             generation: Generation(2),
             pop: PopId::parse("test").unwrap(),
@@ -180,7 +183,10 @@ impl TestEdge {
 impl Builder {
     pub(crate) fn origin(mut self, origin: &FakeOrigin) -> Self {
         let upstream = Upstream { authority: origin.address.to_string(), tls: None, host: None };
-        self.snapshot.properties[0].origins.push(upstream);
+        let property = &mut self.snapshot.properties[0];
+        property.origins.push(upstream);
+        // On a busy machine the other one would be asked for what is only late; hedging has stories of its own.
+        property.upstream.hedge = Hedge::Off;
         self
     }
 
@@ -254,6 +260,21 @@ impl Drop for TestEdge {
 fn began() -> SystemTime {
     static BEGAN: OnceLock<SystemTime> = OnceLock::new();
     *BEGAN.get_or_init(SystemTime::now)
+}
+
+/// A slow machine is not to be taken for a slow client, nor for a slow origin.
+fn be_patient(config: &mut Config) {
+    patience::be_patient(&mut config.listen);
+    let upstream = &mut config.upstream;
+    for time in [
+        &mut upstream.connect_timeout,
+        &mut upstream.first_byte_timeout,
+        &mut upstream.read_timeout,
+        &mut upstream.write_timeout,
+        &mut config.cache.collapse_wait_max,
+    ] {
+        *time = PATIENCE;
+    }
 }
 
 /// A control plane that is not there.

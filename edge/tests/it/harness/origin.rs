@@ -52,6 +52,7 @@ pub(crate) struct Reply {
     breaks_off_at: Option<usize>,
     drips_after: Option<usize>,
     announces: Option<usize>,
+    raw: Option<(Vec<u8>, bool)>,
 }
 
 /// Something that holds an answer back until the story opens it.
@@ -74,7 +75,13 @@ pub(crate) fn reply(status: u16) -> Reply {
         breaks_off_at: None,
         drips_after: None,
         announces: None,
+        raw: None,
     }
+}
+
+/// These bytes and nothing else, well-formed or not; afterwards the connection is used again or closed.
+pub(crate) fn raw(bytes: impl Into<Vec<u8>>, is_kept_alive: bool) -> Reply {
+    Reply { raw: Some((bytes.into(), is_kept_alive)), ..reply(200) }
 }
 
 impl FakeOrigin {
@@ -249,6 +256,10 @@ impl Reply {
         if let Some(gate) = &self.head_waits {
             gate.wait().await;
         }
+        if let Some((bytes, is_kept_alive)) = &self.raw {
+            stream.write_all(bytes).await?;
+            return Ok(*is_kept_alive);
+        }
         for interim in &self.interim {
             stream.write_all(format!("HTTP/1.1 {interim}\r\n\r\n").as_bytes()).await?;
         }
@@ -389,7 +400,7 @@ async fn read_request(
         read_chunks(stream, unread, &mut request.body).await?;
     }
     while !is_chunked && unread.len() < length {
-        stream.read_buf(unread).await?;
+        more(stream, unread).await?;
     }
     if !is_chunked {
         request.body = unread.drain(..length).collect();
@@ -404,19 +415,27 @@ async fn read_chunks(
 ) -> std::io::Result<()> {
     loop {
         let Some(end) = unread.windows(2).position(|w| w == b"\r\n") else {
-            stream.read_buf(unread).await?;
+            more(stream, unread).await?;
             continue;
         };
         let line = String::from_utf8(unread[..end].to_vec()).unwrap();
         let bytes = usize::from_str_radix(line.trim(), 16).unwrap();
         while unread.len() < end + 2 + bytes + 2 {
-            stream.read_buf(unread).await?;
+            more(stream, unread).await?;
         }
         body.extend_from_slice(&unread[end + 2..end + 2 + bytes]);
         unread.drain(..end + 2 + bytes + 2);
         if bytes == 0 {
             return Ok(());
         }
+    }
+}
+
+/// Reads on inside a body, which must not end there.
+async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> std::io::Result<()> {
+    match stream.read_buf(unread).await? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }
 

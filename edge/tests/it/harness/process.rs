@@ -29,8 +29,8 @@ impl Running {
         Self::with(origin, "").await
     }
 
-    /// The same with more settings. The program is started by a link, which an upgrade may point elsewhere.
-    pub(crate) async fn with(origin: &FakeOrigin, settings: &str) -> Self {
+    /// The same with more limits of its listener. The program is started by a link, which an upgrade may point elsewhere.
+    pub(crate) async fn with(origin: &FakeOrigin, limits: &str) -> Self {
         tidegate_chassis::init_crypto();
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("tidegate-edge");
@@ -44,12 +44,13 @@ impl Running {
         let config = format!(
             "access_log = false\n\
              [process]\nready_file = \"{at}/ready.json\"\ndrain_grace = \"60s\"\n\
-             [upgrade]\nprogram = \"{at}/tidegate-edge\"\nstart_timeout = \"20s\"\n\
+             [upgrade]\nprogram = \"{at}/tidegate-edge\"\nstart_timeout = \"90s\"\n\
              [listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nworkers = 2\n\
+             [listen.limits]\nhandshake_timeout = \"90s\"\nheader_timeout = \"90s\"\n{limits}\
              [listen.tls]\ncertificate = \"{at}/cert.pem\"\nkey = \"{at}/key.pem\"\n\
              [cache]\nmemory = \"32MiB\"\nin_flight = \"32MiB\"\nobject_max = \"16MiB\"\n\
              [cache.disk]\npath = \"{at}/disk\"\nbytes = \"64MiB\"\nwrite_queue = \"8MiB\"\nadmission = \"all\"\n\
-             [[property]]\nid = \"demo\"\nhosts = [\"*\"]\norigins = [{{ authority = \"{}\" }}]\n{settings}",
+             [[property]]\nid = \"demo\"\nhosts = [\"*\"]\norigins = [{{ authority = \"{}\" }}]\n",
             origin.address
         );
         std::fs::write(folder.path().join("edge.toml"), config).unwrap();

@@ -4,23 +4,23 @@
 
 mod app;
 mod client;
+#[path = "../patience.rs"]
+mod patience;
 pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;
-#[path = "../../trust/mod.rs"]
-mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_chassis::Drain;
+use tidegate_chassis::{Drain, believe};
 use tidegate_edge::listener::{Config, Listener, tls::Certificates};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::app::SmallApp;
 pub(crate) use self::client::Client;
-pub(crate) use self::trust::TrustAll;
+use self::patience::be_patient;
+pub(crate) use self::patience::{PATIENCE, until};
 
 /// The protocols that every story about exchanges is told for.
 pub(crate) const ALL: [Wire; 2] = [Wire::H1, Wire::H2];
@@ -62,6 +62,7 @@ impl Edge {
             ..Config::default()
         };
         config.tls.self_signed = true;
+        be_patient(&mut config);
         change(&mut config);
         let registry = prometheus::Registry::new();
         let listener = Listener::bind(&config, &registry).await.unwrap();
@@ -92,15 +93,10 @@ impl Edge {
 
     /// Waits until a metric has a value.
     pub(crate) async fn expect_metric(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
-        let mut last = None;
-        for _ in 0..500 {
-            last = self.metric(name, labels);
-            if last == Some(expected) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{name}{labels:?} is {last:?}, expected {expected}");
+        until(&format!("{name}{labels:?} is {expected}"), || {
+            self.metric(name, labels) == Some(expected)
+        })
+        .await;
     }
 
     fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
@@ -123,7 +119,7 @@ impl Drop for Edge {
 
 /// Waits with a limit that only a hang reaches.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("done within 30 s")
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
 /// A body that differs at every place, so that lost, doubled and swapped pieces show.
@@ -134,11 +130,11 @@ pub(crate) fn pattern(length: usize) -> Bytes {
 /// A TLS client configuration that trusts everything; certificates are the business of one story.
 pub(crate) fn trusting(alpn: &[&[u8]]) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
+        .with_custom_certificate_verifier(believe::anyone())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config

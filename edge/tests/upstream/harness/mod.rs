@@ -25,7 +25,9 @@ use tidegate_edge::{
     cache::key::Key,
     error::Failure,
     policy::{Policy, PolicyHandle},
-    upstream::{Answer, Ask, Candidate, Config, Interim, Metrics, RequestBody, Tier, Upstreams},
+    upstream::{
+        Answer, Ask, Candidate, Config, Home, Interim, Metrics, RequestBody, Tier, Upstreams,
+    },
 };
 
 /// The client side, with a policy of one property.
@@ -57,6 +59,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) avoid: Vec<Candidate>,
     pub(crate) interim: Option<Interim>,
     pub(crate) hold: Option<Duration>,
+    pub(crate) home: Option<Home>,
 }
 
 impl Default for Wish<'_> {
@@ -69,6 +72,7 @@ impl Default for Wish<'_> {
             avoid: vec![],
             interim: None,
             hold: None,
+            home: None,
         }
     }
 }
@@ -100,7 +104,9 @@ impl Client {
         let clock = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
         let metrics = Metrics::register(&Registry::new());
         let ca = (!setup.is_platform_believed).then(|| own_authority().to_path_buf());
-        let config = Config { ca: setup.config.ca.clone().or(ca), ..setup.config };
+        let ca = setup.config.ca.clone().or(ca);
+        // A slow machine is not to be taken for a slow upstream.
+        let config = Config { ca, connect_timeout: PATIENCE, ..setup.config };
         let upstreams = Upstreams::new(&config, metrics.clone(), clock.clone()).unwrap();
         let policy = handle.current().unwrap();
         Self { upstreams: Arc::new(upstreams), handle, policy, clock, metrics }
@@ -121,6 +127,7 @@ impl Client {
             policy: &self.policy,
             property: 0,
             key: &Key([0; 16]),
+            home: wish.home,
             host: "a.org",
             path: wish.path,
             method: wish.method,
@@ -141,7 +148,7 @@ impl Client {
     }
 
     pub(crate) fn errors(&self, kind: &str) -> u64 {
-        ["origin", "shield"]
+        ["origin", "shield", "sibling"]
             .map(|tier| self.metrics.errors.with_label_values(&[tier, kind]).get())
             .into_iter()
             .sum()
@@ -213,4 +220,4 @@ fn own_authority() -> &'static Path {
 }
 
 /// How long a story waits for something that should happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

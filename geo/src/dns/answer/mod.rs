@@ -17,9 +17,9 @@ use hickory_proto::{
 };
 
 use crate::{
-    dns::subnet::Subnet,
+    dns::{extended_error::ExtendedError, subnet::Subnet},
     world::{Target, World},
-    zone::{Found, Node, RecordSet, Steered, Zone, Zones},
+    zone::{Found, Node, RecordSet, Steered, Zone, Zones, find, glue},
 };
 
 /// What is asked.
@@ -58,6 +58,10 @@ pub struct Answer {
     pub scope: u8,
     /// The kind of it.
     pub outcome: Outcome,
+    /// Why there is nothing better.
+    pub why: Option<ExtendedError>,
+    /// Whether it denies compactly to somebody who knows that (CO, RFC 9824 5.1).
+    pub is_compact: bool,
     /// The name that it shares with the answers to other names: the zone of what is missing or made from a wildcard, what
     /// is delegated. Absent: it is of its name alone.
     pub common: Option<Name>,
@@ -115,17 +119,18 @@ pub fn answer_for(
     query: &Query<'_>,
     target: &dyn Fn() -> Option<Target>,
 ) -> Answer {
-    if let Some(code) = never(query.kind) {
-        return Answer::bare(code, Outcome::Refused);
+    if let Some((code, why)) = never(query.kind) {
+        return Answer::bare(code, Outcome::Refused).because(why);
     }
     let Some(zone) = zones.find(query.name, query.kind) else {
-        return Answer::bare(ResponseCode::Refused, Outcome::Refused);
+        let answer = Answer::bare(ResponseCode::Refused, Outcome::Refused);
+        return answer.because(ExtendedError::NotAuthoritative);
     };
     let mut answer = Answer::bare(ResponseCode::NoError, Outcome::Records);
     answer.is_authoritative = true;
     let (mut zone, mut name) = (zone, query.name.clone());
     for _ in 0..CHAIN_MAX {
-        match zone.find(&name) {
+        match find(zone, &name) {
             Found::Delegated(cut) => return answer.delegated(zone, cut, &name, query),
             Found::Missing => return answer.missing(zone, name),
             Found::Here(node) => {
@@ -166,8 +171,16 @@ impl Answer {
             denial: None,
             scope: 0,
             outcome,
+            why: None,
+            is_compact: false,
             common: None,
         }
+    }
+
+    /// The same, and why.
+    #[must_use]
+    pub fn because(self, why: ExtendedError) -> Self {
+        Self { why: Some(why), ..self }
     }
 
     /// The name is there.
@@ -205,7 +218,8 @@ impl Answer {
         let Asked { world, kind, .. } = *asked;
         let Some(target) = (asked.target)() else {
             // Resolvers go on with what they have (RFC 8767); a denial would make them forget it.
-            return Self::bare(ResponseCode::ServFail, Outcome::Failed);
+            let failed = Self::bare(ResponseCode::ServFail, Outcome::Failed);
+            return failed.because(ExtendedError::NoPop);
         };
         self.scope = target.scope;
         match steered_set(world, target, steered, &name, kind) {
@@ -279,7 +293,7 @@ impl Answer {
         self.outcome = Outcome::Referral;
         self.common = Some(servers.owner.clone());
         self.authorities.push(servers.clone());
-        self.additionals.extend(zone.glue(servers).cloned());
+        self.additionals.extend(glue(zone, servers).cloned());
         if query.dnssec_ok {
             match signer {
                 Some(set) => self.authorities.push(set.clone()),
@@ -310,12 +324,12 @@ impl Outcome {
 }
 
 /// Types that are not answered at all: transfers and all that is there (refused), and what no question can be about.
-fn never(kind: RecordType) -> Option<ResponseCode> {
+fn never(kind: RecordType) -> Option<(ResponseCode, ExtendedError)> {
     match u16::from(kind) {
         // OPT, NXNAME (RFC 9824 3.5).
-        0 | 41 | 128 => Some(ResponseCode::FormErr),
+        0 | 41 | 128 => Some((ResponseCode::FormErr, ExtendedError::InvalidQueryType)),
         // RRSIG by itself is all signatures there are (RFC 8482 7); 129 to 255 are no types of data (RFC 6895 3.1).
-        46 | 129..=255 => Some(ResponseCode::Refused),
+        46 | 129..=255 => Some((ResponseCode::Refused, ExtendedError::NotSupported)),
         _ => None,
     }
 }

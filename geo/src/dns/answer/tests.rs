@@ -134,7 +134,7 @@ fn aliases_are_followed_within_our_zones() {
     }
     let denied = asked("there.example.test.", RecordType::A, FRA);
     assert_eq!(denied.denial.unwrap().zone.origin(), &name("second.test."));
-    assert_eq!(asked("chain.example.test.", RecordType::A, FRA).scope, 16);
+    assert_eq!(asked("chain.example.test.", RecordType::A, FRA).scope, 20);
 }
 
 #[test]
@@ -203,10 +203,10 @@ fn a_steered_name_has_what_the_pop_of_the_client_has() {
         let answer = asked(&format!("{of}.example.test."), kind, client);
         let found = lines(&answer.answers);
         assert_eq!(found[..expected.len()], expected, "{of} {kind} {client}");
-        assert_eq!(answer.scope, if kind == RecordType::TXT { 0 } else { 16 });
+        assert_eq!(answer.scope, if kind == RecordType::TXT { 0 } else { 20 });
     }
     let none = asked("www.example.test.", RecordType::AAAA, SYD);
-    assert_eq!((none.outcome, none.scope), (Outcome::NoData, 16));
+    assert_eq!((none.outcome, none.scope), (Outcome::NoData, 20));
     assert_eq!(kinds(&none), ["A", "HTTPS"]);
     // Not for longer than the PoP may be the client's.
     assert_eq!((none.authorities[0].ttl, none.denial.unwrap().ttl), (20, 20));

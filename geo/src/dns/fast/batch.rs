@@ -18,7 +18,7 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use super::socket::Socket;
 
 /// The most datagrams of one call: beyond it a call costs nothing that counts.
-pub const BATCH_MAX: usize = 64;
+pub const BATCH_MAX: usize = 128;
 /// As many at once do not come where little is asked; nobody there waits for others.
 const MUCH: usize = 4;
 /// The largest query; who has more to say comes over TCP.

@@ -23,7 +23,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { sockets: 0, queue_max: 1024, gather: Duration::from_micros(150) }
+        Self { sockets: 0, queue_max: 1024, gather: Duration::from_micros(300) }
     }
 }
 

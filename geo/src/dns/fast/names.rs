@@ -17,7 +17,7 @@ use super::template::{Template, wire};
 use crate::{
     dns::answer::{Answer, Outcome, Query, answer_for},
     world::World,
-    zone::{Found, Node, Steered, Zone, Zones},
+    zone::{Found, Node, Steered, Zone, Zones, find},
 };
 
 /// The most names of a table; those of zones beyond it are the handler's.
@@ -137,7 +137,7 @@ impl Names {
             }
             // A name may be a zone of its own as well, and then it is that one's.
             let is_here = zones.find(name, RecordType::A).is_some_and(|own| Arc::ptr_eq(own, zone));
-            if !is_here || !matches!(zone.find(name), Found::Here(_)) {
+            if !is_here || !matches!(find(zone, name), Found::Here(_)) {
                 continue;
             }
             let mut entry =

@@ -75,6 +75,10 @@ impl Fast {
         config: &Config,
         process: &Process,
     ) -> anyhow::Result<()> {
+        // A node that only steers has no sockets, hence no threads whose end could mean anything.
+        if self.sockets.is_empty() {
+            return Ok(());
+        }
         let table = Tables::start(Arc::clone(handler), process);
         let counts = Counts::new(process.registry());
         let stop = Arc::new(AtomicBool::new(false));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dns::answer::{Query, answer_for},
-    map::{Map, Reason, round::NEIGHBOUR_ABOVE},
+    map::{Map, NEIGHBOUR_ABOVE, Reason},
     world::{Target, Trust, World},
     zone::Zones,
 };
@@ -176,9 +176,9 @@ mod tests {
         let table = table(FLEET);
         let here = |asked, kind| found(&table, asked, kind, "10.1.0.1");
         for (asked, kind, outcome) in [
-            ("www.example.test.", RecordType::A, Some((Outcome::Records, 16))),
-            ("WWW.example.test.", RecordType::HTTPS, Some((Outcome::Records, 16))),
-            ("www.example.test.", RecordType::AAAA, Some((Outcome::NoData, 16))),
+            ("www.example.test.", RecordType::A, Some((Outcome::Records, 20))),
+            ("WWW.example.test.", RecordType::HTTPS, Some((Outcome::Records, 20))),
+            ("www.example.test.", RecordType::AAAA, Some((Outcome::NoData, 20))),
             ("www.example.test.", RecordType::TXT, Some((Outcome::NoData, 0))),
             ("v.example.test.", RecordType::TXT, Some((Outcome::Records, 0))),
             ("b.deep.example.test.", RecordType::A, Some((Outcome::NoData, 0))),
@@ -186,8 +186,8 @@ mod tests {
             ("there.example.test.", RecordType::TXT, Some((Outcome::Records, 0))),
             ("no.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
             ("no.such.second.test.", RecordType::A, Some((Outcome::Missing, 0))),
-            ("chain.example.test.", RecordType::A, Some((Outcome::Records, 16))),
-            ("alias.example.test.", RecordType::AAAA, Some((Outcome::Records, 16))),
+            ("chain.example.test.", RecordType::A, Some((Outcome::Records, 20))),
+            ("alias.example.test.", RecordType::AAAA, Some((Outcome::Records, 20))),
             ("alias.example.test.", RecordType::CNAME, Some((Outcome::Records, 0))),
             // Wildcards and delegations make names that are in no table.
             ("x.wild.example.test.", RecordType::A, None),

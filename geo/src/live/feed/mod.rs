@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -90,6 +90,7 @@ impl Follower {
             };
             if lines > 0 {
                 self.shared.metrics.replicas.dec();
+                self.weigh(|replicas, now| replicas.lose(self.number, now));
                 failures = 0;
             }
             let why = ended.map_or_else(|error| format!("{error:#}"), |()| "it ended".to_owned());
@@ -152,7 +153,11 @@ impl Follower {
         let now = clock.now();
         inbox.tell(|news| news.heard = Some(now));
         let kind = match line {
-            FeedLine::Beat {} => "beat",
+            FeedLine::Beat {} => {
+                // What replicas agree on may count by now.
+                self.weigh(Replicas::weigh);
+                "beat"
+            }
             FeedLine::Fleet(view) => {
                 self.take_view(*view);
                 "fleet"
@@ -187,15 +192,21 @@ impl Follower {
     }
 
     fn take_view(&self, view: FleetView) {
-        let Shared { inbox, metrics, replicas, views, .. } = &self.shared;
+        let metrics = &self.shared.metrics;
         if let Err(error) = told::fleet(&view) {
             metrics.refused.with_label_values(&["fleet"]).inc();
             tracing::error!(%error, version = view.version, "a fleet is refused; the one before serves on");
             return;
         }
+        self.weigh(|replicas, now| replicas.take(self.number, view, now));
+    }
+
+    /// Tells what counts, when that is something else now.
+    fn weigh(&self, weigh: impl FnOnce(&mut Replicas, SystemTime) -> Option<Arc<FleetView>>) {
+        let Shared { inbox, replicas, views, clock, .. } = &self.shared;
         // Told under the lock: of two replicas the one that counts must also be the one that is heard last.
         let mut replicas = replicas.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = replicas.take(self.number, view) {
+        if let Some(view) = weigh(&mut replicas, clock.now()) {
             tracing::info!(version = view.version, pops = view.pops.len(), "the fleet is told");
             inbox.tell(|news| news.view = Some(Arc::clone(&view)));
             views.send_replace(view);

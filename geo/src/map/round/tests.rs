@@ -1,7 +1,17 @@
 //! Rounds over a modelled Internet: cities on the globe, round trips that do not follow it.
 
+use std::{collections::HashMap, net::IpAddr};
+
+use proptest::prelude::*;
+use tidegate_contract::id::PopId;
+
 use super::*;
-use crate::{fleet::Pop, latency::Digest, map::settle::MOVED_SHARE_MAX, unit::UnitsBuilder};
+use crate::{
+    fleet::{Pop, PopState},
+    latency::Digest,
+    map::{Reason, candidate::nearest, settle::MOVED_SHARE_MAX},
+    unit::{UnitKey, UnitsBuilder},
+};
 
 /// Cities at fixed pseudo-random places, mostly on the northern half, as people live.
 fn city(number: u32) -> Place {
@@ -303,4 +313,57 @@ fn the_number_of_cores_changes_nothing() {
     assert_eq!(one.plans(), many.plans());
     let next = |count| Round::make_on(cores(count), inputs(Some(&one))).map;
     assert_eq!(next(1).plans(), next(4).plans());
+}
+
+/// Demand that left PoPs which serve in both maps, as those who look up addresses would see it.
+fn left(before: &Map, after: &Map, demand: &[f64]) -> f64 {
+    let serves = |pop: u16| after.fleet().pops()[usize::from(pop)].takes_clients();
+    let of_unit = |((before, after), demand): ((&Plan, &Plan), &f64)| {
+        let now: HashMap<u16, f64> = after.each_share().collect();
+        let lost = |(pop, share): (u16, f64)| (share - now.get(&pop).unwrap_or(&0.0)).max(0.0);
+        before.each_share().filter(|(pop, _)| serves(*pop)).map(lost).sum::<f64>() * demand
+    };
+    before.plans().iter().zip(after.plans()).zip(demand).map(of_unit).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_round_moves_more_than_a_twentieth_but_off_a_dead_pop_and_what_one_cannot_carry(
+        seed in any::<u32>(), pops in 2..12u32, roominess in 0.9..20.0f64, dead in 0..24u32,
+        amounts in prop::collection::vec(0.1..10.0f64, 60),
+    ) {
+        let mut world = World::new(60, pops, 0.0);
+        let sum: f64 = amounts.iter().sum();
+        world.change(|pop| pop.capacity = sum * roominess / f64::from(pops));
+        world.demand = amounts;
+        world.measure();
+        let before = world.round(None).map;
+        // All round trips are others now, one PoP may be dead, and demand is another one.
+        world.latency = Latency::default();
+        for (number, unit) in world.units.all().iter().enumerate() {
+            for pop in 0..pops {
+                let rtt = true_rtt_ms(number as u32 ^ seed, pop);
+                world.latency.observe(&unit.key, pop as u16, &Digest::of(vec![rtt; 30])).expect("room");
+            }
+        }
+        let dead = PopId::parse(format!("pop-{dead:03}")).expect("good");
+        world.change(|pop| if pop.id == dead { pop.state = PopState::Down });
+        let mut map = before;
+        for _ in 0..4 {
+            let then = world.round(Some(&map));
+            let Moved { forced, chosen, .. } = then.moved;
+            prop_assert!(chosen <= sum * MOVED_SHARE_MAX * 1.000_001, "{chosen} of {sum}");
+            let has_died = then.map.fleet().pops().iter().zip(map.fleet().pops()).any(|(now, then)| now.state != then.state);
+            let left = left(&map, &then.map, &world.demand);
+            prop_assert!(left <= chosen + forced + 1e-6);
+            // A single PoP could carry the whole: nothing has to go but off a dead one.
+            if roominess > f64::from(pops) * 1.2 {
+                prop_assert!(left <= sum * MOVED_SHARE_MAX * 1.000_001, "{left} of {sum}");
+                prop_assert!(has_died || forced == 0.0);
+            }
+            map = then.map;
+        }
+    }
 }

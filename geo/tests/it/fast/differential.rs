@@ -19,7 +19,7 @@ ns1 A 192.0.2.53
 ";
 
 /// Lines that a zone may have beside [`HEAD`].
-const LINES: [&str; 26] = [
+const LINES: [&str; 27] = [
     "_steer.www TXT \"alpn=h3,h2\"",
     "_steer.play TXT \"port=8443\"",
     "_steer TXT \"\"",
@@ -46,9 +46,10 @@ const LINES: [&str; 26] = [
     "_443._tcp SRV 1 2 443 www",
     "svc HTTPS 1 . alpn=h3 ipv4hint=192.0.2.1",
     "UPPER A 192.0.2.66",
+    "odd TYPE65280 \\# 3 0a0b0c",
 ];
 
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 31] = [
     "cdn.test",
     "www.cdn.test",
     "play.cdn.test",
@@ -74,6 +75,7 @@ const NAMES: [&str; 30] = [
     "_443._tcp.cdn.test",
     "svc.cdn.test",
     "upper.cdn.test",
+    "odd.cdn.test",
     "_steer.www.cdn.test",
     "sub.cdn.test",
     "www.sub.cdn.test",
@@ -81,8 +83,8 @@ const NAMES: [&str; 30] = [
     "",
 ];
 
-const TYPES: [u16; 22] =
-    [1, 1, 1, 28, 28, 65, 65, 16, 15, 2, 6, 5, 43, 255, 46, 48, 64, 257, 65400, 0, 41, 33];
+const TYPES: [u16; 23] =
+    [1, 1, 1, 28, 28, 65, 65, 16, 15, 2, 6, 5, 43, 255, 46, 48, 64, 257, 65400, 0, 41, 33, 65280];
 
 #[derive(Debug, Clone)]
 struct Asked {
@@ -277,7 +279,8 @@ proptest! {
 }
 
 fn example() -> Stage {
-    let lines = "_steer.www TXT \"\"\nmx MX 10 mx1\nmx1 A 192.0.2.25\nother CNAME mx1\n";
+    let lines = "_steer.www TXT \"\"\nmx MX 10 mx1\nmx1 A 192.0.2.25\nother CNAME mx1\n\
+        odd TYPE65280 \\# 3 0a0b0c\n";
     let pops = [PopPlan::roomy(), PopPlan { v6: 0, ..PopPlan::roomy() }];
     let world = world(&pops, Trust::Current, 1.0, 3);
     Stage::new(&[("cdn.test", format!("{HEAD}{lines}"))], world)
@@ -322,6 +325,7 @@ fn common_queries_are_answered_without_the_handler() {
         ("y.missing.cdn.test", 28, None),
         ("mx1.cdn.test", 1, None),
         ("mx1.cdn.test", 65, None),
+        ("odd.cdn.test", 65280, None),
     ] {
         let asked = question(name, record_type, edns);
         let packet = asked.to_bytes();

@@ -118,7 +118,7 @@ async fn a_newer_world_is_answered_from_soon() {
         worlds.replace(world(&only, Trust::Current, 1.0, 2));
         let began = Instant::now();
         while ask(server, &packet)[first.len() - 4..] != [192, 0, 2, 16] {
-            assert!(began.elapsed() < Duration::from_secs(30), "the old world is answered from");
+            assert!(began.elapsed() < Duration::from_secs(90), "the old world is answered from");
         }
     });
     asking.await.expect("good");
@@ -140,7 +140,7 @@ async fn no_query_is_lost_to_a_change() {
     });
     let asking = tokio::task::spawn_blocking(move || {
         let client = UdpSocket::bind("127.0.0.1:0").expect("good");
-        client.set_read_timeout(Some(Duration::from_secs(30))).expect("good");
+        client.set_read_timeout(Some(Duration::from_secs(90))).expect("good");
         for id in 0..400u16 {
             client.send_to(&query("www.cdn.test", 1, id), server).expect("good");
             let mut buffer = [0; 1500];

@@ -13,7 +13,7 @@ pub(crate) use program::{Program, get, post};
 use std::time::{Duration, Instant};
 
 /// The longest wait for anything: far above what a loaded machine needs.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(90);
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

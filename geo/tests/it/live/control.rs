@@ -22,6 +22,8 @@ use serde_json::Value;
 use tidegate_contract::geo_feed::{FeedLine, FleetView};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+use super::pop::hold;
+
 /// The token that it takes.
 pub(crate) const TOKEN: &str = "a-token-of-a-test";
 
@@ -43,8 +45,8 @@ impl FakeControl {
     }
 
     pub(crate) async fn start_at(addr: SocketAddr) -> Self {
+        let addr = hold(addr);
         let listener = TcpListener::bind(addr).await.expect("a port");
-        let addr = listener.local_addr().expect("bound");
         let told =
             Arc::new(Told { lines: watch::Sender::new(Vec::new()), answers: Mutex::default() });
         let routes = Router::new()

@@ -20,7 +20,7 @@ async fn a_fleet_that_changes_is_followed_and_one_that_is_wrong_refused() {
     fs::write(&path, fleet(&[("a", 0.0)])).expect("writable");
     let mut settings = Settings::default();
     settings.fleet.file = Some(path.clone());
-    settings.places.places = Some(places(folder.path(), LINES));
+    settings.places.places = vec![places(folder.path(), LINES)];
     settings.probe.enabled = false;
     let node = settings.start_quick();
     assert_eq!(node.pop("10.2.0.1").as_deref(), Some("a"));
@@ -43,7 +43,7 @@ async fn places_that_change_are_followed_and_wrong_ones_refused() {
     fs::write(&path, fleet(&[("a", 0.0), ("c", 80.0)])).expect("writable");
     let mut settings = Settings::default();
     settings.fleet.file = Some(path);
-    settings.places.places = Some(places(folder.path(), LINES));
+    settings.places.places = vec![places(folder.path(), LINES)];
     settings.probe.enabled = false;
     let node = settings.start_quick();
     assert_eq!(node.pop("10.2.0.1").as_deref(), Some("c"));

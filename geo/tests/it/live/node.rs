@@ -53,7 +53,7 @@ impl Settings {
         settings.control.urls = urls.to_vec();
         settings.control.token_file = Some(token_file(folder));
         settings.control.data = Some(folder.join("data"));
-        settings.places.places = Some(places(folder, LINES));
+        settings.places.places = vec![places(folder, LINES)];
         settings.probe.enabled = false;
         settings
     }

@@ -10,7 +10,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tidegate_contract::telemetry::SELF_TEST_PATH;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -40,8 +40,8 @@ impl FakePop {
     }
 
     pub(crate) async fn start_at(addr: SocketAddr) -> Self {
+        let addr = hold(addr);
         let listener = TcpListener::bind(addr).await.expect("a port");
-        let addr = listener.local_addr().expect("bound");
         let mood = watch::Sender::new(Mood::Well);
         let (acceptor, moods) = (acceptor(), mood.subscribe());
         let server = tokio::spawn(async move {
@@ -75,6 +75,18 @@ impl FakePop {
         self.server.abort();
         let _ = self.server.await;
     }
+}
+
+/// Takes an address until the program ends, so that one that dies and comes back finds it free: what never listens keeps
+/// nobody from it who sets `SO_REUSEADDR`, and nobody else is given the port.
+pub(crate) fn hold(addr: SocketAddr) -> SocketAddr {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.expect("a socket");
+    socket.set_reuseaddr(true).expect("possible");
+    socket.bind(addr).expect("a free port");
+    let addr = socket.local_addr().expect("bound");
+    std::mem::forget(socket);
+    addr
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, moods: watch::Receiver<Mood>) {

@@ -1,12 +1,16 @@
 //! PoPs that die and come back, found out by the node itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
+use tidegate_contract::geo_feed::PopCondition;
 use tidegate_geo::fleet::PopState;
 
 use super::{
     control::FakeControl,
-    node::{Settings, TestNode, id, view_of},
+    node::{Settings, TestNode, id, view, view_of},
     pop::FakePop,
 };
 
@@ -89,4 +93,39 @@ async fn a_node_that_sees_hardly_anybody_believes_itself_blind() {
     node.until_pop("10.1.2.3", "b").await;
     node.until_pop("10.0.2.3", "a").await;
     assert_eq!(node.pop("10.2.2.3").as_deref(), Some("c"));
+}
+
+#[tokio::test]
+async fn the_only_pop_of_a_family_is_left_out_when_it_is_told_and_not_by_looks() {
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if std::net::TcpListener::bind(v6).is_err() {
+        println!("this machine has no IPv6");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (FakePop::start(1).await, FakePop::start_at(v6).await);
+    let (control, node) = started(&[&a, &b], folder.path()).await;
+    node.until_pop("10.0.2.3", "a").await;
+    assert!(!node.state.map(node.clock.now()).looks_doubted);
+    assert_eq!(
+        (node.addresses("10.0.2.3"), node.addresses("10.1.2.3")),
+        (vec![a.ip()], vec![b.ip()])
+    );
+    let told = |state| {
+        let mut view = view(2, &[(a.ip(), a.addr.port()), (b.ip(), b.addr.port())]);
+        view.pops[0].state = state;
+        view
+    };
+    let (down, addr) = (told(PopCondition::Down), a.addr);
+    a.die().await;
+    node.until("doubts", |node| node.state.map(node.clock.now()).looks_doubted).await;
+    assert_eq!(node.pop("10.0.2.3").as_deref(), Some("a"), "it may be this node that cannot see");
+    assert_eq!(node.pop("10.1.2.3").as_deref(), Some("b"));
+    control.tell_fleet(&down);
+    node.until_pop("10.0.2.3", "b").await;
+
+    let a = FakePop::start_at(addr).await;
+    control.tell_fleet(&view_of(3, &[&a, &b]));
+    node.until_pop("10.0.2.3", "a").await;
+    node.until("no doubts", |node| !node.state.map(node.clock.now()).looks_doubted).await;
 }

@@ -1,6 +1,6 @@
 //! What control planes tell: several of them, questions, and lines that nobody can use.
 
-use tidegate_contract::geo_feed::{FeedLine, Question};
+use tidegate_contract::geo_feed::{FeedLine, PopCondition, Question};
 
 use super::{
     control::FakeControl,
@@ -25,6 +25,36 @@ async fn all_replicas_are_followed_and_the_newest_version_counts() {
     node.until("one is gone", |node| node.metric("geo_feed_replicas", "") == 1.0).await;
     other.tell_fleet(&view_of_none(4, 2));
     node.until_pop("10.2.0.1", "b").await;
+}
+
+#[tokio::test]
+async fn a_pop_about_which_replicas_differ_does_not_come_and_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, other) = (FakeControl::start().await, FakeControl::start().await);
+    let settings = Settings::following(&[one.url(), other.url()], folder.path());
+    let view = |state| {
+        let mut view = view_of_none(1, 2);
+        view.pops[1].state = state;
+        view
+    };
+    one.tell_fleet(&view(PopCondition::Up));
+    other.tell_fleet(&view(PopCondition::Up));
+    let node = settings.start_quick();
+    node.until_pop("10.1.0.1", "b").await;
+    other.tell_fleet(&view(PopCondition::Down));
+    node.until_pop("10.1.0.1", "a").await;
+    // The last word is that it is up, and does not count as long as the other one says something else.
+    for number in 0..5 {
+        let said = if number % 2 == 0 { PopCondition::Troubled } else { PopCondition::Up };
+        one.tell_fleet(&view(said));
+        one.tell(&FeedLine::Question { id: number, question: Question::Map {} });
+        let answers = number as usize + 1;
+        node.until("it was read", |_| one.answers().len() == answers).await;
+        assert_eq!(node.pop("10.1.0.1").as_deref(), Some("a"));
+    }
+    one.tell_fleet(&view(PopCondition::Up));
+    other.tell_fleet(&view(PopCondition::Up));
+    node.until_pop("10.1.0.1", "b").await;
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl Reader<'_> {
             match name {
                 "SERVER-URI" => {
                     let uri = value.text(&self.variables)?;
-                    server = Some(self.references.resolve("SERVER-URI", &uri)?);
+                    server = Some(self.references.resolve_or_inline("SERVER-URI", &uri)?);
                 }
                 "PATHWAY-ID" => pathway = Some(value.name("PATHWAY-ID", &self.variables)?),
                 _ => {}

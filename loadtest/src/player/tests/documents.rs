@@ -88,6 +88,20 @@ fn a_spare_of_the_same_bitrate_takes_over() {
 }
 
 #[test]
+fn playlists_that_name_each_other_end_with_a_clear_error() {
+    let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\nother.m3u8\n";
+    let other = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\nmain.m3u8\n";
+    for circle in [&[("main.m3u8", main), ("other.m3u8", other)][..], &[("main.m3u8", other)]] {
+        let trace = watch(circle);
+        let view = only(&trace);
+        assert_eq!(view.end, ViewEnd::FailedStart(FailureClass::Manifest));
+        let reason = view.reason.as_deref().unwrap_or_default();
+        assert!(reason.contains("a multivariant playlist stands where"), "{reason}");
+        assert!(trace.requests.len() < 8, "it is not followed round and round");
+    }
+}
+
+#[test]
 fn a_device_keeps_to_the_codecs_that_it_plays() {
     let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000,CODECS=\"hvc1.1.6.L93.B0\"\nh.m3u8\n\
         #EXT-X-STREAM-INF:BANDWIDTH=200000,CODECS=\"avc1.4d401e,mp4a.40.2\"\nv.m3u8\n\

@@ -8,5 +8,6 @@ mod failing;
 mod live;
 mod growing;
 mod session;
+mod steering;
 mod properties;
 mod hostile;

@@ -28,6 +28,8 @@ pub(super) enum Reply {
         until: Duration,
     },
     Fail(FailureClass, Option<u16>),
+    /// 429, with how long to wait.
+    Busy(Duration),
 }
 
 pub(super) type Server<'a> = dyn FnMut(Duration, &Request) -> Answer + 'a;
@@ -128,7 +130,7 @@ fn take_actions(
                 let bytes = match &answer.reply {
                     Reply::Text(text) => text.len() as u64,
                     Reply::Media(bytes) => *bytes,
-                    Reply::Growing { .. } | Reply::Fail(..) => 0,
+                    Reply::Growing { .. } | Reply::Fail(..) | Reply::Busy(_) => 0,
                 };
                 let begins = now + link.round_trip + answer.delay;
                 let mut left = if link.rates.is_empty() { 0.0 } else { bytes as f64 * 8.0 };
@@ -205,8 +207,9 @@ fn tell(player: &mut Player, now: Duration, transfers: &mut Vec<Transfer>, trace
         let first_byte = transfer.begins - transfer.asked_at;
         let url = transfer.request.url.clone();
         let event = match transfer.answer.reply {
-            _ if is_late => Event::Failed { fetch, class: FailureClass::Timeout, status: None },
-            Reply::Fail(class, status) => Event::Failed { fetch, class, status },
+            _ if is_late => failed(fetch, FailureClass::Timeout, None, None),
+            Reply::Fail(class, status) => failed(fetch, class, status, None),
+            Reply::Busy(after) => failed(fetch, FailureClass::ClientError, Some(429), Some(after)),
             Reply::Media(bytes) | Reply::Growing { bytes, .. } => {
                 Event::Answered { fetch, url, bytes, first_byte, body: None }
             }
@@ -232,6 +235,15 @@ fn tell(player: &mut Player, now: Duration, transfers: &mut Vec<Transfer>, trace
             player.handle(now, Event::Progress { fetch: transfer.request.id, bytes });
         }
     }
+}
+
+fn failed(
+    fetch: FetchId,
+    class: FailureClass,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+) -> Event {
+    Event::Failed { fetch, class, status, retry_after }
 }
 
 fn rate(link: &Link, now: Duration) -> f64 {

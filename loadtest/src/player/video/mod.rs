@@ -8,6 +8,7 @@ mod feed;
 mod growth;
 mod lists;
 mod dash;
+mod steer;
 mod open;
 mod failing;
 mod asking;
@@ -44,11 +45,11 @@ impl Video {
                     self.loaded(role, bytes, first_byte, world);
                 }
             }
-            Event::Failed { fetch, class, status } => {
+            Event::Failed { fetch, class, status, retry_after } => {
                 if self.entry.pending == Some(fetch) {
                     self.entry_failed(class, world);
                 } else if self.steering_is(fetch) {
-                    self.steering_failed(status, world);
+                    self.steering_failed(status, retry_after, world);
                 } else if self.mpd_document.pending == Some(fetch) {
                     self.mpd_failed(class, world);
                 } else if let Some(role) = self.list_role(fetch) {

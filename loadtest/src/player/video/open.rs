@@ -1,4 +1,4 @@
-//! A video is opened: its first document, the ladder of a pathway, and content steering.
+//! A video is opened: its first document, and the ladder of a pathway.
 
 use std::sync::Arc;
 
@@ -164,71 +164,6 @@ impl Video {
         }
     }
 
-    /// Asks the steering server, if it is due.
-    pub(super) fn ask_steering(&mut self, world: &mut World<'_>) {
-        let Some(steering) = self.steering.as_ref() else { return };
-        if steering.pending.is_some() || steering.due.is_none_or(|due| due > world.now) {
-            return;
-        }
-        let is_dash = self.presentation.as_ref().is_some_and(|show| show.is_dash);
-        let throughput = world.estimate.bits_per_second() as u64;
-        let url = steering.url(self.pathway.as_deref(), throughput, is_dash);
-        let timeout = world.behaviour.timeout_manifest;
-        let id = self.ask_document(ObjectKind::Steering, &url, timeout, world);
-        if let Some(steering) = &mut self.steering {
-            steering.pending = Some(id);
-            steering.due = None;
-        }
-    }
-
-    /// The steering manifest came.
-    pub(super) fn steered(&mut self, url: &Url, text: &[u8], world: &mut World<'_>) {
-        let Ok(manifest) = manifest::steering::parse(text) else {
-            return self.steering_failed(None, world);
-        };
-        let Some(steering) = &mut self.steering else { return };
-        steering.answered(&manifest, url, world.now);
-        if let Some(show) = self.presentation.as_ref().filter(|_| !manifest.clones.is_empty()) {
-            let mut cloned = Presentation::clone(show);
-            // Clones that cannot be made are as if they had not been named.
-            if manifest.extend(&mut cloned).is_ok() {
-                self.renumber(Arc::new(cloned));
-                self.build_ladder(world.behaviour);
-            }
-        }
-        self.take_pathway(world);
-    }
-
-    pub(super) fn steering_failed(&mut self, status: Option<u16>, world: &mut World<'_>) {
-        if let Some(steering) = &mut self.steering {
-            steering.failed(status, world.now);
-        }
-    }
-
-    /// Changes to the pathway that is to be taken now. What is under way still comes from the old one.
-    pub(super) fn take_pathway(&mut self, world: &mut World<'_>) -> bool {
-        let (Some(steering), Some(show)) = (&self.steering, self.presentation.clone()) else {
-            return false;
-        };
-        let pathways = pathways(&show);
-        let chosen = steering.choose(self.pathway.as_deref(), &pathways, world.now);
-        let Some(chosen) = chosen.filter(|chosen| self.pathway.as_deref() != Some(chosen)) else {
-            return false;
-        };
-        let has_begun = self.pathway.is_some() && self.main.fetched > 0;
-        self.pathway_switches += u32::from(has_begun);
-        self.pathway = Some(chosen.to_owned());
-        let bandwidth = show.variants.get(self.main.source).map_or(0, |v| v.bandwidth);
-        self.build_ladder(world.behaviour);
-        let nearest = self.ladder.iter().min_by_key(|rung| rung.bandwidth.abs_diff(bandwidth));
-        let Some(variant) = nearest.map(|rung| rung.variant) else { return false };
-        // Where the rendition stays the same, so does what is known of it.
-        self.last = self.last.map(|(_, length)| (variant, length));
-        self.forced = None;
-        self.switch_main(variant, world);
-        true
-    }
-
     /// The main track takes another variant from the next segment on, with the audio that belongs to it.
     pub(super) fn switch_main(&mut self, variant: usize, world: &mut World<'_>) {
         if variant != self.main.source {
@@ -293,7 +228,7 @@ fn first_pathway(show: &Presentation) -> Option<String> {
 }
 
 /// All pathways, each once.
-fn pathways(show: &Presentation) -> Vec<&str> {
+pub(super) fn pathways(show: &Presentation) -> Vec<&str> {
     let mut all: Vec<&str> = Vec::new();
     for pathway in show.variants.iter().filter_map(|variant| variant.pathway.as_deref()) {
         if !all.contains(&pathway) {

@@ -24,7 +24,7 @@ use url::Url;
 
 const ALL: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
 /// Long beyond what anything here takes, so that a slow machine fails no test.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 const NAME: &str = "rig.test";
 
 /// Runs a story on one thread, as a worker does.

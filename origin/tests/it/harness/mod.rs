@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Asks again and again until there is an answer.
 pub async fn until<T: Debug, F: Future<Output = Option<T>>>(

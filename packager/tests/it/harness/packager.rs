@@ -64,7 +64,7 @@ impl TestPackager {
         let client = OriginClient::new(&origin_client::Config {
             url: origin.url.clone(),
             token_file: Some(token.path().to_owned()),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(90),
         });
         let packager = Packager {
             limits: self.limits,

@@ -33,8 +33,8 @@ fn the_index_of_a_hundred_thousand_objects_is_back_in_a_moment() {
     let took = began.elapsed();
     assert_eq!(bench.tier.sizes().objects, 100_000);
     assert_eq!(bench.tier.last_fill(), 99_999);
-    // Without optimisation and beside other tests; optimised it is some twenty milliseconds.
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Without optimisation, beside other tests and on a slow disk; else it is some twenty milliseconds.
+    assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(bench.metrics.disk_recovery.get() > 0.0);
 }
 

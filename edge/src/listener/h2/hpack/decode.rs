@@ -8,22 +8,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{
-    Name, NotDecodable, Pseudo, huffman,
+    Name, NotDecodable, Value, huffman,
     integer::{self, Text},
     name_of, static_table,
     table::{Entry, Table},
 };
-
-/// The value of a field line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// Of a pseudo-header, as it came.
-    Pseudo(Bytes),
-    /// Of a field.
-    Field(HeaderValue),
-    /// None that a message may contain.
-    Malformed,
-}
 
 /// Reads the header sections of one connection, in their order.
 #[derive(Debug, Default)]
@@ -77,7 +66,8 @@ impl Decoder {
             self.name(index)?
         };
         let value = self.text(rest)?;
-        let (value, value_length) = (value_of(&name, value), value.len());
+        let value_length = value.len();
+        let value = Value::of(&name, Bytes::copy_from_slice(value));
         let entry = Entry { name, name_length, value, value_length };
         if is_kept {
             self.table.insert(entry.clone());
@@ -126,22 +116,6 @@ impl Decoder {
         let length = huffman::decode(bytes, &mut self.scratch)
             .ok_or(NotDecodable("not a Huffman string"))?;
         Ok(&self.scratch[..length])
-    }
-}
-
-/// A value as its name's kind wants it.
-fn value_of(name: &Name, value: &[u8]) -> Value {
-    match name {
-        Name::Pseudo(Pseudo::Unknown) | Name::Invalid => Value::Malformed,
-        Name::Pseudo(_) => Value::Pseudo(Bytes::copy_from_slice(value)),
-        Name::Field(_) => {
-            let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-            // RFC 9113 8.2.1.
-            if is_blank(value.first()) || is_blank(value.last()) {
-                return Value::Malformed;
-            }
-            HeaderValue::from_bytes(value).map_or(Value::Malformed, Value::Field)
-        }
     }
 }
 

@@ -9,8 +9,10 @@ mod encode;
 mod static_table;
 mod table;
 
-use crate::listener::field_code::{NotDecodable, huffman, integer, name_of};
+use tidegate_contract::field_code::{NotDecodable, huffman, integer};
 
-pub use self::decode::{Decoder, Value};
+use crate::listener::field_line::name_of;
+
+pub use self::decode::Decoder;
 pub use self::encode::{FIRST, encode_fields, put_content_length, put_field, put_status};
-pub use crate::listener::field_code::{Name, Pseudo};
+pub use crate::listener::field_line::{Name, Pseudo, Value};

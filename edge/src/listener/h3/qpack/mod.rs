@@ -12,8 +12,10 @@ pub use decode::decode;
 pub use encode::{encode_fields, put_content_length, put_field, put_status};
 pub use instructions::{DecoderStream, EncoderStream};
 
-pub use crate::listener::field_code::{Name, NotDecodable, Pseudo};
-use crate::listener::field_code::{huffman, integer};
+use tidegate_contract::field_code::{huffman, integer};
+
+pub use crate::listener::field_line::{Name, Pseudo, Value};
+pub use tidegate_contract::field_code::NotDecodable;
 
 /// The prefix of a field section that uses no dynamic table.
 pub const PREFIX: [u8; 2] = [0, 0];

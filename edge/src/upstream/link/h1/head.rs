@@ -127,10 +127,18 @@ fn field(line: &[u8], number: usize, headers: &mut HeaderMap) -> Result<(), Malf
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Malformed("no colon"))?;
     // This refuses white space before the colon and at the start of a line, which continues the one before.
     let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed("no header name"))?;
-    let value = line[colon + 1..].trim_ascii();
-    let value = HeaderValue::from_bytes(value).map_err(|_| Malformed("no header value"))?;
+    let value = HeaderValue::from_bytes(trim_blanks(&line[colon + 1..]))
+        .map_err(|_| Malformed("no header value"))?;
     headers.try_append(name, value).map_err(|_| Malformed("too many headers"))?;
     Ok(())
+}
+
+/// Without the blanks around it (RFC 9110 5.5): other white space is not for a value.
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// The largest head of an answer. Origins stay below 16 KiB, but for those with many cookies or a long policy.

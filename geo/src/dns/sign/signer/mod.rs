@@ -109,6 +109,9 @@ impl Signer {
         if !query.dnssec_ok {
             return Ok(());
         }
+        // Whoever knows compact denials is told in every answer of a signed zone that they are given here.
+        let zone = zones.find(query.name, query.kind).map(|zone| zone.origin());
+        answer.is_compact = query.compact_ok && zone.is_some_and(|zone| keys.zone(zone).is_some());
         let is_ours = |set: &RecordSet| {
             match set.kind {
                 // What denies at a delegation is of the zone above.

@@ -145,6 +145,21 @@ impl Signed {
 }
 
 #[test]
+fn whoever_knows_compact_denials_is_told_that_they_are_given() {
+    let signed = Signed::new(&Config::default());
+    for (name, flags, is_compact) in [
+        ("nope.example.", "dc", true),
+        ("example.", "dc", true),
+        ("example.", "d", false),
+        ("nope.example.", "c", false),
+        ("nope.other.", "dc", false),
+    ] {
+        let answer = signed.ask(name, RecordType::SOA, flags).expect("signed");
+        assert_eq!(answer.is_compact, is_compact, "{name} {flags}");
+    }
+}
+
+#[test]
 fn every_kind_of_answer_is_signed_and_proved() {
     use RecordType::{A, AAAA, CDNSKEY, CDS, CNAME, DNSKEY, DS, HTTPS, NS, NSEC, SOA, TXT};
     let signed = Signed::new(&Config::default());

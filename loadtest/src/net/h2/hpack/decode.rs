@@ -3,13 +3,17 @@
 //! Invariant: a section that is much longer than its bytes, because it refers to the table again and again, ends the
 //! connection: reading takes time in proportion to what we said that we take.
 
+use tidegate_contract::field_code::{
+    NotDecodable, huffman,
+    integer::{self, Text},
+};
+
 use super::{
     super::{
         HEADERS_MAX,
         frame::{COMPRESSION_ERROR, ENHANCE_YOUR_CALM},
         wrong::Wrong,
     },
-    huffman, integer,
     statics::TABLE,
     table::{LINE_BYTES, Table},
 };
@@ -74,8 +78,9 @@ impl Decoder {
     }
 
     /// What stands at an index, from 1: the static table, then the dynamic one.
-    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Wrong> {
-        let place = index.checked_sub(1).ok_or(wrong("no such entry"))?;
+    fn entry(&self, index: u64) -> Result<(&[u8], &[u8]), Wrong> {
+        let place = usize::try_from(index).ok().and_then(|index| index.checked_sub(1));
+        let place = place.ok_or(wrong("no such entry"))?;
         match TABLE.get(place) {
             Some((name, value)) => Ok((name.as_bytes(), value.as_bytes())),
             None => self.table.get(place - TABLE.len()).ok_or(wrong("no such entry")),
@@ -91,16 +96,19 @@ struct Scratch {
 }
 
 fn text<'a, 'i: 'a>(rest: &mut &'i [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Wrong> {
-    let is_huffman = rest.first().is_some_and(|first| first & 0x80 != 0);
-    let length = integer::take(rest, 7)?;
-    let (bytes, behind) = rest.split_at_checked(length).ok_or(wrong("a string that is cut off"))?;
-    *rest = behind;
+    let Text { bytes, is_huffman } = integer::take_text(rest, 7)?;
     if !is_huffman {
         return Ok(bytes);
     }
-    scratch.clear();
-    huffman::decode(bytes, scratch)?;
-    Ok(scratch)
+    scratch.resize(huffman::decoded_length_max(bytes.len()), 0);
+    let length = huffman::decode(bytes, scratch).ok_or(wrong("no Huffman string"))?;
+    Ok(&scratch[..length])
+}
+
+impl From<NotDecodable> for Wrong {
+    fn from(NotDecodable(detail): NotDecodable) -> Self {
+        wrong(detail)
+    }
 }
 
 const fn wrong(detail: &'static str) -> Wrong {

@@ -5,7 +5,9 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use super::{integer, statics};
+use tidegate_contract::field_code::integer::{put, put_text};
+
+use super::statics;
 
 /// Appends the section of a GET.
 pub(in super::super) fn encode(
@@ -25,21 +27,16 @@ pub(in super::super) fn encode(
             Some(place) => line(out, kind, place, value.as_bytes()),
             None => {
                 out.push(kind);
-                text(out, name.as_bytes());
-                text(out, value.as_bytes());
+                put_text(out, 0, 7, name.as_bytes(), false);
+                put_text(out, 0, 7, value.as_bytes(), false);
             }
         }
     }
 }
 
 fn line(out: &mut Vec<u8>, kind: u8, name: usize, value: &[u8]) {
-    integer::put(out, kind, 4, name);
-    text(out, value);
-}
-
-fn text(out: &mut Vec<u8>, text: &[u8]) {
-    integer::put(out, 0, 7, text.len());
-    out.extend_from_slice(text);
+    put(out, kind, 4, name as u64);
+    put_text(out, 0, 7, value, false);
 }
 
 /// Entries of the static table, with the value and by the name alone.

@@ -7,8 +7,6 @@
 mod decode;
 mod encode;
 mod table;
-mod integer;
-mod huffman;
 mod statics;
 
 pub(super) use self::{decode::Decoder, encode::encode};

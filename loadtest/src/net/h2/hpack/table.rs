@@ -47,10 +47,11 @@ impl Table {
     }
 
     /// The server changes the size.
-    pub(super) fn resize(&mut self, size_max: usize) -> Result<(), Wrong> {
-        if size_max > TABLE_BYTES {
-            return Err(Wrong::new(COMPRESSION_ERROR, "a table over the limit"));
-        }
+    pub(super) fn resize(&mut self, size_max: u64) -> Result<(), Wrong> {
+        let size_max = match usize::try_from(size_max) {
+            Ok(size_max) if size_max <= TABLE_BYTES => size_max,
+            _ => return Err(Wrong::new(COMPRESSION_ERROR, "a table over the limit")),
+        };
         self.size_max = size_max;
         self.shrink(size_max);
         Ok(())

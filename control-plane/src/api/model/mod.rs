@@ -1,0 +1,30 @@
+//! The JSON of the API, as the server writes it and the command line reads it.
+//!
+//! Fields are only ever added. Times are milliseconds since 1970.
+
+mod releases;
+mod purges;
+mod resources;
+mod pops;
+mod top;
+mod authority;
+
+pub use self::{
+    authority::{AuthorityItem, AuthorityView, ReplicaView, RotationRequest},
+    pops::{
+        EnrolmentTokenView, HealthView, NackView, NodeOrderRequest, NodeOrderView, NodeView,
+        PopList, PopRequest, PopView, pop_path,
+    },
+    purges::{
+        PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView,
+        ReplacementView, Wait,
+    },
+    releases::{
+        ReleaseAnswer, ReleaseNodeView, ReleaseView, RollbackRequest, RolloutView, StatusView,
+    },
+    resources::{
+        ChangeRequest, ChangeSetView, ChangeView, Items, PropertyList, PropertyView,
+        PublishRequest, ResourceView, StepView, property_path,
+    },
+    top::{TopItem, TopView},
+};
