@@ -96,8 +96,9 @@ impl Scan {
     fn check_size(&self, input: &[u8], limits: &Limits) -> Result<(), Refusal> {
         let length = self.at - self.line;
         if self.lines == 0 && length > limits.line_bytes_max {
-            // Only what has begun can be too long a target.
-            let is_in_target = input[self.line..self.at].contains(&b' ');
+            // Only what has begun can be too long a target; and it has where the limit is passed, whatever of the rest
+            // came in the same piece.
+            let is_in_target = input[self.line..=self.line + limits.line_bytes_max].contains(&b' ');
             return Err(if is_in_target {
                 Refusal::TargetTooLong
             } else {
