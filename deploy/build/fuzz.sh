@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fuzzes every parser for SECONDS each (first argument, 60), two on a core; fails when one crashes, hangs or grows.
-# PART and TARGET (arguments 2 and 3) choose one. Needs only the stable toolchain: libFuzzer's counters are an LLVM pass
-# that stable knows, and the code under test is safe Rust, so that panics, overflows and time are what is looked for.
-# `cargo fuzz` works on the same crates where a nightly toolchain is.
+# PART and TARGET (arguments 2 and 3) choose one. With SEED in the environment the same inputs come in the same order, so
+# that the gate answers for the commit and not for its luck. Needs only the stable toolchain: libFuzzer's counters are an
+# LLVM pass that stable knows, and the code under test is safe Rust, so that panics, overflows and time are what is looked
+# for. `cargo fuzz` works on the same crates where a nightly toolchain is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -41,8 +42,8 @@ one() {
   mkdir -p "$corpus" "$crashes"
   # What is kept in the repository is read, what is found goes to the first folder.
   seeds=() ; [ ! -d "$fuzz/seeds/$name" ] || seeds=("$fuzz/seeds/$name")
-  if output=$("$CARGO_TARGET_DIR/$host/release/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-      -artifact_prefix="$crashes$name-" -print_final_stats=1 "$corpus" "${seeds[@]}" 2>&1); then
+  if output=$("$CARGO_TARGET_DIR/$host/release/$name" -max_total_time="$seconds" -seed="${SEED:-0}" \
+      -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$crashes$name-" -print_final_stats=1 "$corpus" "${seeds[@]}" 2>&1); then
       printf 'fuzz %s/%s: %s runs, no fault\n' "$fuzz" "$name" \
           "$(sed -n 's/^stat::number_of_executed_units: *//p' <<<"$output")"
   else

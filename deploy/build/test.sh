@@ -34,8 +34,10 @@ if ! cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"; then
     exit 1
 fi
 
+# The same inputs each time: a gate that is red by chance is run again until it is green. Whoever searches says `make
+# fuzz`, which begins elsewhere every time and stays longer.
 step "fuzz"
-deploy/build/fuzz.sh 60
+SEED=1 deploy/build/fuzz.sh 20
 
 step "done"
 awk '/^test result:/ { passed += $4; failed += $6 }
