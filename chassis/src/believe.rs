@@ -1,6 +1,6 @@
 //! TLS clients that do not ask an authority who somebody is.
 //!
-//! [`anyone`] takes every certificate. It is for what asks whether somebody lives and how fast, sends nothing secret and
+//! [`anyone`] takes every certificate, [`client_of_anyone`] speaks to everybody. That is for what asks whether somebody lives and how fast, sends nothing secret and
 //! believes nothing it is told: health checks, load tests that are told to, tests. [`whom`] leaves the certificate to the
 //! caller, who knows it by its fingerprint. Everything else verifies by an authority. Invariant: whoever speaks holds the key
 //! of the certificate that it shows.
@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    DigitallySignedStruct, Error, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{
         WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -20,6 +20,22 @@ use rustls::{
 #[must_use]
 pub fn anyone() -> Arc<dyn ServerCertVerifier> {
     whom(|_| Ok(()))
+}
+
+/// TLS with whomever, `protocols` on top (the best first).
+///
+/// # Panics
+/// Never: the provider has the versions that it says it has.
+#[must_use]
+pub fn client_of_anyone(protocols: &[&[u8]]) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(anyone())
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config
 }
 
 /// Takes the certificates that `judge` takes, whatever name and authority stand in them; it says why not.

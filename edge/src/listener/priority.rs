@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::cache::structured::{Bare, Item, Value, dictionary};
+
 /// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Priority {
@@ -19,7 +21,7 @@ pub const PRIORITY: HeaderName = HeaderName::from_static("priority");
 pub const URGENCIES: usize = 8;
 
 impl Priority {
-    /// The priority of a request, or what a response says instead.
+    /// The priority of a request, or what a response says instead. A line that is no dictionary says nothing.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         headers
@@ -28,27 +30,23 @@ impl Priority {
             .fold(Self::default(), |before, value| before.with(value.as_bytes()))
     }
 
-    /// This priority, changed by what a dictionary (RFC 8941 3.2) says; its last word counts.
+    /// This priority, changed by what a dictionary (RFC 9651 3.2) says.
     #[must_use]
     pub fn with(mut self, value: &[u8]) -> Self {
-        let Ok(text) = std::str::from_utf8(value) else { return self };
-        for member in text.split(',') {
-            let member = member.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
-            match member.split_once('=') {
-                Some(("u", digit)) => {
-                    if let Ok(urgency @ 0..=7) = digit.parse() {
-                        self.urgency = urgency;
-                    }
-                }
-                None if member == "i" => self.is_incremental = true,
-                Some(("i", "?1")) => self.is_incremental = true,
-                Some(("i", "?0")) => self.is_incremental = false,
+        for (name, value) in dictionary(value, MEMBERS_MAX).unwrap_or_default() {
+            let Value::Item(Item { bare, .. }) = value else { continue };
+            match (name, bare) {
+                ("u", Bare::Integer(urgency @ 0..=7)) => self.urgency = urgency as u8,
+                ("i", Bare::Boolean(is_incremental)) => self.is_incremental = is_incremental,
                 _ => {}
             }
         }
         self
     }
 }
+
+/// RFC 9218 knows two; whoever sends more than this says nothing.
+const MEMBERS_MAX: usize = 16;
 
 impl Default for Priority {
     fn default() -> Self {
@@ -76,6 +74,11 @@ mod tests {
             ("u", 3, false),
             ("", 3, false),
             ("u=x", 3, false),
+            ("u=1.0", 3, false),
+            ("u=(1 2), i", 3, true),
+            ("u=1,", 3, false),
+            ("u=1;;, i", 3, false),
+            ("U=1, i", 3, false),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(PRIORITY, HeaderValue::from_str(value).unwrap());

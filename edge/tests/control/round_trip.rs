@@ -41,11 +41,13 @@ async fn an_edge_tells_how_far_its_clients_are_by_subnet_whatever_they_speak() {
     // Each client comes from a subnet of its own, so that the node's own tests are none of them.
     let plain = within(tcp([127, 7, 1, 1], addresses["http"])).await;
     let (_plain, body) = within(ask(plain)).await;
-    let tls = TlsConnector::from(Arc::new(trusting(b"http/1.1")));
+    let tls = TlsConnector::from(Arc::new(believe::client_of_anyone(&[b"http/1.1"])));
     let socket = within(tcp([127, 7, 2, 1], addresses["https"])).await;
     let tls = within(tls.connect("localhost".try_into().unwrap(), socket)).await.unwrap();
     within(ask(tls)).await;
-    let quic = quinn::crypto::rustls::QuicClientConfig::try_from(trusting(b"h3")).unwrap();
+    let quic =
+        quinn::crypto::rustls::QuicClientConfig::try_from(believe::client_of_anyone(&[b"h3"]))
+            .unwrap();
     let mut endpoint = quinn::Endpoint::client(([127, 7, 3, 1], 0).into()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
     let connecting = endpoint.connect(addresses["quic"], "localhost").unwrap();
@@ -92,16 +94,4 @@ async fn ask<T: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: T) -> (T, Vec<
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     (stream, answer)
-}
-
-fn trusting(protocol: &[u8]) -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(believe::anyone())
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    config
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Edge, trusting, within};
+use crate::harness::{Edge, client_of_anyone, within};
 
 #[tokio::test]
 async fn a_client_that_trusts_the_self_signed_certificate_connects_by_name_and_address() {
@@ -44,7 +44,7 @@ async fn a_client_that_trusts_the_self_signed_certificate_connects_by_name_and_a
 #[tokio::test]
 async fn nodes_of_one_control_plane_resume_each_others_sessions() {
     let (one, other) = (Edge::start().await, Edge::start().await);
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"http/1.1"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"http/1.1"])));
     let mut tls = connect(&one, &connector, "localhost").await;
     exchange(&mut tls).await;
     assert_eq!(kind(&connect(&other, &connector, "localhost").await), HandshakeKind::Full);
@@ -52,7 +52,7 @@ async fn nodes_of_one_control_plane_resume_each_others_sessions() {
     for edge in [&one, &other] {
         edge.certificates.install(&snapshot(vec![])).unwrap();
     }
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"http/1.1"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"http/1.1"])));
     let mut tls = connect(&one, &connector, "localhost").await;
     assert_eq!(kind(&tls), HandshakeKind::Full);
     exchange(&mut tls).await;
@@ -67,7 +67,7 @@ async fn nodes_of_one_control_plane_resume_each_others_sessions() {
 #[tokio::test]
 async fn certificates_of_a_snapshot_are_shown_without_dropping_a_connection() {
     let edge = Edge::start().await;
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"http/1.1"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"http/1.1"])));
     let mut before = connect(&edge, &connector, "video.test").await;
     let self_signed = shown(&before);
 
@@ -78,7 +78,7 @@ async fn certificates_of_a_snapshot_are_shown_without_dropping_a_connection() {
     exchange(&mut before).await;
 
     edge.certificates.install(&snapshot(vec![certificate("video.test")])).unwrap();
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"http/1.1"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"http/1.1"])));
     assert_ne!(shown(&connect(&edge, &connector, "video.test").await), installed, "renewed");
     exchange(&mut before).await;
 }
@@ -90,7 +90,7 @@ async fn without_a_certificate_there_is_no_handshake_until_a_snapshot_brings_one
         config.tls.from_snapshot = true;
     })
     .await;
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"http/1.1"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"http/1.1"])));
     let tcp = TcpStream::connect(edge.https).await.unwrap();
     let name = ServerName::try_from("video.test").unwrap();
     assert!(within(connector.connect(name, tcp)).await.is_err());

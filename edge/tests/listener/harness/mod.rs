@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_chassis::{Drain, believe};
+use tidegate_chassis::Drain;
+pub(crate) use tidegate_chassis::believe::client_of_anyone;
 use tidegate_edge::listener::{Config, Listener, tls::Certificates};
 use tokio::task::JoinHandle;
 
@@ -125,17 +126,4 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// A body that differs at every place, so that lost, doubled and swapped pieces show.
 pub(crate) fn pattern(length: usize) -> Bytes {
     (0..length).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into()
-}
-
-/// A TLS client configuration that trusts everything; certificates are the business of one story.
-pub(crate) fn trusting(alpn: &[&[u8]]) -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(believe::anyone())
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    config
 }

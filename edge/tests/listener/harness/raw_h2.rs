@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Edge, trusting, within};
+use super::{Edge, client_of_anyone, within};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -27,7 +27,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 /// Connects and sends the preface.
 pub(crate) async fn connect(edge: &Edge) -> Connection {
     let tcp = TcpStream::connect(edge.https).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(trusting(&[b"h2"])));
+    let connector = TlsConnector::from(Arc::new(client_of_anyone(&[b"h2"])));
     let name = ServerName::try_from("localhost").unwrap();
     let mut io = within(connector.connect(name, tcp)).await.unwrap();
     io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
