@@ -22,12 +22,14 @@ pub const SUBNETS_PER_BATCH_MAX: usize = 1024;
 /// [`SUBNETS_PER_MESSAGE_MAX`].
 pub const ROUND_TRIPS_BYTES_MAX: usize = 60 * 1024;
 /// The most subnets of one message.
-pub const SUBNETS_PER_MESSAGE_MAX: usize = 160;
+pub const SUBNETS_PER_MESSAGE_MAX: usize = 128;
 /// What a control plane that takes round trips says in the head of its answer on the telemetry lane. To another one a node
 /// sends none: it would take them for no message at all, and end the lane.
 pub const TAKES_ROUND_TRIPS: &str = "tidegate-takes-round-trips";
 /// The most centroids of a subnet in a batch.
 pub const CENTROIDS_MAX: usize = 8;
+/// The most addresses of ours of which a subnet tells that its clients came to them: the busiest.
+pub const REACHED_MAX: usize = 2;
 /// The longest prefix of a subnet in a batch, IPv4 and IPv6: no batch tells of a single client.
 pub const SUBNET_PREFIX_MAX: (u8, u8) = (24, 48);
 
@@ -125,6 +127,20 @@ pub struct SubnetRoundTrips {
     pub centroids: Vec<(f64, f64)>,
     /// Bytes sent to it.
     pub sent_bytes: u64,
+    /// To which of our addresses, the busiest first, at most [`REACHED_MAX`]; what is not told of is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
+}
+
+/// Connections that came to one of our addresses. Where a prefix is announced from many PoPs, this tells who lands where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The address that the client connected to.
+    pub at: IpAddr,
+    /// Connections that finished their handshake there.
+    pub connections: u32,
+    /// Bytes sent from there.
+    pub sent_bytes: u64,
 }
 
 /// What an operator asks the DNS.
@@ -137,8 +153,11 @@ pub enum Question {
         name: String,
         /// The type of record, as text: `A`.
         record: String,
-        /// The client.
+        /// Who asks: the client itself, or its resolver.
         client: IpAddr,
+        /// The subnet of the client that the query carries (RFC 7871).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subnet: Option<Network>,
     },
     /// What does the map look like?
     Map {},
@@ -147,6 +166,59 @@ pub enum Question {
         /// How long ago, in seconds.
         ago_seconds: u32,
     },
+    /// What would a player be told by content steering, and why?
+    Steer {
+        /// The path or URL of what it plays, or of where it asks to be steered.
+        asset: String,
+        /// The policy; absent: the one that the asset names, or the only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
+        /// The pathway that it plays from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pathway: Option<String>,
+        /// The player.
+        client: IpAddr,
+    },
+    /// From where do clients reach which PoP at these addresses?
+    Catchment {
+        /// The addresses: the prefixes of a group.
+        blocks: Vec<Network>,
+        /// Only of this PoP.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pop: Option<PopId>,
+        /// So many of the busiest networks of each PoP, at most [`CATCHMENT_NETWORKS_MAX`].
+        networks: u16,
+    },
+    /// Which zones are served, and which of them are signed?
+    Zones {},
+    /// Where do the keys of signed zones stand?
+    Signing {
+        /// Only of this zone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+    },
+}
+
+/// The newest generation of questions. A node says which it knows when it begins to follow, as `questions`; one that says
+/// nothing knows the first. It is asked nothing newer: a line that it cannot read would end the feed.
+pub const QUESTIONS_NEWEST: u32 = 2;
+/// The most networks of one PoP in an answer about a catchment.
+pub const CATCHMENT_NETWORKS_MAX: u16 = 100;
+
+impl Question {
+    /// The generation of questions that it is of.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        match self {
+            Self::Resolve { subnet: None, .. } | Self::Map {} | Self::MapDiff { .. } => 1,
+            // Whoever does not know subnets would leave it out and answer something else.
+            Self::Resolve { subnet: Some(_), .. }
+            | Self::Steer { .. }
+            | Self::Catchment { .. }
+            | Self::Zones {}
+            | Self::Signing { .. } => QUESTIONS_NEWEST,
+        }
+    }
 }
 
 /// What is wrong with a batch.
@@ -169,6 +241,9 @@ pub enum RoundTripsError {
         "{0}: at most {CENTROIDS_MAX} pairs of a round trip in ms and a number of samples, in order"
     )]
     Centroids(Network),
+    /// Too many of our addresses.
+    #[error("{0}: at most {REACHED_MAX} addresses that were reached")]
+    Reached(Network),
 }
 
 impl RoundTrips {
@@ -224,6 +299,9 @@ impl RoundTrips {
             if !is_digest {
                 return Err(RoundTripsError::Centroids(one.subnet));
             }
+            if one.reached.len() > REACHED_MAX {
+                return Err(RoundTripsError::Reached(one.subnet));
+            }
         }
         Ok(())
     }
@@ -240,8 +318,25 @@ mod tests {
 
     fn batch(subnet: &str, centroids: &[(f64, f64)]) -> RoundTrips {
         let subnet = subnet.parse().expect("a network");
-        let one = SubnetRoundTrips { subnet, centroids: centroids.to_vec(), sent_bytes: 1 };
+        let centroids = centroids.to_vec();
+        let one = SubnetRoundTrips { subnet, centroids, sent_bytes: 1, reached: Vec::new() };
         RoundTrips { subnets: vec![one], ..RoundTrips::default() }
+    }
+
+    fn reached() -> Reached {
+        let at = IpAddr::from([0xffff; 8]);
+        Reached { at, connections: u32::MAX, sent_bytes: u64::MAX }
+    }
+
+    #[test]
+    fn only_so_many_of_our_addresses_are_told_and_none_need_be() {
+        let mut one = batch("192.0.2.0/24", &[]);
+        one.subnets[0].reached = vec![reached(); REACHED_MAX];
+        assert!(one.check().is_ok());
+        one.subnets[0].reached.push(reached());
+        assert!(matches!(one.check(), Err(RoundTripsError::Reached(_))));
+        let old = br#"{"subnets":[{"subnet":"192.0.2.0/24","centroids":[],"sent_bytes":1}]}"#;
+        assert_eq!(RoundTrips::from_bytes(old).expect("good").subnets[0].reached, []);
     }
 
     #[test]
@@ -267,7 +362,8 @@ mod tests {
             let first = IpAddr::from([0x2001, 0xdb8, number as u16, 0, 0, 0, 0, 0]);
             let subnet = Network::new(first, 48).expect("short");
             let centroids = vec![(9999.99, SAMPLES_MAX); CENTROIDS_MAX];
-            SubnetRoundTrips { subnet, centroids, sent_bytes: u64::MAX }
+            let reached = vec![reached(); REACHED_MAX];
+            SubnetRoundTrips { subnet, centroids, sent_bytes: u64::MAX, reached }
         };
         let subnets: Vec<_> = (0..SUBNETS_PER_BATCH_MAX as u32).map(one).collect();
         let batch = RoundTrips { subnets, ..RoundTrips::default() };
@@ -288,6 +384,7 @@ mod tests {
                 name: "v.example".into(),
                 record: "A".into(),
                 client: IpAddr::from([192, 0, 2, 1]),
+                subnet: None,
             },
         };
         let text = serde_json::to_string(&line).expect("plain data");
@@ -295,5 +392,21 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"beat":{}}"#), Ok(FeedLine::Beat {})));
         let fleet: FeedLine = serde_json::from_str(r#"{"fleet":{"version":2}}"#).expect("defaults");
         assert!(matches!(fleet, FeedLine::Fleet(view) if view.version == 2));
+    }
+
+    #[test]
+    fn what_an_older_node_reads_looks_as_it_always_did() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let (name, record) = ("v.example".to_owned(), "A".to_owned());
+        let plain =
+            Question::Resolve { name: name.clone(), record: record.clone(), client, subnet: None };
+        let text = serde_json::to_string(&plain).expect("plain data");
+        let old = r#"{"resolve":{"name":"v.example","record":"A","client":"192.0.2.1"}}"#;
+        assert_eq!((text.as_str(), plain.generation()), (old, 1));
+        let subnet = "198.51.100.0/24".parse().ok();
+        let newer = Question::Resolve { name, record, client, subnet };
+        assert_eq!(newer.generation(), 2);
+        assert_eq!(Question::Map {}.generation(), 1);
+        assert_eq!(Question::Zones {}.generation(), QUESTIONS_NEWEST);
     }
 }

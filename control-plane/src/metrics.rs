@@ -107,7 +107,7 @@ impl Metrics {
             geo_questions: counter_vec(
                 r,
                 "control_geo_questions_total",
-                "Questions of operators to geo nodes, by outcome: answered, refused, silent, nobody, too_many.",
+                "Questions of operators to geo nodes, by outcome: answered, refused, silent, older, nobody, too_many.",
                 &["outcome"],
             ),
             ends: gauge_vec(

@@ -71,7 +71,7 @@ async fn explain(Given(admin): Given<Admin>, Query(asked): Query<Asked>) -> Resp
     let Asked { client, name, record } = asked;
     match name {
         None => Json(admin.state.explain(client, admin.clock.now())).into_response(),
-        Some(name) => match admin.answers.resolve(&name, &record, client) {
+        Some(name) => match admin.answers.resolve(&name, &record, client, None) {
             Ok(answer) => Json(answer).into_response(),
             Err(error) => refused(400, "explain-name", "not a question", error),
         },

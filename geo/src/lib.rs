@@ -19,7 +19,10 @@ pub mod key_command; // its verbs about keys of signed zones
 pub mod fetch; // free files of places
 pub mod node; // builds the parts, binds the sockets, serves, drains
 mod metrics; // what is counted of the world
+pub mod asked; // what operators ask beside the map, all together
 pub mod resolve; // what a client would be answered, for operators
+pub mod steered; // what a player would be told, for operators
+pub mod signed; // how it stands with zones and their keys, for operators
 pub mod config; // what can be set, part by part
 pub mod steer; // which PoP a player fetches from, in the middle of a video
 pub mod dns; // queries in, answers out

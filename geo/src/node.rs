@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     admin::{self, Admin},
+    asked,
     config::Config,
     dns::{
         cookie::Cookies,
@@ -26,8 +27,8 @@ use crate::{
         sign::Signer,
         tcp::{self, Connections},
     },
-    live::Live,
-    metrics, resolve,
+    live::{Above, Live},
+    metrics,
     steer::{Policies, Steering},
     world::Worlds,
     zone::{self, ZoneTable},
@@ -78,7 +79,9 @@ impl Node {
         zone::watch(&zones, &config.zones, process)?;
         let policies = Policies::new(config.steering.policies.clone());
         Steering::start(&config.steering, Arc::clone(&worlds), Arc::clone(&policies), process)?;
-        follow_map(live, config, &zones, &policies, process)?;
+        let signer = Signer::watch(&config.dnssec, process)?;
+        let above = asked::above(&zones, &worlds, &policies, signer.as_ref(), &config.dnssec);
+        follow_map(live, config, above, &zones, &policies, process)?;
         let cookies = Cookies::new(&config.cookies).context("cookies.secret_file")?.map(Arc::new);
         if let Some(cookies) = cookies.clone() {
             follow(cookies, process);
@@ -89,7 +92,7 @@ impl Node {
             answers: config.answers.clone(),
             idle: config.listen.tcp_idle,
             cookies,
-            signer: Signer::watch(&config.dnssec, process)?,
+            signer,
             limiter: Limiter::new(&config.rate)?.map(Arc::new),
             log: QueryLog::every(config.answers.log_every),
             metrics: Metrics::register(process.registry()),
@@ -192,6 +195,7 @@ fn follow(cookies: Arc<Cookies>, process: &Process) {
 fn follow_map(
     live: Live,
     config: &Config,
+    above: Above,
     zones: &Arc<ZoneTable>,
     policies: &Arc<Policies>,
     process: &Process,
@@ -204,8 +208,7 @@ fn follow_map(
         config.control.urls.is_empty() || !state.worlds().newest().map.fleet().pops().is_empty();
     is_made.set(is_ready);
     let worlds = state.worlds().clone();
-    let resolve = resolve::resolve(zones.clone(), worlds.clone());
-    let answers = live.start(config.live(), process, resolve)?;
+    let answers = live.start(config.live(), process, above)?;
     process.admin_routes(admin::routes(Admin { state, answers, hold, clock: Clock::system() }));
     let (zones, policies, drain) = (zones.clone(), policies.clone(), process.drain());
     views.mark_changed();

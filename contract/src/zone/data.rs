@@ -19,7 +19,10 @@ use hickory_proto::{
     },
 };
 
-use super::error::{Reason, syntax};
+use super::{
+    entry::Entries,
+    error::{Reason, syntax},
+};
 
 /// A type by its name, or by its number (`TYPE65280`, RFC 3597 5).
 #[must_use]
@@ -40,16 +43,69 @@ pub(super) fn kind_text(kind: RecordType) -> String {
     }
 }
 
-/// A record as it is written in a master file; data of an unknown type by its bytes.
+/// A record as people read it; data of an unknown type by its bytes.
 #[must_use]
 pub fn line(record: &Record) -> String {
-    let RData::Unknown { code, rdata: NULL { anything: bytes, .. } } = &record.data else {
-        return record.to_string();
+    with_data(record, &words_of(&record.data))
+}
+
+/// A record as it is written in a master file, where it reads the same again: data whose words would not by its bytes.
+#[must_use]
+pub fn file_line(record: &Record) -> String {
+    let words = words_of(&record.data);
+    let is_same = |words: &str| {
+        let mut entries = Entries::new(words);
+        let (Some(Ok(entry)), None) = (entries.next(), entries.next()) else { return false };
+        read(record.record_type(), &entry.words, &Name::root())
+            .is_ok_and(|data| data == record.data)
     };
+    if is_same(&words) {
+        return with_data(record, &words);
+    }
+    match record.data.to_bytes() {
+        Ok(bytes) => with_data(record, &bytes_of(&bytes)),
+        // What came out of a file can be sent.
+        Err(_) => with_data(record, &words),
+    }
+}
+
+fn with_data(record: &Record, data: &str) -> String {
     let (owner, ttl, class) = (&record.name, record.ttl, record.dns_class);
+    let kind = kind_text(record.record_type());
+    format!("{owner} {ttl} {class} {kind} {data}").trim_end().to_owned()
+}
+
+/// What data says, as the library writes it, but for what it does not write as it is read.
+fn words_of(data: &RData) -> String {
+    match data {
+        RData::Unknown { rdata: NULL { anything: bytes, .. }, .. } => bytes_of(bytes),
+        RData::TXT(text) => {
+            let strings = text.txt_data.iter().map(|string| quoted(string));
+            strings.collect::<Vec<_>>().join(" ")
+        }
+        // It parts parameters by commas.
+        RData::HTTPS(_) | RData::SVCB(_) => data.to_string().replace(", ", " "),
+        data => data.to_string(),
+    }
+}
+
+fn bytes_of(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let line = format!("{owner} {ttl} {class} {} \\# {} {digits}", kind_text(*code), bytes.len());
-    line.trim_end().to_owned()
+    format!("{BY_BYTES} {} {digits}", bytes.len())
+}
+
+/// A string in quotes (RFC 1035 5.1).
+fn quoted(string: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for byte in string {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            byte => text.push_str(&format!("\\{byte:03}")),
+        }
+    }
+    text.push('"');
+    text
 }
 
 /// Whether records of a type are served from files: all that are data and mean nothing to whoever serves them, but what

@@ -13,7 +13,7 @@ mod record_set; // records of one name and type
 mod entry; // lines that belong together, and their words
 mod error; // why a zone is refused
 
-pub use data::{kind, line};
+pub use data::{file_line, kind, line};
 pub use error::{Reason, ZoneError};
 pub use record_set::RecordSet;
 pub use steered::{Steered, SteeredError};

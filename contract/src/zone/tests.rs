@@ -100,6 +100,29 @@ fn data_by_its_bytes_is_sent_as_it_is_written() {
     }
 }
 
+/// However odd the data, a file of what is shown is the same zone again.
+#[test]
+fn what_is_written_to_a_file_reads_the_same() {
+    let first = zone(
+        "t TXT \"a b\" \"\" \"q\\\"q\\\\ \\000\\255;()\"\n\
+         x TYPE65280 \\# 4 0a0b0c0d\ne TYPE65281 \\# 0\n\
+         h HTTPS 1 . alpn=\"h3,h2\" port=8443 ipv4hint=192.0.2.1\nalias HTTPS 0 other\n\
+         caa CAA 0 issue \"ca.test; a=b\"\nm MX 10 mail\ns SRV 1 2 3 target\nds NS ns1\nds DS 7 13 2 0A0B\n\
+         hi HINFO \"a cpu\" \"an os\"\nn NAPTR 1 2 \"u\" \"E2U+sip\" \"!^.*$!sip:a@b!\" .\n\
+         l TLSA 3 1 1 0a0b\nf SSHFP 1 2 0a0b\np PTR host\nk OPENPGPKEY AAAA\nc CSYNC 7 3 A NS",
+    );
+    let records = first.names().flat_map(|(_, node)| &node.sets).flat_map(|set| set.records());
+    let lines: Vec<String> = records.map(|record| file_line(&record)).collect();
+    let again = read("example.test", &lines.join("\n")).expect("a zone");
+    assert_eq!(again, first, "{lines:#?}");
+    // Words where words do, so that people can read it.
+    for text in
+        [" TXT \"a b\" \"\" \"q", " HTTPS 1 . alpn=h3,h2 port=8443", " MX 10 mail.example.test."]
+    {
+        assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
+    }
+}
+
 #[test]
 fn a_type_has_a_name_or_a_number() {
     for (word, expected) in [

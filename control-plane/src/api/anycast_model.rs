@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tidegate_contract::{
     anycast::{Level, PopSite},
     id::{AnycastGroupId, NodeId, PopId, PrefixId},
+    network::Network,
     telemetry::Report,
 };
 
@@ -126,6 +128,52 @@ pub struct GroupPop {
     pub sessions: u32,
     /// Of them, established.
     pub established: u32,
+}
+
+/// `GET /v1/anycast/{group}/catchment`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CatchmentView {
+    /// The group.
+    pub group: AnycastGroupId,
+    /// The geo node that answered.
+    pub node: String,
+    /// Its prefixes.
+    pub prefixes: Vec<CatchmentPrefix>,
+    /// Who lands where, as the geo node has it. A PoP that is not in it is one of which nothing was told.
+    pub catchment: Value,
+    /// Where each PoP's clients are expected without it.
+    pub withdrawals: Vec<WithdrawalView>,
+}
+
+/// A prefix of a group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CatchmentPrefix {
+    /// Its id.
+    pub prefix: PrefixId,
+    /// Its addresses.
+    pub block: Network,
+}
+
+/// What is expected when a PoP withdraws.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WithdrawalView {
+    /// The PoP.
+    pub pop: PopId,
+    /// Where the clients of each prefix are expected that it announces.
+    pub lands: Vec<Landing>,
+    /// The load that is expected of each PoP then, in percent of its capacity; absent: there is nowhere to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_percent: Option<BTreeMap<PopId, u64>>,
+}
+
+/// Where the clients of a prefix are expected.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Landing {
+    /// The prefix.
+    pub prefix: PrefixId,
+    /// The PoP; absent: there is nowhere to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PopId>,
 }
 
 /// `GET /v1/anycast/{group}/interlock`

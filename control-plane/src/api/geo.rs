@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tidegate_contract::geo_feed::Question;
+use tidegate_contract::{geo_feed::Question, network::Network};
 use tokio::time::sleep;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
@@ -38,6 +38,9 @@ use crate::{
 #[derive(Debug, Deserialize)]
 pub(super) struct Following {
     node: Option<String>,
+    /// The newest generation of questions that it knows.
+    #[serde(default = "first")]
+    questions: u32,
 }
 
 /// What somebody wants to know of a name.
@@ -46,7 +49,12 @@ pub(super) struct Resolve {
     name: String,
     #[serde(rename = "type", default = "address")]
     record: String,
-    client: IpAddr,
+    /// Who asks; absent: somebody in the subnet.
+    #[serde(default)]
+    client: Option<String>,
+    /// The subnet that the query carries.
+    #[serde(default)]
+    ecs: Option<String>,
 }
 
 /// How far back.
@@ -70,7 +78,8 @@ pub(super) async fn feed(
         }
         None => caller.person().to_owned(),
     };
-    let follower = Follower { name, token: caller.id.clone(), label: caller.label };
+    let questions = following.questions;
+    let follower = Follower { name, token: caller.id.clone(), label: caller.label, questions };
     let ends = {
         let api = Arc::clone(&api);
         async move {
@@ -127,7 +136,21 @@ pub(super) async fn resolve(
     Query(asked): Query<Resolve>,
 ) -> Result<Answer<DnsAnswer>, ApiError> {
     caller.require(Scope::Read)?;
-    let Resolve { name, record, client } = asked;
+    let Resolve { name, record, client, ecs } = asked;
+    let client = client.as_deref().map(client_of).transpose()?;
+    let ecs = ecs.map(|text| text.parse::<Network>());
+    let ecs = ecs.transpose().map_err(|error| ApiError::Invalid(format!("ecs: {error}")))?;
+    let client = match (client, ecs) {
+        (Some(client), _) => client,
+        (None, Some(subnet)) if subnet.parts().1 > 0 => subnet.parts().0,
+        (None, Some(_)) => {
+            let text = "a subnet of no bits is answered for who asks: say who, as client";
+            return Err(ApiError::Invalid(text.to_owned()));
+        }
+        (None, None) => {
+            return Err(ApiError::Invalid("client or ecs says for whom".to_owned()));
+        }
+    };
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.is_ascii() {
         let text = format!("a name has 1 to {NAME_BYTES_MAX} bytes of ASCII");
         return Err(ApiError::Invalid(text));
@@ -138,7 +161,7 @@ pub(super) async fn resolve(
     if !is_type {
         return Err(ApiError::Invalid("a type is a word such as A, AAAA or HTTPS".to_owned()));
     }
-    ask(&api, Question::Resolve { name, record, client }).await
+    ask(&api, Question::Resolve { name, record, client, subnet: ecs }).await
 }
 
 /// `GET /v1/dns/map`
@@ -218,7 +241,15 @@ async fn hold_allowed(
     Ok(reason)
 }
 
-async fn ask(api: &Api, question: Question) -> Result<Answer<DnsAnswer>, ApiError> {
+/// Reads a client's address.
+pub(super) fn client_of(text: &str) -> Result<IpAddr, ApiError> {
+    let bad =
+        |_| ApiError::Invalid("client: an address such as 192.0.2.1 or 2001:db8::1".to_owned());
+    text.parse().map_err(bad)
+}
+
+/// Asks a geo node, and passes on what it answers.
+pub(super) async fn ask(api: &Api, question: Question) -> Result<Answer<DnsAnswer>, ApiError> {
     let (node, answer) = api.parts.geo.ask(question).await?;
     Ok(Answer(DnsAnswer { node, answer }))
 }
@@ -235,11 +266,16 @@ impl From<AskError> for ApiError {
     fn from(error: AskError) -> Self {
         let text = error.to_string();
         match error {
-            AskError::Nobody | AskError::TooMany => Self::Unavailable(text),
+            AskError::Nobody | AskError::TooMany | AskError::Older(_) => Self::Unavailable(text),
             AskError::Silent(_) => Self::Silent(text),
             AskError::Refused(_) => Self::Invalid(text),
         }
     }
+}
+
+/// What nodes know that say nothing of it.
+fn first() -> u32 {
+    1
 }
 
 fn address() -> String {
@@ -256,5 +292,5 @@ const LINES: &str = "application/x-ndjson";
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 const NODE_CHARS_MAX: usize = 64;
 /// RFC 1035 2.3.4, as text.
-const NAME_BYTES_MAX: usize = 255;
+pub(super) const NAME_BYTES_MAX: usize = 255;
 const TYPE_BYTES_MAX: usize = 16;

@@ -20,6 +20,9 @@ mod health_history;
 mod node_orders;
 mod top;
 mod anycast;
+mod catchment;
+mod steering;
+mod zones;
 mod geo;
 mod drain;
 mod auth;
@@ -212,11 +215,16 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/anycast", get(anycast::list))
         .route("/v1/anycast/{group}", get(anycast::show))
         .route("/v1/anycast/{group}/level", post(anycast::level))
+        .route("/v1/anycast/{group}/catchment", get(catchment::show))
         .route("/v1/anycast/{group}/interlock", get(anycast::interlock).put(anycast::set_interlock))
         .route("/v1/geo/feed", get(geo::feed))
         .route("/v1/geo/answers/{id}", post(geo::answer))
         .route("/v1/dns/nodes", get(geo::nodes))
         .route("/v1/dns/resolve", get(geo::resolve))
+        .route("/v1/dns/zones", get(zones::list))
+        .route("/v1/dns/zones/{zone}", get(zones::show))
+        .route("/v1/dns/signing", get(zones::signing))
+        .route("/v1/steering/manifest", get(steering::manifest))
         .route("/v1/dns/map", get(geo::map))
         .route("/v1/dns/map/diff", get(geo::map_diff))
         .route("/v1/dns/map/hold", get(geo::hold))

@@ -9,11 +9,13 @@ use tidegate_contract::{
 };
 
 use super::{
+    catchment::{self, CatchmentArgs},
     client::Client,
     drain::note_plan,
     failure::{Exit, Failure},
     output::Output,
     question,
+    watch::{self, Shown},
 };
 use crate::{
     anycast::{InterlockState, Plan},
@@ -29,7 +31,19 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum BgpCommand {
     /// Show what every PoP announces; exit code 1 when a session is down, a gate is closed or somebody disobeys
-    Status,
+    Status {
+        /// Only this group
+        #[arg(long)]
+        group: Option<AnycastGroupId>,
+        /// Only this PoP
+        #[arg(long)]
+        pop: Option<PopId>,
+        /// Show it again whenever it changes
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Show from where clients reach which PoP of a group, and where they are expected without it; exit code 1 when nothing was told
+    Catchment(CatchmentArgs),
     /// Announce a group normally
     Announce(How),
     /// Announce a group with a longer path: 1 to 3 times the own number more
@@ -128,7 +142,15 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        BgpCommand::Status => status(client, out).await,
+        BgpCommand::Status { group, pop, watch } => {
+            let ask = async || {
+                let mut list: GroupList = client.get("/v1/anycast").await?;
+                narrow(&mut list, group.as_ref(), pop.as_ref())?;
+                Ok(list)
+            };
+            watch::show(watch, out, ask, |list| Ok(Shown::for_good(print_status(list, out)?))).await
+        }
+        BgpCommand::Catchment(args) => catchment::show(args, client, out).await,
         BgpCommand::Announce(how) => set(how, Level::Normal, client, out).await,
         BgpCommand::Prepend { how, times } => set(how, Level::Prepend(times), client, out).await,
         BgpCommand::Gshut(how) => set(how, Level::GracefulShutdown, client, out).await,
@@ -148,8 +170,30 @@ pub(super) async fn run(
     }
 }
 
-async fn status(client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let list: GroupList = client.get("/v1/anycast").await?;
+/// Leaves what was not asked for out of the list; what is asked for and is not there is a failure.
+fn narrow(
+    list: &mut GroupList,
+    group: Option<&AnycastGroupId>,
+    pop: Option<&PopId>,
+) -> Result<(), Failure> {
+    list.items.retain(|view| group.is_none_or(|group| *group == view.group));
+    if let Some(group) = group.filter(|_| list.items.is_empty()) {
+        return Err(Failure::new(Exit::NotFound, format!("there is no group {group}")));
+    }
+    for view in &mut list.items {
+        view.pops.retain(|view| pop.is_none_or(|pop| *pop == view.pop));
+    }
+    if let Some(pop) = pop {
+        list.items.retain(|view| !view.pops.is_empty());
+        if list.items.is_empty() {
+            let text = format!("no group that is asked for has the PoP {pop}");
+            return Err(Failure::new(Exit::NotFound, text));
+        }
+    }
+    Ok(())
+}
+
+fn print_status(list: &GroupList, out: &Output) -> Result<Exit, Failure> {
     let header =
         ["GROUP", "PREFIX", "POP", "HEALTH", "LOAD", "TOLD", "ANNOUNCED", "SESSIONS", "GATE"];
     let mut is_good = true;

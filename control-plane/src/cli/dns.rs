@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use clap::Subcommand;
 use serde_json::Value;
+use tidegate_contract::network::Network;
 use url::form_urlencoded::Serializer;
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
     consent::Consent,
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
+    said::{field, flat, list, number, percent, text},
+    sign::{self, SignCommand},
+    zone::{self, ZoneCommand},
 };
 use crate::{
     api::{
@@ -29,9 +33,12 @@ pub(super) enum DnsCommand {
     Resolve {
         /// The name
         name: String,
-        /// The client's address
-        #[arg(long, value_name = "ADDRESS")]
-        client: IpAddr,
+        /// The client's address; beside --ecs its resolver's
+        #[arg(long, value_name = "ADDRESS", required_unless_present = "ecs")]
+        client: Option<IpAddr>,
+        /// The subnet of the client that its resolver tells (RFC 7871)
+        #[arg(long, value_name = "SUBNET")]
+        ecs: Option<Network>,
         /// The type of record
         #[arg(long = "type", value_name = "TYPE", default_value = "A")]
         record: String,
@@ -42,6 +49,12 @@ pub(super) enum DnsCommand {
     /// The map: which PoP serves how much
     #[command(subcommand)]
     Map(MapCommand),
+    /// Zones: what is released, and what geo nodes serve
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+    /// Keys of signed zones
+    #[command(subcommand)]
+    Sign(SignCommand),
     /// List the geo nodes that follow this replica; exit code 1 when there is none
     Nodes,
 }
@@ -71,12 +84,16 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        DnsCommand::Resolve { name, client: address, record, explain } => {
-            let query = Serializer::new(String::new())
-                .append_pair("name", &name)
-                .append_pair("type", &record)
-                .append_pair("client", &address.to_string())
-                .finish();
+        DnsCommand::Resolve { name, client: address, ecs, record, explain } => {
+            let mut query = Serializer::new(String::new());
+            query.append_pair("name", &name).append_pair("type", &record);
+            if let Some(address) = address {
+                query.append_pair("client", &address.to_string());
+            }
+            if let Some(subnet) = ecs {
+                query.append_pair("ecs", &subnet.to_string());
+            }
+            let query = query.finish();
             let answer: DnsAnswer = client.get(&format!("/v1/dns/resolve?{query}")).await?;
             resolved(&answer, explain, out)
         }
@@ -96,6 +113,8 @@ pub(super) async fn run(
         }
         DnsCommand::Map(MapCommand::Freeze) => hold("freeze", client, consent, out).await,
         DnsCommand::Map(MapCommand::Thaw) => hold("thaw", client, consent, out).await,
+        DnsCommand::Zone(command) => zone::run(command, client, out).await,
+        DnsCommand::Sign(command) => sign::run(command, client, out).await,
         DnsCommand::Nodes => nodes(client, out).await,
     }
 }
@@ -156,6 +175,10 @@ fn resolved(answer: &DnsAnswer, explains: bool, out: &Output) -> Result<Exit, Fa
     for record in list(told, "answers") {
         out.print_text(&text(&record))?;
     }
+    if said.get("subnet").is_some_and(|subnet| !subnet.is_null()) {
+        let (subnet, scope) = (field(said, "subnet"), field(told, "scope"));
+        out.note(&format!("for the subnet {subnet}, true for its first {scope} bits"));
+    }
     // The explanation stands beside the records, or is the answer itself.
     let why = said.get("explanation").unwrap_or(said);
     if why.get("pop").is_none_or(Value::is_null) {
@@ -184,7 +207,8 @@ fn resolved(answer: &DnsAnswer, explains: bool, out: &Output) -> Result<Exit, Fa
     Ok(Exit::Ok)
 }
 
-fn candidate(one: &Value) -> [String; 8] {
+/// A PoP that came into question.
+pub(super) fn candidate(one: &Value) -> [String; 8] {
     let number = |name| number(one, name);
     let percent = |name| percent(one, name);
     [
@@ -247,48 +271,6 @@ fn shown(answer: &DnsAnswer, out: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// An object in one line: names and values.
-fn flat(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut parts: Vec<_> =
-                fields.iter().map(|(name, value)| format!("{name}={}", flat(value))).collect();
-            parts.sort_unstable();
-            parts.join("  ")
-        }
-        Value::Array(items) => items.iter().map(flat).collect::<Vec<_>>().join(","),
-        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
-            number.as_f64().map_or_else(|| number.to_string(), |number| format!("{number:.3}"))
-        }
-        other => text(other),
-    }
-}
-
-fn list(value: &Value, name: &str) -> Vec<Value> {
-    value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
-}
-
-fn field(value: &Value, name: &str) -> String {
-    or_dash(value.get(name).filter(|value| !value.is_null()).map(text))
-}
-
-fn number(value: &Value, name: &str) -> String {
-    or_dash(value.get(name).and_then(Value::as_f64).map(|number| format!("{number:.1}")))
-}
-
-fn percent(value: &Value, name: &str) -> String {
-    let part = value.get(name).and_then(Value::as_f64);
-    or_dash(part.map(|part| format!("{:.0} %", part * 100.0)))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// What a geo node calls an answer that is no failure.
 const NO_ERROR: &str = "No Error";
 /// What is shown as tables.
@@ -305,8 +287,5 @@ mod tests {
         let one = json!({"pop": "fra", "rtt_ms": 12.34, "measured_ms": null, "share": 0.5});
         assert_eq!(candidate(&one), ["fra", "12.3", "-", "-", "-", "-", "-", "50 %"]);
         assert_eq!(candidate(&json!(null))[0], "-");
-        let unit = json!({"country": "DE", "asn": 64500, "latitude": 50.11111});
-        assert_eq!(flat(&unit), "asn=64500  country=DE  latitude=50.111");
-        assert!(list(&json!({"records": 3}), "records").is_empty());
     }
 }

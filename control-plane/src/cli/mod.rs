@@ -8,7 +8,11 @@ mod purge;
 mod release;
 mod change;
 mod bgp;
+mod catchment; // from where clients reach which PoP
+mod steer;
 mod dns;
+mod zone;
+mod sign;
 mod pop;
 mod drain;
 mod node;
@@ -25,6 +29,7 @@ mod doctor;
 mod top;
 mod manual;
 mod watch; // again whenever it changes
+mod said; // what a geo node said
 mod near; // the word that was meant
 mod moment; // a time as people type it
 mod context;
@@ -63,6 +68,7 @@ use self::{
     purge::PurgeCommand,
     release::ReleaseCommand,
     resource::ResourceCommand,
+    steer::SteerCommand,
     token::TokenCommand,
     top::TopCommand,
 };
@@ -131,6 +137,9 @@ enum Command {
     /// What clients are told by the DNS, and why; the map behind it
     #[command(subcommand)]
     Dns(DnsCommand),
+    /// What players are told in the middle of a video, and why
+    #[command(subcommand)]
+    Steer(SteerCommand),
     /// How PoPs are
     #[command(subcommand)]
     Health(HealthCommand),
@@ -268,6 +277,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Node(command) => node::run(command, &client()?, &consent, &out).await,
         Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
         Command::Dns(command) => dns::run(command, &client()?, &consent, &out).await,
+        Command::Steer(command) => steer::run(command, &client()?, &out).await,
         Command::Health(command) => health::run(command, &client()?, &out).await,
         Command::Purge(command) => purge::run(command, &client()?, &out).await,
         Command::Property(command) => property::run(command, &client()?, &out).await,

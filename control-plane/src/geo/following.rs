@@ -24,6 +24,8 @@ pub struct Follower {
     pub token: String,
     /// The label of its token.
     pub label: String,
+    /// The newest generation of questions that it knows.
+    pub questions: u32,
 }
 
 /// A node that follows, as shown.

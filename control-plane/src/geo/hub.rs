@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use serde_json::Value;
 use tidegate_chassis::{Clock, Drain};
 use tidegate_contract::{
@@ -202,15 +203,30 @@ impl Geo {
     /// [`AskError`]
     pub async fn ask(&self, question: Question) -> Result<(String, Value), AskError> {
         let answer = self.ask_somebody(question).await;
-        let outcome = match &answer {
-            Ok(_) => "answered",
-            Err(AskError::Nobody) => "nobody",
-            Err(AskError::TooMany) => "too_many",
-            Err(AskError::Silent(_)) => "silent",
-            Err(AskError::Refused(_)) => "refused",
-        };
-        self.0.parts.metrics.geo_questions.with_label_values(&[outcome]).inc();
+        self.count(answer.as_ref().err());
         answer
+    }
+
+    /// Asks every node that follows this replica; an answer, or why there is none, of each by its name.
+    pub async fn ask_each(&self, question: Question) -> Vec<(String, Result<Value, AskError>)> {
+        let entries: Vec<_> = {
+            let followers = self.followers();
+            let known = |entry: &Entry| (entry.follower.clone(), entry.questions.clone());
+            followers.values().map(known).collect()
+        };
+        let asked = entries.into_iter().map(|(follower, questions)| {
+            let question = question.clone();
+            async move {
+                let answer = self.ask_one(&follower, &questions, &question).await;
+                self.count(answer.as_ref().err());
+                (follower.name, answer)
+            }
+        });
+        // A few at a time, so that those who ask one have room left.
+        let mut answers: Vec<_> =
+            stream::iter(asked).buffer_unordered(ASKED_AT_ONCE_MAX).collect().await;
+        answers.sort_by(|(one, _), (other, _)| one.cmp(other));
+        answers
     }
 
     /// Takes an answer; false when the bearer of the token was not asked that, or no more.
@@ -252,16 +268,45 @@ impl Geo {
             let known = |entry: &Entry| (entry.follower.clone(), entry.questions.clone());
             followers.values().rev().map(known).collect()
         };
+        let mut left = AskError::Nobody;
         for (follower, questions) in followers {
-            let asked = self.0.questions.ask(&follower.token)?;
-            let line = line(&FeedLine::Question { id: asked.id, question: question.clone() });
-            // One that has too many to answer is not asked more.
-            if questions.try_send(line).is_ok() {
-                let answer = asked.answer(&follower.name, ANSWER_MAX).await?;
-                return Ok((follower.name, answer));
+            match self.ask_one(&follower, &questions, &question).await {
+                Ok(answer) => return Ok((follower.name, answer)),
+                // Another one may know it, or have time.
+                Err(error @ (AskError::Older(_) | AskError::Nobody)) => left = error,
+                Err(error) => return Err(error),
             }
         }
-        Err(AskError::Nobody)
+        Err(left)
+    }
+
+    /// Asks one node; [`AskError::Nobody`] when it has too many to answer already.
+    async fn ask_one(
+        &self,
+        follower: &Follower,
+        questions: &mpsc::Sender<Bytes>,
+        question: &Question,
+    ) -> Result<Value, AskError> {
+        // A line that it cannot read would end its feed.
+        if question.generation() > follower.questions {
+            return Err(AskError::Older(follower.name.clone()));
+        }
+        let asked = self.0.questions.ask(&follower.token)?;
+        let line = line(&FeedLine::Question { id: asked.id, question: question.clone() });
+        questions.try_send(line).map_err(|_| AskError::Nobody)?;
+        asked.answer(&follower.name, ANSWER_MAX).await
+    }
+
+    fn count(&self, error: Option<&AskError>) {
+        let outcome = match error {
+            None => "answered",
+            Some(AskError::Nobody) => "nobody",
+            Some(AskError::TooMany) => "too_many",
+            Some(AskError::Older(_)) => "older",
+            Some(AskError::Silent(_)) => "silent",
+            Some(AskError::Refused(_)) => "refused",
+        };
+        self.0.parts.metrics.geo_questions.with_label_values(&[outcome]).inc();
     }
 
     /// Makes the fleet anew, and tells it if it is another one.
@@ -372,6 +417,8 @@ fn whole(head: &Made, pops: &[PopView], frozen: Option<&String>) -> Option<Bytes
 
 /// Nodes of the DNS that follow one replica.
 const FOLLOWERS_MAX: usize = 64;
+/// Nodes that are asked at one time when all are.
+const ASKED_AT_ONCE_MAX: usize = 16;
 /// Lines that wait for a node to take them.
 const LINES_MAX: usize = 4;
 /// Questions that wait for a node to take them.

@@ -38,6 +38,11 @@ pub enum AskError {
     /// Too many wait.
     #[error("{QUESTIONS_MAX} questions wait for an answer already")]
     TooMany,
+    /// Whoever is there is older than the question.
+    #[error(
+        "geo node {0} is of an older build and does not know this question: bring it to this one's"
+    )]
+    Older(String),
     /// It does not answer.
     #[error("geo node {0} did not answer within {limit} s", limit = ANSWER_MAX.as_secs())]
     Silent(String),

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::harness::{TelemetryLane, TestControl, tidegate, until};
 
 /// A node that does as it is told and says so.
-struct Obedient {
+pub(super) struct Obedient {
     orders: watch::Receiver<Orders>,
     task: JoinHandle<()>,
 }
@@ -56,7 +56,7 @@ impl Drop for Obedient {
 }
 
 /// Five sites in one group of two prefixes, all of them good.
-async fn fleet() -> (TestControl, Vec<Obedient>) {
+pub(super) async fn fleet() -> (TestControl, Vec<Obedient>) {
     let control = TestControl::start_with(|config| {
         let times = &mut config.drain;
         (times.dns, times.steering) = (Duration::ZERO, Duration::ZERO);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_contract::{
-    geo_feed::{FeedLine, PopCondition, Question, RoundTrips, SubnetRoundTrips},
+    geo_feed::{FeedLine, PopCondition, Question, Reached, RoundTrips, SubnetRoundTrips},
     id::PopId,
     telemetry::{Report, SelfTest},
 };
@@ -16,7 +16,7 @@ const ZONE: &str =
     "$TTL 60\n@ SOA ns1 admin 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n_steer TXT \"\"\n";
 
 /// Two PoPs that have a place and one that has none, a zone, a policy; each PoP with a node that finds itself good.
-async fn fleet() -> (TestControl, Vec<TelemetryLane>) {
+pub(super) async fn fleet() -> (TestControl, Vec<TelemetryLane>) {
     let control = TestControl::start_with(|config| {
         let times = &mut config.drain;
         (times.dns, times.steering) = (Duration::ZERO, Duration::ZERO);
@@ -53,14 +53,17 @@ async fn is_good(lane: &TelemetryLane, is_good: bool) {
     lane.report(&Report { self_test, ..Report::default() }).await;
 }
 
-async fn follow(control: &TestControl, node: &str) -> Feed {
+pub(super) async fn follow(control: &TestControl, node: &str) -> Feed {
     let token = control.token_of(&["geo".to_owned()], node).await;
     Feed::open(control, &token, node).await
 }
 
 fn batch(pop: &str) -> RoundTrips {
     let subnet = "192.0.2.0/24".parse().expect("a network");
-    let one = SubnetRoundTrips { subnet, centroids: vec![(12.0, 30.0)], sent_bytes: 9 };
+    let centroids = vec![(12.0, 30.0)];
+    let at = [203, 0, 113, 1].into();
+    let reached = vec![Reached { at, connections: 3, sent_bytes: 9 }];
+    let one = SubnetRoundTrips { subnet, centroids, sent_bytes: 9, reached };
     RoundTrips { pop: PopId::parse(pop).ok(), period_ms: 10_000, subnets: vec![one] }
 }
 
@@ -171,6 +174,7 @@ async fn a_question_is_answered_by_who_was_asked() {
             name: "cdn.example".into(),
             record: "A".into(),
             client: [198, 51, 100, 7].into(),
+            subnet: None,
         };
         assert_eq!(question, resolve);
         Feed::answer(&control, &other, id, json!({"pop": "nyc"})).await.expect(404);
@@ -307,6 +311,7 @@ async fn an_operator_asks_the_dns_from_the_command_line() {
                 }),
                 Question::Map {} => json!({"round": 3, "pops": [{"pop": "fra", "share": 0.75}]}),
                 Question::MapDiff { .. } => json!({"moves": [{"from": "fra", "to": "nyc"}]}),
+                other => panic!("nobody asked that: {other:?}"),
             };
             Feed::answer(&control, &token, id, answer).await.expect(204);
         }

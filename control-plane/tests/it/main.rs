@@ -22,3 +22,4 @@ mod releases;
 mod top;
 mod turns;
 mod snapshots;
+mod steer;

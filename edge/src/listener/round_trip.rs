@@ -20,7 +20,8 @@ use prometheus::{IntCounter, IntCounterVec};
 use tdigest::{Centroid, TDigest};
 use tidegate_contract::{
     geo_feed::{
-        CENTROIDS_MAX, RoundTrips, SUBNET_PREFIX_MAX, SUBNETS_PER_BATCH_MAX, SubnetRoundTrips,
+        CENTROIDS_MAX, REACHED_MAX, Reached, RoundTrips, SUBNET_PREFIX_MAX, SUBNETS_PER_BATCH_MAX,
+        SubnetRoundTrips,
     },
     network::Network,
 };
@@ -48,6 +49,8 @@ struct Subnet {
     /// Round trips in ms and how many there were, in no order.
     round_trips: Vec<(f64, f64)>,
     sent_bytes: u64,
+    /// By address of ours, at most [`ADDRESSES_MAX`]; what comes to further ones is not told of.
+    reached: Vec<Reached>,
 }
 
 /// The part of one connection; what it has not told yet it tells when it is dropped.
@@ -55,6 +58,8 @@ struct Subnet {
 pub(super) struct Measured {
     table: Measurements,
     subnet: Network,
+    /// The address of ours that the client came to, where that is known.
+    at: Option<IpAddr>,
     /// Bytes that were told.
     told: u64,
     /// Bytes that were sent.
@@ -79,13 +84,14 @@ impl Measurements {
         self.0.is_on.store(true, Relaxed);
     }
 
-    /// The part of a connection; `None` when nobody wants to know.
-    pub(super) fn connection(&self, client: IpAddr) -> Option<Measured> {
+    /// The part of a connection that came to an address of ours; `None` when nobody wants to know.
+    pub(super) fn connection(&self, client: IpAddr, at: Option<IpAddr>) -> Option<Measured> {
         if !self.0.is_on.load(Relaxed) {
             return None;
         }
         let subnet = subnet_of(client);
-        Some(Measured { table: self.clone(), subnet, told: 0, sent: 0 })
+        let at = at.map(|at| at.to_canonical());
+        Some(Measured { table: self.clone(), subnet, at, told: 0, sent: 0 })
     }
 
     /// Everything since it was taken last, the subnets with the most traffic first.
@@ -108,6 +114,7 @@ impl Measurements {
             subnet: network,
             centroids: told(digest(&subnet.round_trips, CENTROIDS_MAX)),
             sent_bytes: subnet.sent_bytes,
+            reached: busiest(subnet.reached),
         });
         RoundTrips { pop: None, period_ms, subnets: subnets.collect() }
     }
@@ -126,7 +133,31 @@ impl Measurements {
     }
 }
 
+impl Subnet {
+    /// What came to an address of ours; `None` when it is one too many.
+    fn reached(&mut self, at: IpAddr) -> Option<&mut Reached> {
+        match self.reached.iter().position(|one| one.at == at) {
+            Some(place) => self.reached.get_mut(place),
+            None if self.reached.len() >= ADDRESSES_MAX => None,
+            None => {
+                self.reached.push(Reached { at, connections: 0, sent_bytes: 0 });
+                self.reached.last_mut()
+            }
+        }
+    }
+}
+
 impl Measured {
+    /// Counts the connection where it came to: once, when its handshake is done.
+    pub(super) fn begun(&self) {
+        let Some(at) = self.at else { return };
+        self.table.note(self.subnet, |subnet| {
+            if let Some(reached) = subnet.reached(at) {
+                reached.connections = reached.connections.saturating_add(1);
+            }
+        });
+    }
+
     /// Adds a round trip. Zero is what a kernel says that has none.
     pub(super) fn round_trip(&self, time: Duration) {
         let ms = time.as_secs_f64() * 1000.0;
@@ -179,6 +210,9 @@ impl Measured {
         if bytes > 0 {
             self.table.note(self.subnet, |subnet| {
                 subnet.sent_bytes = subnet.sent_bytes.saturating_add(bytes);
+                if let Some(reached) = self.at.and_then(|at| subnet.reached(at)) {
+                    reached.sent_bytes = reached.sent_bytes.saturating_add(bytes);
+                }
             });
         }
     }
@@ -207,6 +241,13 @@ fn digest(pairs: &[(f64, f64)], centroids_max: usize) -> Vec<(f64, f64)> {
     digest.centroids().iter().map(|centroid| (centroid.mean(), centroid.weight())).collect()
 }
 
+/// The addresses that most came to.
+fn busiest(mut reached: Vec<Reached>) -> Vec<Reached> {
+    reached.sort_by_key(|one| std::cmp::Reverse((one.sent_bytes, one.connections)));
+    reached.truncate(REACHED_MAX);
+    reached
+}
+
 /// To a hundredth of a millisecond: what is finer is noise, and takes room.
 fn told(mut pairs: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     for (ms, _) in &mut pairs {
@@ -224,6 +265,9 @@ const SUBNETS_MAX: usize = 16 * SUBNETS_PER_BATCH_MAX;
 const SHARDS: usize = 16;
 /// Round trips of a subnet that are held before they become a digest; with all of the table, 8 MiB.
 const PENDING_MAX: usize = 32;
+/// Addresses of ours that are told apart for a subnet until it is told: one of the PoP's own and an anycast one, of more
+/// than one group.
+const ADDRESSES_MAX: usize = 4;
 /// Longer round trips are no client's.
 const RTT_MS_MAX: f64 = 10_000.0;
 /// A connection that has sent so much tells of it before it ends.
@@ -258,7 +302,7 @@ mod tests {
             ("2001:db8:1:2::1", 7, 100),
             ("127.0.0.1", 1, 1),
         ] {
-            let mut measured = table.connection(address(client)).unwrap();
+            let mut measured = table.connection(address(client), None).unwrap();
             measured.round_trip(Duration::from_millis(ms));
             measured.sent(bytes);
         }
@@ -279,11 +323,44 @@ mod tests {
     }
 
     #[test]
+    fn connections_and_bytes_count_by_the_address_that_they_came_to() {
+        let table = table();
+        let come = |at: Option<&str>, bytes| {
+            let mut measured = table.connection(address("192.0.2.1"), at.map(address)).unwrap();
+            measured.begun();
+            measured.sent(bytes);
+        };
+        come(None, 1 << 30);
+        for _ in 0..3 {
+            come(Some("203.0.113.1"), 10);
+        }
+        come(Some("::ffff:203.0.113.1"), 1);
+        for (at, bytes) in [("2001:db8::1", 7), ("203.0.113.2", 50), ("203.0.113.3", 2)] {
+            come(Some(at), bytes);
+        }
+        // One address too many: of it nothing is known.
+        come(Some("203.0.113.4"), 1 << 20);
+        let taken = table.take();
+        assert!(taken.check().is_ok());
+        let reached: Vec<_> = taken.subnets[0]
+            .reached
+            .iter()
+            .map(|one| (one.at, one.connections, one.sent_bytes))
+            .collect();
+        assert_eq!(
+            reached,
+            [(address("203.0.113.2"), 1, 50), (address("203.0.113.1"), 4, 31)],
+            "the busiest first, and no more than travel"
+        );
+        assert_eq!(taken.subnets[0].sent_bytes, (1 << 30) + 31 + 7 + 50 + 2 + (1 << 20));
+    }
+
+    #[test]
     fn what_is_switched_off_or_no_round_trip_is_not_kept() {
         let off = Measurements::new(&Metrics::register(&Registry::new()).unwrap());
-        assert!(off.connection(address("192.0.2.1")).is_none());
+        assert!(off.connection(address("192.0.2.1"), None).is_none());
         let table = table();
-        let measured = table.connection(address("192.0.2.1")).unwrap();
+        let measured = table.connection(address("192.0.2.1"), None).unwrap();
         measured.round_trip(Duration::ZERO);
         measured.round_trip(Duration::from_secs(11));
         drop(measured);
@@ -295,7 +372,7 @@ mod tests {
         let table = table();
         let client = |number: u32| IpAddr::V4((number << 8).into());
         for number in 0..3 * SUBNETS_MAX as u32 {
-            table.connection(client(number)).unwrap().sent(u64::from(number % 3) + 1);
+            table.connection(client(number), None).unwrap().sent(u64::from(number % 3) + 1);
         }
         let full = table.0.left_out.with_label_values(&["full"]).get();
         assert!(full >= 2 * SUBNETS_MAX as u64, "{full}");
@@ -310,13 +387,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_lasts_tells_of_its_bytes_while_it_does() {
         let table = table();
-        let mut measured = table.connection(address("192.0.2.1")).unwrap();
+        let mut measured = table.connection(address("192.0.2.1"), None).unwrap();
         measured.sent(TELL_BYTES);
         assert_eq!(table.take().subnets[0].sent_bytes, TELL_BYTES, "much at once");
         measured.sent(1);
         drop(measured);
         assert_eq!(table.take().subnets[0].sent_bytes, 1, "the rest");
-        let mut measured = table.connection(address("192.0.2.1")).unwrap();
+        let mut measured = table.connection(address("192.0.2.1"), None).unwrap();
         let begun = Instant::now();
         let sent = || begun.elapsed().as_secs();
         let watch = async {
@@ -335,7 +412,7 @@ mod tests {
             micros in prop::collection::vec(0u64..20_000_000, 0..300),
         ) {
             let table = table();
-            let measured = table.connection(address("192.0.2.1")).unwrap();
+            let measured = table.connection(address("192.0.2.1"), None).unwrap();
             for time in &micros {
                 measured.round_trip(Duration::from_micros(*time));
             }

@@ -199,6 +199,7 @@ pub(crate) fn measured() -> RoundTrips {
         subnet: Network::new(Ipv4Addr::from_bits((number as u32) << 8).into(), 24).unwrap(),
         centroids: vec![(12.5, 3.0)],
         sent_bytes: 1,
+        reached: Vec::new(),
     };
     let subnets = (0..SUBNETS_PER_BATCH_MAX).map(one).collect();
     RoundTrips { pop: None, period_ms: 50, subnets }

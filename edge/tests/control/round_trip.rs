@@ -1,6 +1,11 @@
 //! A whole edge tells the control plane how far the clients of each protocol are.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tidegate_chassis::{Clock, Process, believe};
 use tidegate_contract::{geo_feed::SubnetRoundTrips, telemetry::SELF_TEST_PATH};
@@ -65,9 +70,16 @@ async fn an_edge_tells_how_far_its_clients_are_by_subnet_whatever_they_speak() {
     within(async {
         while !wanted.iter().all(|subnet| is_known(&heard, subnet)) {
             for one in lane.round_trips().await.subnets {
-                let known = heard.entry(one.subnet.to_string()).or_insert_with(|| one.clone());
+                let none = SubnetRoundTrips {
+                    centroids: Vec::new(),
+                    sent_bytes: 0,
+                    reached: Vec::new(),
+                    ..one
+                };
+                let known = heard.entry(one.subnet.to_string()).or_insert(none);
                 known.sent_bytes += one.sent_bytes;
                 known.centroids.extend(one.centroids);
+                known.reached.extend(one.reached);
             }
         }
     })
@@ -75,6 +87,11 @@ async fn an_edge_tells_how_far_its_clients_are_by_subnet_whatever_they_speak() {
     for subnet in wanted {
         let one = &heard[subnet];
         assert!(one.centroids.iter().all(|(ms, _)| (0.0..5000.0).contains(ms)), "{one:?}");
+        // To which of the node's addresses it came: of anycast ones that says who lands here.
+        assert!(one.reached.iter().all(|reached| reached.at == IpAddr::from([127, 0, 0, 1])));
+        let connections: u32 = one.reached.iter().map(|reached| reached.connections).sum();
+        let sent_bytes: u64 = one.reached.iter().map(|reached| reached.sent_bytes).sum();
+        assert_eq!((connections, sent_bytes), (1, one.sent_bytes), "{one:?}");
     }
     assert!(!body.is_empty());
     serving.abort();

@@ -3,10 +3,14 @@
 //! Demand is a mean that leans on the last minute, in Mbit/s, as capacities are. Invariant: what comes in is bounded by
 //! the number of units and by what [`Latency`] keeps.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tidegate_contract::{geo_feed::RoundTrips, id::PopId};
 
+use super::catchment::Catchment;
 use crate::{
     fleet::Fleet,
     latency::{Digest, Latency},
@@ -23,6 +27,8 @@ pub(super) struct Ingest {
     /// Bytes of each unit since the last step.
     bytes: Vec<u64>,
     demand: Arc<Vec<f64>>,
+    /// Who lands where; shared with those who ask.
+    catchment: Arc<Mutex<Catchment>>,
 }
 
 impl Ingest {
@@ -30,7 +36,13 @@ impl Ingest {
         let count = units.all().len();
         let pops = ids(fleet);
         let (bytes, demand) = (vec![0; count], Arc::new(vec![0.0; count]));
-        Self { latency: Arc::default(), units, pops, bytes, demand }
+        let (latency, catchment) = (Arc::default(), Arc::default());
+        Self { latency, units, pops, bytes, demand, catchment }
+    }
+
+    /// Who lands where.
+    pub(super) fn catchment(&self) -> &Arc<Mutex<Catchment>> {
+        &self.catchment
     }
 
     /// Demand by unit, in Mbit/s.
@@ -50,8 +62,9 @@ impl Ingest {
         Arc::strong_count(&self.latency) == 1
     }
 
-    /// Takes a batch in; of a PoP that the fleet does not have, nothing.
+    /// Takes a batch in; of a PoP that the fleet does not have, only who lands there.
     pub(super) fn take(&mut self, batch: &RoundTrips) {
+        self.arrivals().take(batch, &self.units);
         let pop = batch.pop.as_ref().and_then(|pop| self.pops.binary_search(pop).ok());
         let Some(pop) = pop.and_then(|pop| u16::try_from(pop).ok()) else { return };
         let latency = Arc::make_mut(&mut self.latency);
@@ -88,6 +101,11 @@ impl Ingest {
     /// A minute has passed.
     pub(super) fn fade(&mut self) {
         Arc::make_mut(&mut self.latency).fade();
+        self.arrivals().fade();
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Catchment> {
+        self.catchment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// PoPs have other numbers now.
@@ -155,7 +173,7 @@ mod tests {
         RoundTrips {
             pop: Some(PopId::parse(pop).expect("good")),
             period_ms: 10_000,
-            subnets: vec![SubnetRoundTrips { subnet, centroids, sent_bytes }],
+            subnets: vec![SubnetRoundTrips { subnet, centroids, sent_bytes, reached: vec![] }],
         }
     }
 

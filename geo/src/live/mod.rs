@@ -19,6 +19,7 @@ mod state; // what the rounds know, for those who ask
 mod history; // the maps of the last half hour
 mod kept; // what a start without a control plane begins with
 mod ingest; // round trips and demand by unit
+mod catchment; // from where clients reach which PoP
 mod trust; // how far a map can be trusted
 mod probe; // this node's own eyes
 mod inbox; // what the rounds have not heard yet
@@ -35,6 +36,12 @@ use tidegate_chassis::{Clock, Process};
 use tidegate_contract::geo_feed::FleetView;
 use tokio::sync::{oneshot, watch};
 
+pub use self::{
+    catchment::{CatchmentView, NetworkView, PopCatchment},
+    history::{Difference, Flow},
+    questions::{Above, Answers, Resolve, Resolved, Signing, Steer, Zones},
+    state::{LiveExplanation, MapView, PopLine, State},
+};
 use self::{
     config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
     feed::{Follower, Shared},
@@ -45,11 +52,6 @@ use self::{
     probe::Prober,
     rounds::{Beginning, Rounds},
     told::Watched,
-};
-pub use self::{
-    history::{Difference, Flow},
-    questions::{Answers, Resolve},
-    state::{LiveExplanation, MapView, PopLine, State},
 };
 use crate::world::Worlds;
 
@@ -158,7 +160,7 @@ impl Live {
         Hold(Arc::clone(&self.inbox))
     }
 
-    /// Follows everything until the process drains. `resolve` answers what operators ask of names.
+    /// Follows everything until the process drains. `above` answers what operators ask of what is not the map.
     ///
     /// # Errors
     /// When something in the configuration cannot be used.
@@ -166,12 +168,12 @@ impl Live {
         self,
         sections: Sections<'_>,
         process: &Process,
-        resolve: Resolve,
+        above: Above,
     ) -> anyhow::Result<Answers> {
         let Self { rounds, inbox, metrics, clock, state, views, files } = self;
         let (of_places, of_fleet) = files;
         let drain = process.drain();
-        let answers = Answers::new(Arc::clone(&state), clock.clone(), resolve);
+        let answers = Answers::new(Arc::clone(&state), clock.clone(), above);
         let targets = watch::Sender::new(match rounds.view() {
             Some(view) => told::watched(view, sections.probe),
             None => told::watched_in(rounds.told(), sections.probe),

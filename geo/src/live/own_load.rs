@@ -141,7 +141,7 @@ mod tests {
         let map = Map::recalled(Arc::new(UnitsBuilder::default().build()), fleet, &HashMap::new());
         let (trust, heard) = (Trust::Current, SystemTime::now());
         let worlds = Worlds::new(World { map, trust, round: 1, heard });
-        let state = State::new(worlds, Status::default(), heard);
+        let state = State::new(worlds, Status::default(), Arc::default(), heard);
         let inbox = Inbox::new(Metrics::register(&Registry::new()));
         let (urls, own) = (vec![url.parse().expect("a URL")], PopId::parse("a").expect("good"));
         let (every, drain) = (Duration::from_millis(50), Drain::new());

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tidegate_contract::id::PopId;
 
 use super::{
+    catchment::{Catchment, CatchmentView, Wanted},
     history::{Difference, History},
     seen::Seen,
 };
@@ -27,6 +28,7 @@ pub struct State {
     worlds: Arc<Worlds>,
     pub(super) status: ArcSwap<Status>,
     pub(super) history: Mutex<History>,
+    catchment: Arc<Mutex<Catchment>>,
 }
 
 /// What is known beside the map.
@@ -127,13 +129,19 @@ pub struct LiveExplanation {
 }
 
 impl State {
-    pub(super) fn new(worlds: Arc<Worlds>, status: Status, now: SystemTime) -> Arc<Self> {
+    pub(super) fn new(
+        worlds: Arc<Worlds>,
+        status: Status,
+        catchment: Arc<Mutex<Catchment>>,
+        now: SystemTime,
+    ) -> Arc<Self> {
         let world = worlds.newest_full();
         let history = History::new(&world.map, world.round, now);
         Arc::new(Self {
             worlds,
             status: ArcSwap::from_pointee(status),
             history: Mutex::new(history),
+            catchment,
         })
     }
 
@@ -211,6 +219,12 @@ impl State {
             round_ms: status.round_took.as_millis() as u64,
             pops: pops.iter().enumerate().map(line).collect(),
         }
+    }
+
+    /// From where clients reach which PoP at some addresses, held against the newest map.
+    pub(super) fn catchment(&self, wanted: Wanted<'_>) -> CatchmentView {
+        let world = self.worlds.newest_full();
+        self.catchment.lock().unwrap_or_else(PoisonError::into_inner).view(wanted, &world)
     }
 
     /// What has changed since the map that was in use so long ago.

@@ -12,14 +12,18 @@
 
 mod server; // connections, routes
 mod manifest; // the form of an answer
+mod session; // from a question to an order
 mod choose; // the order of pathways for a session
 mod request; // who asks, and what it plays from
 mod policies; // the policies in use
 mod config; // section `[steering]`
 mod metrics; // what is counted
 
-pub use choose::{Order, Outcome, PATHWAYS_NAMED_MAX, Standing, TTL_DOUBTFUL_SECONDS, order};
+pub use choose::{
+    Order, Outcome, PATHWAYS_NAMED_MAX, PathwayView, Standing, TTL_DOUBTFUL_SECONDS, order,
+};
 pub use config::{PolicyConfig, SteeringConfig};
 pub use manifest::Manifest;
 pub use policies::{Named, Policies};
 pub use server::Steering;
+pub use session::{has, session, standing};

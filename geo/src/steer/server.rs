@@ -39,12 +39,12 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{
-    choose::{Standing, order},
     config::SteeringConfig,
     manifest::Manifest,
     metrics::Metrics,
     policies::Policies,
-    request::{QUERY_BYTES_MAX, client, current},
+    request::{QUERY_BYTES_MAX, client},
+    session::session,
 };
 use crate::world::Worlds;
 
@@ -159,10 +159,7 @@ async fn answer(
     let forwarded = headers.get_all(FORWARDED_FOR).iter();
     let forwarded: Vec<_> = forwarded.filter_map(|value| value.to_str().ok()).collect();
     let client = client(peer, forwarded.into_iter(), &desk.trusted);
-    let is_known = |name: &str| policy.pathways.iter().any(|pathway| pathway.id.as_str() == name);
-    let current = current(&query, is_known);
-    let world = desk.worlds.newest();
-    let order = order(policy, &Standing::of(&world, client), current.as_deref());
+    let (order, _) = session(policy, &desk.worlds.newest(), client, &query);
     count(order.outcome.as_str());
     let mut response = with_headers(Json(Manifest::new(policy, &order)).into_response());
     response.headers_mut().insert(header::CONTENT_TYPE, STEERING_LIST);

@@ -1,7 +1,9 @@
 //! A node of the DNS as the control plane sees it: it reads the feed line by line.
 
 use serde_json::Value;
-use tidegate_contract::geo_feed::{FeedLine, FleetView, PopCondition, Question, RoundTrips};
+use tidegate_contract::geo_feed::{
+    FeedLine, FleetView, PopCondition, QUESTIONS_NEWEST, Question, RoundTrips,
+};
 
 use super::{Answer, TestControl, within};
 
@@ -13,9 +15,20 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Follows a control plane with a token.
+    /// Follows a control plane with a token, and knows every question.
     pub(crate) async fn open(control: &TestControl, token: &str, node: &str) -> Self {
-        let request = control.request("GET", &format!("/v1/geo/feed?node={node}"));
+        let questions = QUESTIONS_NEWEST;
+        let path = format!("/v1/geo/feed?node={node}&questions={questions}");
+        Self::open_at(control, token, &path).await
+    }
+
+    /// As [`Feed::open`], of a build that knows the first questions alone and does not say so.
+    pub(crate) async fn open_older(control: &TestControl, token: &str, node: &str) -> Self {
+        Self::open_at(control, token, &format!("/v1/geo/feed?node={node}")).await
+    }
+
+    async fn open_at(control: &TestControl, token: &str, path: &str) -> Self {
+        let request = control.request("GET", path);
         let response = within(request.bearer_auth(token).send()).await.expect("an answer");
         assert_eq!(response.status(), 200);
         Self { response, read: Vec::new(), token: token.to_owned() }

@@ -14,7 +14,7 @@ pub(crate) use control::{Answer, TestControl, property};
 pub(crate) use feed::{Feed, condition};
 pub(crate) use node::{ConfigLane, TelemetryLane, TestNode};
 pub(crate) use person::Person;
-pub(crate) use program::{Program, Ran, tidegate};
+pub(crate) use program::{Program, Ran, operators_program, tidegate};
 
 /// The longest that anything may take, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);

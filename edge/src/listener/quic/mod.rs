@@ -18,7 +18,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -301,10 +301,13 @@ async fn converse<A: App>(
         return serving.metrics.refused("handshake");
     };
     let limit = serving.limits.handshake_timeout;
-    let measured = || serving.measurements.connection(connection.remote_address().ip());
+    let (client, at) = (connection.remote_address().ip(), connection.local_ip());
+    let measured = || serving.measurements.connection(client, at);
     let (measured, shaken) = (measured(), measured());
+    let is_counted = AtomicBool::new(false);
     let watched = {
         let (connection, metrics) = (connection.clone(), serving.metrics.clone());
+        let is_counted = &is_counted;
         async move {
             let is_done = timeout(limit, finished).await.is_ok();
             drop(handshake);
@@ -312,6 +315,8 @@ async fn converse<A: App>(
                 metrics.refused("handshake");
                 connection.close(VarInt::from_u32(0), b"handshake timeout");
             } else if let Some(measured) = shaken {
+                measured.begun();
+                is_counted.store(true, Ordering::Relaxed);
                 measured.round_trip(round_trip(&connection));
             }
         }
@@ -322,6 +327,10 @@ async fn converse<A: App>(
         };
         let served = h3::converse(connection.clone(), worker, serving);
         measured.during(served, || connection.stats().udp_tx.bytes).await;
+        // One that is over as soon as it was there counts as well, if its client ever answered.
+        if !is_counted.load(Ordering::Relaxed) && connection.stats().path.min_rtt < ASSUMED_RTT {
+            measured.begun();
+        }
         measured.round_trip(round_trip(&connection));
     };
     tokio::join!(watched, served);

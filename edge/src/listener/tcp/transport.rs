@@ -104,11 +104,13 @@ impl Transport {
 
     /// Notes how far the client is, and from now on what is sent to it.
     pub(in crate::listener) fn measured(mut self, measurements: &Measurements) -> Self {
-        self.measured = measurements.connection(self.client.ip());
-        if let Some(measured) = &self.measured
-            && let Some(time) = way::round_trip(self.socket())
-        {
-            measured.round_trip(time);
+        let at = self.socket().local_addr().ok().map(|at| at.ip());
+        self.measured = measurements.connection(self.client.ip(), at);
+        if let Some(measured) = &self.measured {
+            measured.begun();
+            if let Some(time) = way::round_trip(self.socket()) {
+                measured.round_trip(time);
+            }
         }
         self
     }

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use reqwest::{Certificate, Client, Url, header, redirect::Policy};
 use tidegate_chassis::{Clock, Drain, Secret};
-use tidegate_contract::geo_feed::{FEED_LINE_BYTES_MAX, FeedLine, FleetView};
+use tidegate_contract::geo_feed::{FEED_LINE_BYTES_MAX, FeedLine, FleetView, QUESTIONS_NEWEST};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -114,7 +114,9 @@ impl Follower {
     async fn follow(&self, lines_heard: &mut u64) -> anyhow::Result<()> {
         let way = self.way()?;
         let mut feed = self.url.join("v1/geo/feed").context("the URL of the feed")?;
-        feed.query_pairs_mut().append_pair("node", &self.node);
+        feed.query_pairs_mut()
+            .append_pair("node", &self.node)
+            .append_pair("questions", &QUESTIONS_NEWEST.to_string());
         let asked = way.http.get(feed).bearer_auth(way.token.expose()).send();
         let mut answer = timeout(SILENCE_MAX, asked)
             .await

@@ -89,7 +89,7 @@ impl Rounds {
         let since_1970 = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let round = since_1970.max(round + 1);
         let worlds = Worlds::new(World { map, trust: Trust::Current, round, heard: now });
-        let state = State::new(worlds, Status::default(), now);
+        let state = State::new(worlds, Status::default(), Arc::clone(ingest.catchment()), now);
         let times = Times { round: now, step: now, fade: now, keep: now, shed: now };
         let rounds = Self {
             inbox,

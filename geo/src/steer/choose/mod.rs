@@ -4,9 +4,13 @@
 //! Invariant: a session that plays from a pathway whose PoPs all take clients, one of which comes into question for it,
 //! is never told to leave, whatever else changes; so nobody is sent back and forth.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use tidegate_contract::resource_spec::{Pathway, SteeringPolicySpec};
+use serde::Serialize;
+use tidegate_contract::{
+    id::PopId,
+    resource_spec::{Pathway, SteeringPolicySpec},
+};
 
 use crate::{
     fleet::{Fleet, PopState},
@@ -35,6 +39,23 @@ pub struct Order<'a> {
     pub ttl_seconds: u64,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+/// A pathway as one client sees it, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PathwayView<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its host; absent: manifests name it.
+    pub host: Option<&'a str>,
+    /// `whole`: wherever it leads is fine; `partly`: some of it is; `leaving`: it takes nobody new; `gone`: nothing serves.
+    pub standing: &'static str,
+    /// The best place of its PoPs among those that come into question for the client, from 0; absent: none does.
+    pub rank: Option<usize>,
+    /// Whether one of its PoPs is in trouble.
+    pub is_troubled: bool,
+    /// Its PoPs that are not up, and how they are.
+    pub not_up: BTreeMap<PopId, PopState>,
 }
 
 /// What becomes of a session.
@@ -137,6 +158,29 @@ pub fn order<'a>(
     }
 }
 
+/// How every pathway of a policy stands with a client, in the policy's own order.
+#[must_use]
+pub(super) fn views<'a>(
+    policy: &'a SteeringPolicySpec,
+    standing: &Standing<'_>,
+) -> Vec<PathwayView<'a>> {
+    let view = |(index, pathway): (usize, &'a Pathway)| {
+        let seat = Seat::new(index, pathway, standing);
+        let pops = standing.fleet.pops().iter();
+        let members = pops.filter(|pop| pathway.pops.is_empty() || pathway.pops.contains(&pop.id));
+        let not_up = members.filter(|pop| pop.state != PopState::Up);
+        PathwayView {
+            id: pathway.id.as_str(),
+            host: pathway.host.as_deref(),
+            standing: seat.tier.as_str(),
+            rank: seat.rank,
+            is_troubled: seat.is_troubled,
+            not_up: not_up.map(|pop| (pop.id.clone(), pop.state)).collect(),
+        }
+    };
+    policy.pathways.iter().enumerate().map(view).collect()
+}
+
 /// A pathway as one client sees it.
 struct Seat<'a> {
     index: usize,
@@ -145,6 +189,17 @@ struct Seat<'a> {
     /// The best place of its PoPs in the client's preference.
     rank: Option<usize>,
     is_troubled: bool,
+}
+
+impl Tier {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partly => "partly",
+            Self::Leaving => "leaving",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// How far a pathway can be relied on.

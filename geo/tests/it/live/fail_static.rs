@@ -26,7 +26,12 @@ fn measured(pop: usize, ms: f64) -> FeedLine {
     FeedLine::RoundTrips(RoundTrips {
         pop: Some(id(pop)),
         period_ms: 10_000,
-        subnets: vec![SubnetRoundTrips { subnet, centroids, sent_bytes: 1_000_000 }],
+        subnets: vec![SubnetRoundTrips {
+            subnet,
+            centroids,
+            sent_bytes: 1_000_000,
+            reached: Vec::new(),
+        }],
     })
 }
 

@@ -14,11 +14,13 @@ use tidegate_contract::{
     id::PopId,
 };
 use tidegate_geo::{
+    asked::above,
+    dns::sign::config::Config as Dnssec,
     live::{
         Answers, Hold, Live, Sections, State,
         config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
     },
-    resolve::resolve,
+    steer::{Named, Policies},
     world::Trust,
     zone::ZoneTable,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) places: PlacesConfig,
     pub(crate) own: OwnConfig,
     pub(crate) probe: ProbeConfig,
+    pub(crate) policies: Named,
 }
 
 /// A node's map.
@@ -68,7 +71,7 @@ impl Settings {
     }
 
     pub(crate) fn start_with(&self, clock: Clock) -> TestNode {
-        let Self { control, fleet, places, own, probe } = self;
+        let Self { control, fleet, places, own, probe, .. } = self;
         let sections = Sections { control, fleet, places, own, probe };
         let process = Process::for_test();
         let live = Live::open(sections, &process, clock.clone()).expect("good settings");
@@ -76,8 +79,9 @@ impl Settings {
         let zones = ZoneTable::new();
         let refused = zones.take_feed(&[("v.example".to_owned(), ZONE.to_owned())].into());
         assert!(refused.is_empty(), "{refused:?}");
-        let names = resolve(zones, Arc::clone(live.worlds()));
-        let answers = live.start(sections, &process, names).expect("it starts");
+        let policies = Policies::new(self.policies.clone());
+        let above = above(&zones, live.worlds(), &policies, None, &Dnssec::default());
+        let answers = live.start(sections, &process, above).expect("it starts");
         TestNode { process, state, hold, answers, clock, is_quick: false }
     }
 }
@@ -98,7 +102,8 @@ impl TestNode {
     /// The addresses that the DNS answers a client.
     pub(crate) fn dns(&self, client: &str) -> Vec<String> {
         let client = client.parse().expect("an address");
-        let answer = self.answers.resolve("www.v.example", "A", client).expect("a good question");
+        let answer =
+            self.answers.resolve("www.v.example", "A", client, None).expect("a good question");
         let records = answer["answer"]["answers"].as_array().expect("a list");
         let address = |record: &serde_json::Value| {
             record.as_str().and_then(|text| text.split_whitespace().last()).map(str::to_owned)

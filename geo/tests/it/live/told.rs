@@ -69,7 +69,7 @@ async fn operators_are_answered_through_the_feed() {
     let client = "10.1.0.1".parse().expect("an address");
     let resolve = |record: &str| {
         let (name, record) = ("www.v.example".to_owned(), record.to_owned());
-        Question::Resolve { name, record, client }
+        Question::Resolve { name, record, client, subnet: None }
     };
     let questions = [
         Question::Map {},

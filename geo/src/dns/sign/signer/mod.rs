@@ -82,6 +82,12 @@ impl Signer {
         self.keys.load().zone(apex).is_some()
     }
 
+    /// The keys that sign now.
+    #[must_use]
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
     /// Adds what DNSSEC adds to an answer: to everybody what is asked about keys, to those who want it signatures and
     /// proofs. Those get a name that is not there as one that has nothing, unless they know compact denials
     /// (RFC 9824 3 and 5).
