@@ -82,7 +82,7 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("Hold", &[is("frozen?", "Freeze")]),
     ("Freeze", &[is("by", "string"), is("reason", "string"), is("since_unix_ms", "integer")]),
     ("PopHealth", &[is("pop", "string"), is("health", "string"), is("why", "string"), is("views_good", "integer"), is("views_bad", "integer"), is("requests", "integer"), is("errors", "integer"), is("nodes", "[NodeHealth]")]),
-    ("Top", &[is("nodes", "integer"), is("nodes_all", "integer"), is("items", "[TopItem]")]),
+    ("Top", &[is("nodes", "integer"), is("nodes_all", "integer"), is("low_by_requests_per_s", "number"), is("low_by_mbps", "number"), is("items", "[TopItem]")]),
     ("TopItem", &[is("property", "string"), is("path?", "string"), is("requests_per_s", "number"), is("mbps", "number"), is("pops", "integer")]),
     ("HealthChange", &[is("pop", "string"), is("at_unix_ms", "integer"), is("from", "string"), is("to", "string"), is("why", "string")]),
     ("NodeHealth", &[is("node", "string"), is("heard_unix_ms", "integer"), is("mbps", "integer"), is("resets", "integer"), is("report", "object")]),
