@@ -245,6 +245,7 @@ mod tests {
             kind: Kind::Origin,
             name: ResourceName::parse("main").expect("good"),
             spec: serde_json::json!({"authority": "a:1"}),
+            labels: None,
         };
         fs::write(&file, toml).expect("writable");
         let request = read(&file).expect("good");
