@@ -134,7 +134,7 @@ async fn hold(
     let reason = consent.reason.clone().unwrap_or_default();
     let path = format!("/v1/dns/map/{word}");
     let view: HoldView = client.post(&path, &HoldRequest { reason }).await?;
-    out.print_line(&view, |view| match &view.frozen {
+    out.print_line(&view, word, |view| match &view.frozen {
         Some(freeze) => format!("frozen by {}: {}", freeze.by, freeze.reason),
         None => "not frozen".to_owned(),
     })?;
