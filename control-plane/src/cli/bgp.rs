@@ -14,6 +14,7 @@ use super::{
     drain::note_plan,
     failure::{Exit, Failure},
     output::Output,
+    watch::{Shown, show},
 };
 use crate::{
     anycast::{InterlockState, Plan},
@@ -29,7 +30,11 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum BgpCommand {
     /// Show what every PoP announces; exit code 1 when a session is down, a gate is closed or somebody disobeys
-    Status,
+    Status {
+        /// Print again whenever something changes, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Announce a group normally
     Announce(How),
     /// Announce a group with a longer path: 1 to 3 times the own number more
@@ -120,7 +125,7 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
-        BgpCommand::Status => status(client, out).await,
+        BgpCommand::Status { watch } => status(watch, client, out).await,
         BgpCommand::Announce(how) => set(how, Level::Normal, client, consent, out).await,
         BgpCommand::Prepend { how, times } => {
             set(how, Level::Prepend(times), client, consent, out).await
@@ -142,8 +147,12 @@ pub(super) async fn run(
     }
 }
 
-async fn status(client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let list: GroupList = client.get("/v1/anycast").await?;
+async fn status(watch: bool, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let ask = async || client.get::<GroupList>("/v1/anycast").await;
+    show(watch, out, ask, |list| Ok(Shown::for_good(print_status(list, out)?))).await
+}
+
+fn print_status(list: &GroupList, out: &Output) -> Result<Exit, Failure> {
     let header =
         ["GROUP", "PREFIX", "POP", "HEALTH", "LOAD", "TOLD", "ANNOUNCED", "SESSIONS", "GATE"];
     let mut is_good = true;

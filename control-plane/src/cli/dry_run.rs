@@ -92,7 +92,7 @@ fn planner(command: &Command) -> Planner {
             | BgpCommand::Gshut(_)
             | BgpCommand::NoExport { .. }
             | BgpCommand::Withdraw(_) => Planner::Server,
-            BgpCommand::Status | BgpCommand::Interlock(InterlockCommand::Show { .. }) => {
+            BgpCommand::Status { .. } | BgpCommand::Interlock(InterlockCommand::Show { .. }) => {
                 Planner::Nobody
             }
             _ => Planner::None,

@@ -100,6 +100,32 @@ async fn a_label_makes_a_release_in_which_nothing_is_new_for_nodes_and_outlives_
 }
 
 #[tokio::test]
+async fn labels_that_an_older_build_swept_away_are_lost_and_nothing_else() {
+    let control = TestControl::start().await;
+    control.edge("fra").await;
+    let path = "/v1/resources/pop/fra";
+    let body = json!({"spec": {"role": "edge"}, "labels": {"tier": "gold"}});
+    control.call("PUT", path, body).await.expect(200);
+    // An older build takes the pages of labels for contents that no release names.
+    let database = rusqlite::Connection::open(control.data_dir().join("control.sqlite"));
+    let database = database.expect("a database");
+    let sql = "SELECT value FROM record WHERE key LIKE 'release/version/%' ORDER BY key DESC";
+    let newest: Vec<u8> = database.query_row(sql, [], |row| row.get(0)).expect("a release");
+    let newest: Value = serde_json::from_slice(&newest).expect("json");
+    let page = newest["labels"][0].as_str().expect("a page");
+    let gone = "DELETE FROM record WHERE key LIKE ?1";
+    assert_eq!(database.execute(gone, [format!("content/{page}/%")]).expect("its own"), 1);
+    drop(database);
+    let control = control.restart().await;
+    let shown = control.call("GET", path, Value::Null).await.expect(200).body;
+    assert_eq!((&shown["spec"]["role"], shown.get("labels")), (&json!("edge"), None));
+    let body = json!({"spec": {"role": "edge"}, "labels": {"tier": "iron"}});
+    control.call("PUT", path, body).await.expect(200);
+    let chosen = control.call("GET", "/v1/resources/pop?labels=tier%3Diron", Value::Null).await;
+    assert_eq!(chosen.expect(200).body["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn an_edit_takes_labels_away_and_a_watch_sees_who_is_chosen() {
     let control = TestControl::start().await;
     let ann = Person::with_token(&control, &control.admin).await;

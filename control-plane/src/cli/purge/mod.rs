@@ -107,12 +107,12 @@ pub(super) struct How {
     /// Mark stale: it may still be served while it is revalidated, or when the origin is down
     #[arg(long)]
     soft: bool,
-    /// Wait until every node that is not cut off has applied it, or such a share of them: all, 99%, none
+    /// Wait until every node that is not cut off has applied it, or such a share of them: all, 99%, none. Behind what is
+    /// purged, since the word after it is the share
     #[arg(
         long,
         value_name = "SHARE",
         num_args = 0..=1,
-        require_equals = true,
         default_value = "none",
         default_missing_value = "all"
     )]
