@@ -166,7 +166,7 @@ fn main() -> ExitCode {
             finish(wait(async { offline::backup(&place.home()?, &file, !without_keys).await }))
         }
         Command::Restore { file, replace, place } => {
-            finish(wait(async { offline::restore(&place.home()?, &file, replace).await }))
+            finish(wait(async { offline::restore(&place.home()?, &file, replace, "").await }))
         }
         Command::Verify { file, place } => {
             finish(place.home().and_then(|home| offline::verify(&home, file.as_deref())))

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, ensure};
+use serde::Serialize;
 use tidegate_contract::id::StreamId;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     ca::{self, Authority},
     keys,
     metrics::Metrics,
+    release::HEAD_RECORD,
     server::{self, STREAM},
     store::{
         self, Records, Stores,
@@ -32,6 +34,37 @@ pub struct Home {
     pub data_dir: PathBuf,
     /// Its store.
     pub store: store::Config,
+}
+
+/// What a backup or a database holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contents {
+    /// Its records.
+    pub records: u64,
+    /// Its purges.
+    pub purges: u64,
+    /// The offset of the newest purge.
+    pub purge_head: u64,
+    /// The newest release; none before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<u64>,
+    /// The key files in it, by name; a database has none.
+    pub keys: Vec<String>,
+}
+
+/// What a restore would do.
+#[derive(Debug, Serialize)]
+pub struct RestorePlan {
+    /// What is put back.
+    pub backup: Contents,
+    /// What is in the folder now; absent when there is nothing, or when it is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub there: Option<Contents>,
+    /// What is wrong with what is in the folder now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+    /// The key files of the folder, which stay.
+    pub keys_there: Vec<String>,
 }
 
 impl<T: AsRef<Path> + ?Sized> From<&T> for Home {
@@ -116,14 +149,67 @@ pub async fn backup(home: &Home, to: &Path, with_keys: bool) -> anyhow::Result<S
     Ok(summary(&file, verified))
 }
 
-/// Puts a backup into a data folder that no control plane uses.
+/// Checks a backup: pages, purge log, records, the audit log's chain; and says what it holds.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn contents(file: &Path) -> anyhow::Result<Contents> {
+    let name = file.display().to_string();
+    let Verified { records, purges, purge_head } =
+        store_backup::verify(file).with_context(|| name.clone())?;
+    verify_audit(file).with_context(|| name.clone())?;
+    let head = store_backup::records_in(file, HEAD_RECORD)?.into_iter();
+    let head = head.filter(|(key, _)| key == HEAD_RECORD).map(|(_, value)| value).next();
+    let release = head.map(|value| serde_json::from_slice::<u64>(&value)).transpose();
+    let release = release.with_context(|| format!("{name}: {HEAD_RECORD}"))?;
+    let keys = store_backup::key_names(file).with_context(|| name.clone())?;
+    Ok(Contents { records, purges, purge_head, release, keys })
+}
+
+/// What a restore into a data folder would do. Nothing is changed.
+///
+/// # Errors
+/// The backup is not as it should be, or the state lies elsewhere.
+pub fn plan_restore(home: &Home, from: &Path) -> anyhow::Result<RestorePlan> {
+    ensure_sqlite(home)?;
+    let backup = contents(from)?;
+    let place = home.data_dir.join(store::DATABASE_FILE);
+    let (there, damage) = match place.exists().then(|| contents(&place)) {
+        None => (None, None),
+        Some(Ok(there)) => (Some(there), None),
+        Some(Err(error)) => (None, Some(format!("{error:#}"))),
+    };
+    let keys_there = match home.data_dir.is_dir() {
+        true => keys::read(&home.data_dir)?.into_iter().map(|(name, _)| name).collect(),
+        false => Vec::new(),
+    };
+    Ok(RestorePlan { backup, there, damage, keys_there })
+}
+
+/// Whether no control plane uses a data folder that has a state.
+///
+/// # Errors
+/// One does, or that cannot be told.
+pub fn check_unused(home: &Home) -> anyhow::Result<()> {
+    if home.data_dir.join(store::DATABASE_FILE).exists() {
+        server::lock(&home.data_dir)?;
+    }
+    Ok(())
+}
+
+/// Puts a backup into a data folder that no control plane uses. Why stands in the audit log.
 ///
 /// # Errors
 /// One uses it, there is a state and `replace` is false, or the backup is not as it should be.
-pub async fn restore(home: &Home, from: &Path, replace: bool) -> anyhow::Result<String> {
+pub async fn restore(
+    home: &Home,
+    from: &Path,
+    replace: bool,
+    reason: &str,
+) -> anyhow::Result<String> {
     ensure_sqlite(home)?;
     let _lock = server::lock(&home.data_dir)?;
-    let place = home.data_dir.join("control.sqlite");
+    let place = home.data_dir.join(store::DATABASE_FILE);
     ensure!(
         replace || !place.exists(),
         "{} is there: with --replace it is kept beside and replaced",
@@ -135,7 +221,9 @@ pub async fn restore(home: &Home, from: &Path, replace: bool) -> anyhow::Result<
         .with_context(|| format!("cannot restore {}", from.display()))?;
     keys::write(&home.data_dir, &keys)?;
     let records = records(home.clone()).await?;
-    append_once(records.as_ref(), &row("restore", format!("from {}", from.display()))).await?;
+    let row =
+        Row { reason: reason.to_owned(), ..row("restore", format!("from {}", from.display())) };
+    append_once(records.as_ref(), &row).await?;
     let kept = if keys.is_empty() { "; it held no keys" } else { "" };
     Ok(format!("restored {}{kept}", from.display()))
 }
@@ -149,7 +237,7 @@ pub fn verify(home: &Home, file: Option<&Path>) -> anyhow::Result<String> {
         Some(file) => verify_file(file),
         None => {
             ensure_sqlite(home)?;
-            verify_file(&home.data_dir.join("control.sqlite"))
+            verify_file(&home.data_dir.join(store::DATABASE_FILE))
         }
     }
 }

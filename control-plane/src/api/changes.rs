@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use tidegate_contract::id::Generation;
+use tidegate_contract::{id::Generation, resource::ResourceKey};
 
 use super::{
     Api,
@@ -24,7 +24,7 @@ use crate::{
     access::{Danger, Verb},
     change::{ChangeSet, Wish, plan},
     release::{Draft, Publish, ReleaseError, reports},
-    resource::{State as Resources, shown},
+    resource::{Labels, State as Resources, shown},
     rollout::{Pace, turns},
     token::Scope,
 };
@@ -156,11 +156,17 @@ pub(super) fn step_views(from: &Resources, to: &Resources) -> Vec<StepView> {
     let view = |step: crate::change::Step| StepView {
         before: from.entries.get(&step.key).map(shown),
         after: to.entries.get(&step.key).map(shown),
+        labels_before: labels(from, &step.key),
+        labels_after: labels(to, &step.key),
         kind: step.key.kind,
         name: step.key.name,
         act: step.act,
     };
     steps.into_iter().map(view).collect()
+}
+
+fn labels(of: &Resources, key: &ResourceKey) -> Labels {
+    of.entries.get(key).map(|entry| entry.labels.clone()).unwrap_or_default()
 }
 
 /// A text that people write: short, and on one line.

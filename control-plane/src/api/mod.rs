@@ -39,6 +39,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
+    http::HeaderValue,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
@@ -52,6 +53,7 @@ use hyper_util::{
 use serde::{Deserialize, Serialize};
 use tidegate_chassis::{Clock, Drain};
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument;
 
 use crate::{
     access::Access,
@@ -318,14 +320,21 @@ async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
         known @ ("GET" | "PUT" | "POST" | "DELETE") => known.to_owned(),
         _ => "other".to_owned(),
     };
+    let id = hex::encode(rand::random::<[u8; 8]>());
+    let span = tracing::info_span!("call", id);
     // In a task of its own: a client that goes away leaves no change half done and none without its audit line.
-    let response = match tokio::spawn(next.run(request)).await {
+    let mut response = match tokio::spawn(next.run(request).instrument(span)).await {
         Ok(response) => response,
         Err(_) => ApiError::Panicked.into_response(),
     };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(ID_HEADER, id);
+    }
     let class = format!("{}xx", response.status().as_u16() / 100);
     api.parts.metrics.requests.with_label_values(&[&method, &class]).inc();
     response
 }
 
+/// The id of a call, in its answer and in the log.
+const ID_HEADER: &str = "tidegate-request-id";
 const TOKENS_IN_USE_MAX: usize = 4096;

@@ -29,7 +29,7 @@ use crate::{
     access::Verb,
     change::Wish,
     release::{self, Publish, reports},
-    resource::{Entry, shown},
+    resource::{Entry, Labels, Selector, shown},
     rollout::Pace,
     token::Scope,
 };
@@ -51,10 +51,19 @@ pub(super) struct ChangeQuery {
     dry_run: bool,
 }
 
-/// The body of `PUT /v1/resources/{kind}/{name}`: a resource as it is shown; only the spec counts.
+/// The body of `PUT /v1/resources/{kind}/{name}`: a resource as it is shown; only the spec and the labels count.
 #[derive(Deserialize)]
 pub(super) struct PutRequest {
     spec: Value,
+    /// Absent: those that it has.
+    labels: Option<Labels>,
+}
+
+/// The query of `GET /v1/resources/{kind}`.
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    /// Only resources that it chooses.
+    labels: Option<String>,
 }
 
 /// `GET /v1/resources/{kind}`
@@ -62,11 +71,16 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(kind): Path<String>,
+    Query(ListQuery { labels }): Query<ListQuery>,
 ) -> Result<axum::Json<Items<ResourceView>>, ApiError> {
     caller.require(Scope::Read)?;
     let kind = self::kind(&kind)?;
+    let selector = labels.map(|text| text.parse::<Selector>()).transpose();
+    let selector = selector.map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let selector = selector.unwrap_or_default();
     let head = api.parts.releases.head()?;
-    let items = head.state.of_kind(kind).map(|(name, entry)| view(kind, name, entry)).collect();
+    let chosen = head.state.of_kind(kind).filter(|(_, entry)| selector.chooses(&entry.labels));
+    let items = chosen.map(|(name, entry)| view(kind, name, entry)).collect();
     Ok(axum::Json(Items { items }))
 }
 
@@ -99,7 +113,8 @@ pub(super) async fn put(
     let name = ResourceName::parse(name).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let subject = ResourceKey::new(kind, name.clone());
     caller.require_verb(Verb::ConfigWrite, &subject.to_string())?;
-    let wish = Wish::put(kind, name, body.spec);
+    let mut wish = Wish::put(kind, name, body.spec);
+    wish.puts.iter_mut().for_each(|put| put.labels.clone_from(&body.labels));
     let expected = request::if_match(&headers)?;
     let change = publish(&api, &caller, wish, expected, dry_run).await?;
     if !dry_run {
@@ -185,5 +200,11 @@ pub(super) fn key(kind: &str, name: &str) -> Result<ResourceKey, ApiError> {
 }
 
 fn view(kind: Kind, name: &ResourceName, entry: &Entry) -> ResourceView {
-    ResourceView { kind, name: name.clone(), generation: entry.generation.0, spec: shown(entry) }
+    ResourceView {
+        kind,
+        name: name.clone(),
+        generation: entry.generation.0,
+        spec: shown(entry),
+        labels: entry.labels.clone(),
+    }
 }

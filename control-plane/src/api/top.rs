@@ -1,6 +1,7 @@
 //! `/v1/top`: what clients ask for most, in one PoP or in all.
 //!
-//! Each replica answers by what was told to it; the answer says how many nodes that were, and how many there are.
+//! Replicas tell one another what they were told, so that any of them answers for the fleet; the answer says how many nodes told
+//! it, how many there are, and by how much a figure may be too low where a replica has more than it can tell.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     access::Verb,
-    demand::{Kind, Rate},
+    demand::{Kind, Rate, Rates},
     unix_time::unix_ms,
 };
 
@@ -67,7 +68,7 @@ pub(super) async fn show(
         Of::Assets => Kind::Assets,
     };
     let now = unix_ms(api.parts.clock.now());
-    let (mut rates, nodes) = api.parts.demand.rates(kind, pop.as_ref(), now);
+    let Rates { items: mut rates, nodes, left } = api.parts.demand.rates(kind, pop.as_ref(), now);
     let key = |rate: &Rate| match asked.by {
         By::Requests => rate.requests,
         By::Bytes => rate.bytes,
@@ -84,11 +85,21 @@ pub(super) async fn show(
         property: rate.property,
         path: (!rate.path.is_empty()).then_some(rate.path),
         requests_per_s: rate.requests,
-        mbps: rate.bytes * 8.0 / 1e6,
+        mbps: mbps(rate.bytes),
         pops: rate.pops.len(),
     };
     let items = rates.into_iter().map(item).collect();
-    Ok(Answer(TopView { nodes, nodes_all, items }))
+    Ok(Answer(TopView {
+        nodes,
+        nodes_all,
+        low_by_requests_per_s: left.requests,
+        low_by_mbps: mbps(left.bytes),
+        items,
+    }))
+}
+
+fn mbps(bytes_per_s: f64) -> f64 {
+    bytes_per_s * 8.0 / 1e6
 }
 
 const LIMIT: usize = 50;

@@ -20,7 +20,7 @@ use tidegate_contract::{
     zone::{self, ZoneError},
 };
 
-use crate::resource::{Entry, State};
+use crate::resource::{Entry, LABELS_BYTES_MAX, Labels, State};
 
 pub use set::{ChangeSet, ChangeState, SetError};
 
@@ -40,6 +40,9 @@ pub struct Put {
     pub name: ResourceName,
     /// What it shall be.
     pub spec: Value,
+    /// Its labels, all of them; absent: those that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
 }
 
 /// What shall be different.
@@ -121,6 +124,11 @@ pub enum ChangeError {
     /// More zones than nodes of the DNS take.
     #[error("all zones together have at most {ZONES_BYTES_MAX} bytes, with these they have {0}")]
     Zones(usize),
+    /// More labels than are kept.
+    #[error(
+        "the labels of all resources together have at most {LABELS_BYTES_MAX} bytes, with these they have {0}"
+    )]
+    Labels(usize),
     /// What results is nothing that a PoP would run.
     #[error(transparent)]
     Whole(#[from] CompileError),
@@ -130,7 +138,7 @@ impl Wish {
     /// One resource to make or replace.
     #[must_use]
     pub fn put(kind: Kind, name: ResourceName, spec: Value) -> Self {
-        Self { puts: vec![Put { kind, name, spec }], ..Self::default() }
+        Self { puts: vec![Put { kind, name, spec, labels: None }], ..Self::default() }
     }
 
     /// One resource to take away.
@@ -188,8 +196,10 @@ pub fn plan(state: &State, wish: &Wish, version: Generation) -> Result<Planned, 
     for put in &wish.puts {
         let key = ResourceKey::new(put.kind, put.name.clone());
         let before = state.entries.get(&key);
-        let entry = Entry::new(version, read(&key, &put.spec, before)?);
-        if before == Some(&entry) {
+        let mut entry = Entry::new(version, read(&key, &put.spec, before)?);
+        let kept = || before.map(|before| before.labels.clone()).unwrap_or_default();
+        entry.labels = put.labels.clone().unwrap_or_else(kept);
+        if before.is_some_and(|before| before.is_as(&entry)) {
             continue;
         }
         let act = if before.is_some() { Act::Update } else { Act::Create };
@@ -200,6 +210,12 @@ pub fn plan(state: &State, wish: &Wish, version: Generation) -> Result<Planned, 
         let bytes = after.of_kind(Kind::DnsZone).map(|(_, entry)| entry.body.len()).sum();
         if bytes > ZONES_BYTES_MAX {
             return Err(ChangeError::Zones(bytes));
+        }
+    }
+    if wish.puts.iter().any(|put| put.labels.is_some()) {
+        let bytes = after.entries.values().map(|entry| entry.labels.bytes()).sum();
+        if bytes > LABELS_BYTES_MAX {
+            return Err(ChangeError::Labels(bytes));
         }
     }
     steps.sort_by(|a, b| a.key.cmp(&b.key));
@@ -218,6 +234,12 @@ pub fn steps_between(from: &State, to: &State) -> Vec<Step> {
         step(key, if from.entries.contains_key(key) { Act::Update } else { Act::Create })
     });
     let mut steps: Vec<_> = puts.chain(del.into_iter().map(|key| step(key, Act::Delete))).collect();
+    let is_relabelled = |(key, entry): &(&ResourceKey, &Entry)| {
+        let before = from.entries.get(*key);
+        before.is_some_and(|before| before == *entry && !before.is_as(entry))
+    };
+    let relabelled = to.entries.iter().filter(is_relabelled);
+    steps.extend(relabelled.map(|(key, _)| step(key, Act::Update)));
     steps.sort_by(|a, b| a.key.cmp(&b.key));
     steps
 }
@@ -328,6 +350,30 @@ mod tests {
         let gone = plan(&state, &Wish::delete(key("origin/main")), Generation(3)).expect("there");
         assert_eq!(gone.steps, [Step { key: key("origin/main"), act: Act::Delete }]);
         assert_eq!(steps_between(&state, &gone.state), gone.steps);
+    }
+
+    #[test]
+    fn labels_are_kept_unless_they_are_said_and_change_nothing_that_is_signed() {
+        let labelled = |labels: Value| {
+            let mut wish = origin("a:1");
+            wish.puts[0].labels = Some(serde_json::from_value(labels).expect("good"));
+            wish
+        };
+        let state = plan(&genesis(), &origin("a:1"), Generation(2)).expect("good").state;
+        let gold = plan(&state, &labelled(json!({"tier": "gold"})), Generation(3)).expect("good");
+        assert_eq!(gold.steps, [Step { key: key("origin/main"), act: Act::Update }]);
+        assert_eq!(steps_between(&state, &gold.state), gold.steps);
+        assert_eq!(gold.state.root(), state.root());
+        assert_eq!(gold.state.generation_of(&key("origin/main")), Generation(3));
+        let kept = plan(&gold.state, &origin("a:1"), Generation(4)).expect("good");
+        assert!(kept.steps.is_empty(), "nothing was said of labels");
+        let moved = plan(&gold.state, &origin("b:1"), Generation(4)).expect("good").state;
+        assert_eq!(moved.entries[&key("origin/main")].labels.to_string(), "tier=gold");
+        let bare = plan(&gold.state, &labelled(json!({})), Generation(4)).expect("good");
+        assert!(bare.state.entries[&key("origin/main")].labels.is_empty());
+        assert_eq!(bare.steps.len(), 1);
+        let text = serde_json::to_string(&origin("a:1")).expect("plain");
+        assert!(!text.contains("labels"), "{text}");
     }
 
     #[test]

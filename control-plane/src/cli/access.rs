@@ -95,9 +95,11 @@ pub(super) async fn can_i(
     out: &Output,
 ) -> Result<Exit, Failure> {
     let answer: CanIView = client.post("/v1/can-i", &CanIRequest { verb, target }).await?;
-    out.print_line(&answer, |answer| match answer.allowed {
-        true => format!("yes, by {}", answer.by.join(" ")),
-        false => "no".to_owned(),
+    out.print_line(&answer, if answer.allowed { "yes" } else { "no" }, |answer| {
+        match answer.allowed {
+            true => format!("yes, by {}", answer.by.join(" ")),
+            false => "no".to_owned(),
+        }
     })?;
     Ok(if answer.allowed { Exit::Ok } else { Exit::Failed })
 }
@@ -119,7 +121,7 @@ pub(super) async fn approval(
     };
     let path = format!("/v1/approvals/{id}/{word}");
     let approval: Approval = client.post(&path, &json!({})).await?;
-    out.print_line(&approval, |approval| {
+    out.print_line(&approval, &approval.id, |approval| {
         let claim = &approval.claim;
         format!(
             "{} {}: {} {} for {}",
@@ -229,7 +231,7 @@ async fn verify_chain(
         return Err(broken("a witnessed row is not there"));
     }
     let verdict = json!({"ok": true, "rows": rows, "number": number, "hash": hash});
-    out.print_line(&verdict, |_| format!("whole: {rows} rows, to {number}:{hash}"))?;
+    out.print_line(&verdict, number, |_| format!("whole: {rows} rows, to {number}:{hash}"))?;
     Ok(Exit::Ok)
 }
 

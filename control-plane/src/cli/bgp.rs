@@ -11,11 +11,11 @@ use tidegate_contract::{
 use super::{
     catchment::{self, CatchmentArgs},
     client::Client,
+    consent::Consent,
     drain::note_plan,
     failure::{Exit, Failure},
     output::Output,
-    question,
-    watch::{self, Shown},
+    watch::{Shown, show},
 };
 use crate::{
     anycast::{InterlockState, Plan},
@@ -38,7 +38,7 @@ pub(super) enum BgpCommand {
         /// Only this PoP
         #[arg(long)]
         pop: Option<PopId>,
-        /// Show it again whenever it changes
+        /// Print again whenever something changes, until Ctrl-C
         #[arg(short, long)]
         watch: bool,
     },
@@ -97,15 +97,6 @@ pub(super) struct How {
     /// Only these prefixes of it
     #[arg(long = "prefix", value_name = "PREFIX")]
     prefixes: Vec<PrefixId>,
-    /// Why; it stands in the audit log
-    #[arg(long)]
-    reason: String,
-    /// Show what would happen, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
 }
 
 /// What is done about an interlock.
@@ -139,6 +130,7 @@ pub(super) enum InterlockCommand {
 pub(super) async fn run(
     command: BgpCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
@@ -148,18 +140,20 @@ pub(super) async fn run(
                 narrow(&mut list, group.as_ref(), pop.as_ref())?;
                 Ok(list)
             };
-            watch::show(watch, out, ask, |list| Ok(Shown::for_good(print_status(list, out)?))).await
+            show(watch, out, ask, |list| Ok(Shown::for_good(print_status(list, out)?))).await
         }
         BgpCommand::Catchment(args) => catchment::show(args, client, out).await,
-        BgpCommand::Announce(how) => set(how, Level::Normal, client, out).await,
-        BgpCommand::Prepend { how, times } => set(how, Level::Prepend(times), client, out).await,
-        BgpCommand::Gshut(how) => set(how, Level::GracefulShutdown, client, out).await,
+        BgpCommand::Announce(how) => set(how, Level::Normal, client, consent, out).await,
+        BgpCommand::Prepend { how, times } => {
+            set(how, Level::Prepend(times), client, consent, out).await
+        }
+        BgpCommand::Gshut(how) => set(how, Level::GracefulShutdown, client, consent, out).await,
         BgpCommand::NoExport { how, peer } => {
             let level = format!("no-export:{peer}").parse::<Level>();
             let level = level.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-            set(how, level, client, out).await
+            set(how, level, client, consent, out).await
         }
-        BgpCommand::Withdraw(how) => set(how, Level::Withdrawn, client, out).await,
+        BgpCommand::Withdraw(how) => set(how, Level::Withdrawn, client, consent, out).await,
         BgpCommand::Configure { pop, undo_after } => {
             attempt(&pop, TrialRequest { timeout: Some(undo_after) }, client, out).await
         }
@@ -236,20 +230,27 @@ fn print_status(list: &GroupList, out: &Output) -> Result<Exit, Failure> {
     Ok(if is_good && !is_bad_in_json { Exit::Ok } else { Exit::Failed })
 }
 
-async fn set(how: How, level: Level, client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let How { group, pop, prefixes, reason, dry_run, yes } = how;
+async fn set(
+    how: How,
+    level: Level,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let How { group, pop, prefixes } = how;
     let path = format!("/v1/anycast/{group}/level");
+    let reason = consent.needed_reason()?;
     let body = LevelRequest { pop, prefixes, level, reason };
     let plan: Plan = client.post(&format!("{path}?dry_run=true"), &body).await?;
     note_plan(&plan, out);
-    if dry_run {
+    if !consent.goes_on() {
         return Ok(Exit::Ok);
     }
     if body.level == Level::Withdrawn {
-        question::confirm(yes, body.pop.as_str(), out)?;
+        consent.ask(body.pop.as_str())?;
     }
     let plan: Plan = client.post(&path, &body).await?;
-    out.print_line(&plan, |plan| {
+    out.print_line(&plan, &plan.group, |plan| {
         format!(
             "{} at {} is told {}, epoch {}",
             plan.group,
@@ -269,7 +270,7 @@ async fn attempt(
 ) -> Result<Exit, Failure> {
     let path = format!("{}/speaker-trial", pop_path(pop));
     let trial: TrialView = client.post(&path, &body).await?;
-    out.print_line(&trial, |trial| {
+    out.print_line(&trial, trial.id, |trial| {
         let state = if trial.is_confirmed { "confirmed" } else { "begun" };
         format!("trial {} at {} is {state}", trial.id, trial.pop)
     })?;

@@ -87,7 +87,7 @@ pub(super) async fn run(
             let path = format!("{}/enrolment-tokens", pop_path(&pop));
             if consent.goes_on() {
                 let token: EnrolmentTokenView = client.post(&path, &json!({})).await?;
-                out.print_line(&token, |token| token.token.clone())?;
+                out.print_line(&token, &token.token, |token| token.token.clone())?;
                 out.note(&format!("good for one node until {}", time(token.expires_unix_ms)));
             }
         }

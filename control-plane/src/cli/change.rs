@@ -14,7 +14,7 @@ use tidegate_contract::resource::{ResourceKey, SPEC_BYTES_MAX};
 
 use super::{
     client::Client,
-    consent::Consent,
+    consent::{Consent, DryRun},
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
 };
@@ -98,6 +98,12 @@ pub(super) async fn run(
             }
             if let Some(reason) = &consent.reason {
                 request.reason.clone_from(reason);
+            }
+            if consent.dry_run() == Some(DryRun::Client) {
+                let puts = request.puts.iter().map(|put| format!("put {}/{}", put.kind, put.name));
+                let deletes = request.deletes.iter().map(|key| format!("delete {key}"));
+                puts.chain(deletes).for_each(|line| out.note(&line));
+                return Ok(Exit::Ok);
             }
             if !consent.goes_on() {
                 let steps: Items<StepView> = client.post("/v1/validate", &request).await?;
@@ -245,6 +251,7 @@ mod tests {
             kind: Kind::Origin,
             name: ResourceName::parse("main").expect("good"),
             spec: serde_json::json!({"authority": "a:1"}),
+            labels: None,
         };
         fs::write(&file, toml).expect("writable");
         let request = read(&file).expect("good");

@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     context::Target,
     failure::{Exit, Failure},
+    trace::{Calls, Trace},
 };
 
 /// A client of one control plane.
@@ -22,17 +23,19 @@ pub(super) struct Client {
     token: Option<Secret>,
     reason: Option<String>,
     approval: Option<String>,
+    is_traced: bool,
 }
 
 impl Client {
     /// A client of a target.
-    pub(super) fn new(target: &Target, timeout: Duration) -> Result<Self, Failure> {
+    pub(super) fn new(target: &Target, calls: Calls) -> Result<Self, Failure> {
         let usage = |text: String| Failure::new(Exit::Usage, text);
         let base = Url::parse(&target.server)
             .map_err(|error| usage(format!("{}: {error}", target.server)))?;
         if base.scheme() != "https" {
             return Err(usage(format!("{}: only https is spoken", target.server)));
         }
+        let Calls { timeout, is_traced } = calls;
         let mut http = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT);
         if let Some(path) = &target.ca {
             let pem = fs::read(path).map_err(|e| usage(format!("{}: {e}", path.display())))?;
@@ -49,7 +52,7 @@ impl Client {
             None => None,
         };
         let http = http.build().map_err(|error| usage(error.to_string()))?;
-        Ok(Self { http, base, token, reason: None, approval: None })
+        Ok(Self { http, base, token, reason: None, approval: None, is_traced })
     }
 
     /// The same client, that says why with every change, and shows an approval.
@@ -150,16 +153,33 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| {
-            let text = chain(&error.without_url());
-            Failure::new(Exit::Unavailable, format!("{}: {text}", self.base))
-        })?;
+        let response = execute(&self.http, request, self.is_traced)
+            .await
+            .map_err(|text| Failure::new(Exit::Unavailable, format!("{}: {text}", self.base)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         Err(refused(status, response).await)
     }
+}
+
+/// Makes a call, and shows it where that is wanted; without an answer, says why.
+async fn execute(
+    http: &reqwest::Client,
+    request: RequestBuilder,
+    is_traced: bool,
+) -> Result<Response, String> {
+    let why = |error: reqwest::Error| chain(&error.without_url());
+    let request = request.build().map_err(why)?;
+    let trace = is_traced.then(|| Trace::begin(&request));
+    let answer = http.execute(request).await.map_err(why);
+    match (trace, &answer) {
+        (Some(trace), Ok(response)) => trace.answered(response),
+        (Some(trace), Err(why)) => trace.failed(why),
+        (None, _) => {}
+    }
+    answer
 }
 
 /// The failure that a response reports, with what to do when a second person is needed.
@@ -183,17 +203,14 @@ async fn refused(status: StatusCode, response: Response) -> Failure {
 pub(super) async fn ask_admin<T: DeserializeOwned>(
     url: &str,
     query: &[(&str, String)],
-    timeout: Duration,
+    Calls { timeout, is_traced }: Calls,
 ) -> Result<T, Failure> {
     let usage = |text: String| Failure::new(Exit::Usage, text);
     let http = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT).build();
     let http = http.map_err(|error| usage(error.to_string()))?;
     let url = Url::parse_with_params(url, query).map_err(|error| usage(error.to_string()))?;
-    let response = http
-        .get(url)
-        .send()
-        .await
-        .map_err(|error| Failure::new(Exit::Unavailable, chain(&error.without_url())))?;
+    let response = execute(&http, http.get(url), is_traced).await;
+    let response = response.map_err(|text| Failure::new(Exit::Unavailable, text))?;
     let status = response.status();
     if status.is_success() {
         return json(response).await;

@@ -22,7 +22,7 @@ use super::{
 #[derive(Args)]
 pub(super) struct Place {
     /// The context to use instead of the current one
-    #[arg(help_heading = GLOBAL, long, global = true, value_name = "NAME")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "NAME", env = "TIDEGATE_CONTEXT")]
     context: Option<String>,
     /// The file of contexts, instead of tidegate/contexts.toml in the user's config folder
     #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILE", env = "TIDEGATE_CONTEXT_FILE")]

@@ -153,7 +153,7 @@ async fn hold(
     let reason = consent.reason.clone().unwrap_or_default();
     let path = format!("/v1/dns/map/{word}");
     let view: HoldView = client.post(&path, &HoldRequest { reason }).await?;
-    out.print_line(&view, |view| match &view.frozen {
+    out.print_line(&view, word, |view| match &view.frozen {
         Some(freeze) => format!("frozen by {}: {}", freeze.by, freeze.reason),
         None => "not frozen".to_owned(),
     })?;
@@ -162,11 +162,16 @@ async fn hold(
 
 /// What a client is told: the records, or with the explanation every PoP that came into question.
 fn resolved(answer: &DnsAnswer, explains: bool, out: &Output) -> Result<Exit, Failure> {
-    if !out.is_for_people() {
-        out.print_json(answer)?;
-        return Ok(Exit::Ok);
-    }
     let said = &answer.answer;
+    // The explanation stands beside the records, or is the answer itself.
+    let why = said.get("explanation").unwrap_or(said);
+    if !out.is_for_people() {
+        let is_served = why.get("pop").is_some_and(|pop| !pop.is_null());
+        if is_served || !out.is_names() {
+            out.print_whole(answer, field(why, "pop"))?;
+        }
+        return Ok(if is_served { Exit::Ok } else { Exit::Failed });
+    }
     let told = said.get("answer").unwrap_or(&Value::Null);
     match told.get("code").and_then(Value::as_str) {
         None | Some(NO_ERROR) => {}
@@ -179,8 +184,6 @@ fn resolved(answer: &DnsAnswer, explains: bool, out: &Output) -> Result<Exit, Fa
         let (subnet, scope) = (field(said, "subnet"), field(told, "scope"));
         out.note(&format!("for the subnet {subnet}, true for its first {scope} bits"));
     }
-    // The explanation stands beside the records, or is the answer itself.
-    let why = said.get("explanation").unwrap_or(said);
     if why.get("pop").is_none_or(Value::is_null) {
         out.print_text("no PoP serves it")?;
         out.note(&format!("answered by {}", answer.node));
@@ -239,7 +242,7 @@ fn pop(one: &Value) -> [String; 9] {
 
 /// A map or a difference: a table, and the rest as notes.
 fn shown(answer: &DnsAnswer, out: &Output) -> Result<Exit, Failure> {
-    if !out.is_for_people() {
+    if !out.is_for_people() && !out.is_names() {
         out.print_json(answer)?;
         return Ok(Exit::Ok);
     }

@@ -18,6 +18,7 @@ use super::{
     context::Target,
     failure::{Exit, Failure},
     output::Output,
+    trace::Calls,
 };
 use crate::{
     api::{
@@ -51,12 +52,12 @@ struct Check {
 /// Looks at everything; exit code 1 when something failed.
 pub(super) async fn run(
     target: &Target,
-    timeout: Duration,
+    calls: Calls,
     purge: bool,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let mut checks = vec![token_file(target)];
-    match Client::new(target, timeout) {
+    match Client::new(target, calls) {
         Ok(client) => online(&client, purge, &mut checks).await,
         Err(failure) => checks.push(failed("client", &failure)),
     }

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     client::Client,
+    consent::Consent,
     failure::{Exit, Failure},
     output::{Output, time},
-    question,
 };
 use crate::{
     anycast::Plan,
@@ -24,29 +24,27 @@ use crate::{
     drain::Target,
 };
 
+/// How to empty a PoP, as far as it goes.
+#[derive(Args)]
+pub(super) struct Begin {
+    /// The PoP
+    name: PopId,
+    /// Wait until it is as far as it shall go
+    #[arg(long)]
+    wait: bool,
+}
+
 /// How to drain.
 #[derive(Args)]
 pub(super) struct Drain {
-    /// The PoP
-    name: PopId,
+    #[command(flatten)]
+    begin: Begin,
     /// How far: DNS alone, players steered away too, announced as a last resort, or not announced at all
     #[arg(long, value_enum, default_value_t = ToLevel::Off)]
     to_level: ToLevel,
     /// From then on no stage waits any more, like 10m
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// Why; it stands in the audit log
-    #[arg(long)]
-    reason: String,
-    /// Show what would happen, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Wait until the drain is as far as it shall go
-    #[arg(long)]
-    wait: bool,
 }
 
 /// How to undo it.
@@ -59,29 +57,10 @@ pub(super) struct Undrain {
     slow_start: Option<String>,
 }
 
-/// How to keep new clients away.
-#[derive(Args)]
-pub(super) struct Cordon {
-    /// The PoP
-    name: PopId,
-    /// Why; it stands in the audit log
-    #[arg(long)]
-    reason: String,
-    /// Show what would happen, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Wait until it is so
-    #[arg(long)]
-    wait: bool,
-}
-
-impl From<Cordon> for Drain {
-    fn from(cordon: Cordon) -> Self {
-        let Cordon { name, reason, dry_run, yes, wait } = cordon;
-        Self { name, to_level: ToLevel::Dns, deadline: None, reason, dry_run, yes, wait }
+impl From<Begin> for Drain {
+    /// A cordon: no new clients, and nothing more.
+    fn from(begin: Begin) -> Self {
+        Self { begin, to_level: ToLevel::Dns, deadline: None }
     }
 }
 
@@ -106,21 +85,23 @@ impl From<ToLevel> for Target {
 }
 
 /// `pop drain`
-pub(super) async fn drain(args: Drain, client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let path = format!("{}/drain", pop_path(&args.name));
-    let body = DrainRequest {
-        to_level: args.to_level.into(),
-        deadline: args.deadline,
-        reason: args.reason,
-    };
+pub(super) async fn drain(
+    args: Drain,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let Drain { begin: Begin { name, wait }, to_level, deadline } = args;
+    let path = format!("{}/drain", pop_path(&name));
+    let reason = consent.needed_reason()?;
+    let body = DrainRequest { to_level: to_level.into(), deadline, reason };
     let plans: Vec<Plan> = client.post(&format!("{path}?dry_run=true"), &body).await?;
     plans.iter().for_each(|plan| note_plan(plan, out));
-    if args.dry_run {
+    if !consent.confirm(name.as_str())? {
         return Ok(Exit::Ok);
     }
-    question::confirm(args.yes, args.name.as_str(), out)?;
     let mut view: DrainView = client.post(&path, &body).await?;
-    if args.wait {
+    if wait {
         let began = Instant::now();
         let mut stage = String::new();
         while !view.is_done {

@@ -1,6 +1,6 @@
 //! `tidegate edge`: what one node of the edge knows, asked at its admin port.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use clap::Subcommand;
 use tidegate_contract::explanation::{Explanation, StoredResponse};
@@ -9,6 +9,7 @@ use super::{
     client,
     failure::{Exit, Failure},
     output::{Output, or_dash},
+    trace::Calls,
 };
 
 /// What is asked of a node.
@@ -29,16 +30,12 @@ pub(super) enum EdgeCommand {
 }
 
 /// Runs a command on a node.
-pub(super) async fn run(
-    command: EdgeCommand,
-    timeout: Duration,
-    out: &Output,
-) -> Result<Exit, Failure> {
+pub(super) async fn run(command: EdgeCommand, calls: Calls, out: &Output) -> Result<Exit, Failure> {
     let EdgeCommand::Explain { url, admin, headers } = command;
     let mut query = vec![("url", url)];
     query.extend(headers.into_iter().map(|line| ("header", line)));
     let explanation: Explanation =
-        client::ask_admin(&format!("http://{admin}/explain"), &query, timeout).await?;
+        client::ask_admin(&format!("http://{admin}/explain"), &query, calls).await?;
     out.print(&explanation, ["WHAT", "IS"], rows)?;
     Ok(if explanation.stored.is_some() { Exit::Ok } else { Exit::Failed })
 }

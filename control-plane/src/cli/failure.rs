@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_contract::problem::Problem;
 
 /// The exit codes.
@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// The failure for programs.
-    pub(super) fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> Value {
         json!({
             "code": self.exit as u8,
             "message": self.message,
@@ -119,7 +119,6 @@ impl Failure {
             "hint": self.hint(),
             "docs": format!("docs/operate/errors.md#exit-{}", self.exit as u8),
         })
-        .to_string()
     }
 }
 
@@ -150,6 +149,6 @@ mod tests {
         let problem = Problem::new(422, "invalid", "Invalid value", "no such kind");
         let failure = Failure::of_problem(StatusCode::UNPROCESSABLE_ENTITY, Some(problem));
         assert_eq!(failure.to_string(), "no such kind");
-        assert!(failure.to_json().contains("/problem/invalid"));
+        assert_eq!(failure.to_json()["type"], "/problem/invalid");
     }
 }

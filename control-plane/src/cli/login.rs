@@ -7,7 +7,6 @@
 use std::{
     fs,
     io::{self, IsTerminal, Read},
-    time::Duration,
 };
 
 use ratatui::crossterm::{
@@ -20,6 +19,7 @@ use super::{
     context::{Place, Target, write},
     failure::{Exit, Failure},
     output::Output,
+    trace::Calls,
 };
 use crate::api::access_model::WhoamiView;
 
@@ -27,7 +27,7 @@ use crate::api::access_model::WhoamiView;
 pub(super) async fn login(
     name: &str,
     place: &Place,
-    timeout: Duration,
+    calls: Calls,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let file = place.token_file_of(name)?;
@@ -42,7 +42,7 @@ pub(super) async fn login(
         Failure::new(Exit::Failed, format!("cannot write {}: {error}", file.display()))
     };
     write(&file, &format!("{token}\n")).map_err(failed)?;
-    let me = async { Client::new(&target, timeout)?.get::<WhoamiView>("/v1/whoami").await };
+    let me = async { Client::new(&target, calls)?.get::<WhoamiView>("/v1/whoami").await };
     let me = match me.await {
         Ok(me) => me,
         Err(failure) => {

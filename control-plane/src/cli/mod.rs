@@ -28,18 +28,21 @@ mod backup;
 mod doctor;
 mod top;
 mod manual;
+mod arrival; // of a release, where it shall be
+mod dry_run; // which verbs can be run dry
 mod watch; // again whenever it changes
 mod said; // what a geo node said
 mod near; // the word that was meant
 mod moment; // a time as people type it
 mod context;
-mod question; // asks before something dangerous is done
 mod client;
+mod trace;
 mod consent;
 mod output;
 mod failure;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
@@ -54,7 +57,7 @@ use self::{
     ca::CaCommand,
     change::ChangeCommand,
     client::Client,
-    consent::Consent,
+    consent::{Consent, DryRun},
     context::{ContextCommand, GLOBAL, Place},
     dev::DevArgs,
     dns::DnsCommand,
@@ -71,6 +74,7 @@ use self::{
     steer::SteerCommand,
     token::TokenCommand,
     top::TopCommand,
+    trace::Calls,
 };
 
 /// Operate a Tidegate CDN.
@@ -107,9 +111,22 @@ struct Global {
     /// Data alone, no messages
     #[arg(help_heading = GLOBAL, short, long, global = true)]
     quiet: bool,
-    /// Say what would be done, change nothing
+    /// Say what would be done, change nothing. client: by what is known here, nothing is sent that changes or checks
+    /// anything; server: the control plane checks and plans. Without a value: server where it can plan, client elsewhere
+    #[arg(
+        help_heading = GLOBAL,
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHERE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto"
+    )]
+    dry_run: Option<DryRun>,
+    /// Show every call of the API on standard error: method, address, sizes, time, status, the server's id of it
     #[arg(help_heading = GLOBAL, long, global = true)]
-    dry_run: bool,
+    trace: bool,
     /// Why; stands in the audit log, and must be said for what is dangerous
     #[arg(help_heading = GLOBAL, long, global = true, value_name = "TEXT")]
     reason: Option<String>,
@@ -232,7 +249,10 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unread(&error),
+    };
     tidegate_chassis::init_crypto();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -264,27 +284,29 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
 
 async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
     let out = Output::new(global.output, !global.no_headers, global.color, global.quiet);
+    dry_run::check(&command, global.dry_run)?;
     let consent =
-        Consent { is_dry_run: global.dry_run, is_given: global.yes, reason: global.reason.clone() };
+        Consent { dry_run: global.dry_run, is_given: global.yes, reason: global.reason.clone() };
+    let calls = Calls { timeout: global.timeout, is_traced: global.trace };
     let client = || {
-        let client = Client::new(&global.place.target()?, global.timeout)?;
+        let client = Client::new(&global.place.target()?, calls)?;
         Ok::<_, Failure>(client.saying(global.reason.clone(), global.approval.clone()))
     };
     match command {
         Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
         Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
-        Command::Pop(command) => pop::run(command, &client()?, &out).await,
+        Command::Pop(command) => pop::run(command, &client()?, &consent, &out).await,
         Command::Node(command) => node::run(command, &client()?, &consent, &out).await,
-        Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
+        Command::Bgp(command) => bgp::run(command, &client()?, &consent, &out).await,
         Command::Dns(command) => dns::run(command, &client()?, &consent, &out).await,
         Command::Steer(command) => steer::run(command, &client()?, &out).await,
         Command::Health(command) => health::run(command, &client()?, &out).await,
-        Command::Purge(command) => purge::run(command, &client()?, &out).await,
-        Command::Property(command) => property::run(command, &client()?, &out).await,
-        Command::Edge(command) => edge::run(command, global.timeout, &out).await,
+        Command::Purge(command) => purge::run(command, &client()?, &consent, &out).await,
+        Command::Property(command) => property::run(command, &client()?, &consent, &out).await,
+        Command::Edge(command) => edge::run(command, calls, &out).await,
         Command::Token(command) => token::run(command, client, &consent, &out).await,
         Command::Resource(command) => resource::run(command, client, &consent, &out).await,
-        Command::Login { name } => login::login(&name, &global.place, global.timeout, &out).await,
+        Command::Login { name } => login::login(&name, &global.place, calls, &out).await,
         Command::Logout { name } => login::logout(name.as_deref(), &global.place, &out),
         Command::Whoami => access::whoami(&client()?, &out).await,
         Command::CanI { verb, target } => access::can_i(verb, target, &client()?, &out).await,
@@ -294,10 +316,8 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Ca(command) => {
             ca::run(command, &global.place.target()?, &client()?, &consent, &out).await
         }
-        Command::Backup(command) => backup::run(command, &client()?, &out).await,
-        Command::Doctor { purge } => {
-            doctor::run(&global.place.target()?, global.timeout, purge, &out).await
-        }
+        Command::Backup(command) => backup::run(command, client, &consent, &out).await,
+        Command::Doctor { purge } => doctor::run(&global.place.target()?, calls, purge, &out).await,
         Command::Top { command, once } => top::run(command, once, &client()?, &out).await,
         Command::Completions { shell } => Ok(manual::completions(shell, Cli::command())),
         Command::Man { folder } => manual::manual(&folder, Cli::command()),
@@ -306,9 +326,33 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
     }
 }
 
+/// What is not a command line, in the form that it asks for; help and the version are no failures.
+fn unread(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> = env::args().collect();
+    let wants = |name: &str| {
+        let pairs =
+            words.windows(2).any(|two| ["-o", "--output"].contains(&&*two[0]) && two[1] == name);
+        let joined = [format!("-o{name}"), format!("-o={name}"), format!("--output={name}")];
+        pairs || words.iter().any(|word| joined.contains(word))
+    };
+    let format = [("json", Format::Json), ("yaml", Format::Yaml)];
+    let format = format.into_iter().find(|(name, _)| wants(name)).filter(|_| error.use_stderr());
+    let Some((_, format)) = format else {
+        // Nobody may be reading; the exit code says it too.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+    };
+    let text = error.render().to_string();
+    let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let first = first.collect::<Vec<_>>().join(" ");
+    let failure = Failure::new(Exit::Usage, first.trim_start_matches("error: "));
+    report(&failure.with_hint("tidegate help says what there is"), format)
+}
+
 fn report(failure: &Failure, format: Format) -> ExitCode {
     let text = match format {
-        Format::Json => failure.to_json(),
+        Format::Json => failure.to_json().to_string(),
+        Format::Yaml => output::yaml(&failure.to_json()).unwrap_or_else(|_| failure.to_string()),
         _ => match failure.hint() {
             Some(hint) => format!("tidegate: {failure}\nhint: {hint}"),
             None => format!("tidegate: {failure}"),

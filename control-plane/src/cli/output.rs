@@ -97,17 +97,33 @@ impl Output {
         }
     }
 
-    /// Prints a value as JSON or YAML, or as the one line of text that `line` makes of it.
+    /// Whether names alone are wanted.
+    pub(super) fn is_names(&self) -> bool {
+        self.format == Format::Name
+    }
+
+    /// Prints a value as JSON or YAML, as the name of what it is about, or as the one line of text that `line` makes of it.
     pub(super) fn print_line<T: Serialize>(
         &self,
         value: &T,
+        name: impl ToString,
         line: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.print_json(value),
             Format::Yaml => print_yaml(value),
-            _ => write_out(&self.paint(&line(value))),
+            Format::Name => write_out(&name.to_string()),
+            Format::Table | Format::Wide => write_out(&self.paint(&line(value))),
         }
+    }
+
+    /// Prints a value that has no form as a table, or its name.
+    pub(super) fn print_whole<T: Serialize>(
+        &self,
+        value: &T,
+        name: impl ToString,
+    ) -> Result<(), Failure> {
+        if self.is_names() { write_out(&name.to_string()) } else { self.print_json(value) }
     }
 
     /// Prints a value that has no form as a table: as YAML where that is asked for, as JSON otherwise.

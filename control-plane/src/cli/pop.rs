@@ -11,6 +11,7 @@ use tidegate_contract::{
 
 use super::{
     client::Client,
+    consent::Consent,
     drain,
     failure::{Exit, Failure},
     node,
@@ -58,7 +59,7 @@ pub(super) enum PopCommand {
     /// Bring a PoP back, slowly
     Undrain(drain::Undrain),
     /// Send a PoP no new clients; those that it has stay: a drain that ends with the DNS
-    Cordon(drain::Cordon),
+    Cordon(drain::Begin),
     /// Send it new clients again, slowly
     Uncordon(drain::Undrain),
     /// Print a token that enrols one node of a PoP, once
@@ -87,6 +88,7 @@ pub(super) enum Role {
 pub(super) async fn run(
     command: PopCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
@@ -103,18 +105,18 @@ pub(super) async fn run(
             };
             let body = PopRequest { role, shield_upstream };
             let change: ChangeView = client.put(&pop_path(&name), &body, None).await?;
-            out.print_line(&change, |change| say_change("pop", change))?;
+            out.print_line(&change, &name, |change| say_change("pop", change))?;
             Ok(Exit::Ok)
         }
-        PopCommand::Drain(args) => drain::drain(args, client, out).await,
-        PopCommand::Cordon(args) => drain::drain(args.into(), client, out).await,
+        PopCommand::Drain(args) => drain::drain(args, client, consent, out).await,
+        PopCommand::Cordon(args) => drain::drain(args.into(), client, consent, out).await,
         PopCommand::Undrain(args) | PopCommand::Uncordon(args) => {
             drain::undrain(args, client, out).await
         }
         PopCommand::Enrol { name } => {
             let path = format!("{}/enrolment-tokens", pop_path(&name));
             let token: EnrolmentTokenView = client.post(&path, &serde_json::json!({})).await?;
-            out.print_line(&token, |token| token.token.clone())?;
+            out.print_line(&token, &token.token, |token| token.token.clone())?;
             out.note(&format!("good for one node until {}", time(token.expires_unix_ms)));
             Ok(Exit::Ok)
         }

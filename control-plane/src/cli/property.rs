@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     client::Client,
+    consent::{Consent, DryRun},
     failure::{Exit, Failure},
     output::Output,
     pop::say_change,
@@ -36,11 +37,8 @@ pub(super) enum PropertyCommand {
         /// TOML or JSON, also as `show` prints it: then only onto the generation that was shown. - reads standard input
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// Check and say what would change, but change nothing
-        #[arg(long)]
-        dry_run: bool,
         /// Wait until every connected node runs it; exit code 6 when one refuses, 7 when the deadline is over
-        #[arg(long, conflicts_with = "dry_run")]
+        #[arg(long)]
         wait: bool,
         /// The longest wait
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
@@ -62,10 +60,19 @@ enum Document {
     Shown(PropertyView),
 }
 
+impl Document {
+    fn id(&self) -> &PropertyId {
+        match self {
+            Self::Plain(property) | Self::Shown(PropertyView { property, .. }) => &property.id,
+        }
+    }
+}
+
 /// Runs a command on properties.
 pub(super) async fn run(
     command: PropertyCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
@@ -75,16 +82,25 @@ pub(super) async fn run(
         }
         PropertyCommand::Show { id: None } => {
             let list: PropertyList = client.get("/v1/properties").await?;
-            out.print_json(&list.properties)?;
+            if out.is_names() {
+                print_list(&list.properties, out)?;
+            } else {
+                out.print_json(&list.properties)?;
+            }
         }
         PropertyCommand::Show { id: Some(id) } => {
             let property: PropertyView = client.get(&property_path(&id)).await?;
-            out.print_json(&property)?;
+            out.print_whole(&property, &property.property.id)?;
         }
-        PropertyCommand::Apply { file, dry_run, wait, deadline } => {
-            let change = apply(read(&file)?, dry_run, client).await?;
-            out.print_line(&change, |change| say_change("property", change))?;
-            if wait {
+        PropertyCommand::Apply { file, wait, deadline } => {
+            let document = read(&file)?;
+            if consent.dry_run() == Some(DryRun::Client) {
+                out.note(&format!("property {} can be sent", document.id()));
+                return Ok(Exit::Ok);
+            }
+            let change = apply(document, !consent.goes_on(), client).await?;
+            out.print_line(&change, &change.id, |change| say_change("property", change))?;
+            if wait && consent.goes_on() {
                 until_applied(change.generation, deadline, client).await?;
             }
         }

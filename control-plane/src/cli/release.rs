@@ -66,7 +66,7 @@ pub(super) async fn run(
         }
         ReleaseCommand::Show { version } => {
             let release: ReleaseView = client.get(&format!("/v1/releases/{version}")).await?;
-            out.print_json(&release)?;
+            out.print_whole(&release, release.version)?;
         }
         ReleaseCommand::Diff { version, against } => {
             print_steps(&diff(version, against, client).await?, out)?;

@@ -8,7 +8,9 @@ use tidegate_contract::{id::Generation, release::Header};
 
 use super::{
     Course, HEAD_RECORD, KEY_RECORD, Made, ROLLOUT_RECORD, ReleaseError, ReleaseRecord, Releases,
-    pages_of, record::named_by, version_key,
+    pages_of,
+    record::{label_pages_of, named_by},
+    version_key,
 };
 use crate::{
     change::ChangeSet,
@@ -99,6 +101,8 @@ impl Releases {
             build_min: inner.config.build_min,
         };
         let (mut contents, pages) = pages_of(&draft.state);
+        let (label_contents, labels) = label_pages_of(&draft.state);
+        contents.extend(label_contents);
         let before = course.head.as_ref().map(|head| &head.state.entries);
         let is_new = |(key, entry): &(_, &crate::resource::Entry)| {
             before.and_then(|before| before.get(*key)) != Some(*entry)
@@ -116,6 +120,7 @@ impl Releases {
             repeats: draft.repeats,
             pace: draft.pace,
             pages,
+            labels,
         };
         let mut commit = Commit { expect: expectations(course)?, ..Commit::default() };
         let put = |commit: &mut Commit, key: Key, value: Vec<u8>| {

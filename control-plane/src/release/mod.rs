@@ -349,7 +349,8 @@ fn version_key(version: Generation) -> Result<Key, KeyError> {
     Key::parse(&format!("{VERSION_PREFIX}{:020}", version.0))
 }
 
-const HEAD_RECORD: &str = "release/head";
+/// The record of the newest release's number.
+pub(crate) const HEAD_RECORD: &str = "release/head";
 const ROLLOUT_RECORD: &str = "release/rollout";
 const KEY_RECORD: &str = "release/key";
 const VERSION_PREFIX: &str = "release/version/";

@@ -16,7 +16,7 @@ use tidegate_contract::{
 use super::{ReleaseError, key::PublicKey, library::Library};
 use crate::{
     anycast::Sites,
-    resource::{Entry, State},
+    resource::{Entry, Labels, State},
     rollout::Pace,
 };
 
@@ -43,6 +43,9 @@ pub struct ReleaseRecord {
     pub pace: Pace,
     /// The pages that list its resources, in hex.
     pub pages: Vec<String>,
+    /// The pages that list their labels, in hex. Builds that know none pass them over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// A release with all that it holds.
@@ -73,6 +76,19 @@ impl Made {
     pub fn version(&self) -> Generation {
         self.record.header.version
     }
+}
+
+/// The pages of the labels of a state: contents to keep, and their hashes in order.
+pub(super) fn label_pages_of(state: &State) -> (Vec<(Hash, Bytes)>, Vec<String>) {
+    let labelled = state.entries.iter().filter(|(_, entry)| !entry.labels.is_empty());
+    let lines: Vec<_> = labelled.map(|(key, entry)| (key.to_string(), &entry.labels)).collect();
+    let page = |lines: &[(String, &Labels)]| {
+        let bytes = Bytes::from(serde_json::to_vec(lines).expect("texts"));
+        (hash_of(&bytes), bytes)
+    };
+    let pages: Vec<_> = lines.chunks(PAGE_LINES).map(page).collect();
+    let names = pages.iter().map(|(hash, _)| hex::encode(hash)).collect();
+    (pages, names)
 }
 
 /// The pages of a state: contents to keep, and their hashes in order.
@@ -107,7 +123,7 @@ pub(super) async fn read(
             let generation = Generation(generation);
             let known = near.and_then(|near| near.entries.get(&key));
             let entry = match known.filter(|entry| entry.hash == hash) {
-                Some(entry) => Entry { generation, ..entry.clone() },
+                Some(entry) => Entry { generation, labels: Labels::default(), ..entry.clone() },
                 None => {
                     let body = library.get(&hash).await?;
                     Entry::read(&key, generation, body)
@@ -117,6 +133,7 @@ pub(super) async fn read(
             entries.insert(key, entry);
         }
     }
+    read_labels(&record, library, &mut entries).await?;
     let state = State { entries };
     if state.root() == record.header.root {
         Ok(Made::new(record, state))
@@ -125,10 +142,38 @@ pub(super) async fn read(
     }
 }
 
+/// Gives the resources of a release their labels. A page that is gone costs its labels alone: a build that knows none may
+/// have taken it for one that no release names.
+async fn read_labels(
+    record: &ReleaseRecord,
+    library: &Library,
+    entries: &mut BTreeMap<ResourceKey, Entry>,
+) -> Result<(), ReleaseError> {
+    for name in &record.labels {
+        let page = match library.get(&unhex(name)?).await {
+            Ok(page) => page,
+            Err(ReleaseError::Damaged(why)) => {
+                let version = record.header.version;
+                tracing::warn!(%version, why, "labels of a release are lost");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let lines: Vec<(String, Labels)> = serde_json::from_slice(&page)?;
+        for (key, labels) in lines {
+            let key = ResourceKey::parse(&key);
+            if let Some(entry) = key.and_then(|key| entries.get_mut(&key)) {
+                entry.labels = labels;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The hashes that a release names, in hex: its pages and its specs.
 pub(super) fn named_by(made: &Made) -> impl Iterator<Item = String> {
     let specs = made.state.entries.values().map(|entry| hex::encode(entry.hash));
-    made.record.pages.iter().cloned().chain(specs)
+    made.record.pages.iter().chain(&made.record.labels).cloned().chain(specs)
 }
 
 fn unhex(text: &str) -> Result<Hash, ReleaseError> {

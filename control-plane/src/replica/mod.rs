@@ -5,6 +5,7 @@
 //! lost its lease says nothing until it has it again, and what it said counts no more.
 
 mod said;
+mod busy;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,8 +18,12 @@ use tidegate_chassis::Drain;
 use tidegate_contract::id::{NodeId, PopId};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::said::{Said, TELL_EVERY};
+use self::{
+    busy::{BUSY_EVERY, Busy, Heard},
+    said::{Said, TELL_EVERY},
+};
 use crate::{
+    demand::Demand,
     fleet::{Elsewhere, Fleet},
     health::Reports,
     store::{
@@ -37,6 +42,7 @@ pub struct Replica {
     registry: Registry,
     fleet: Fleet,
     said: Said,
+    busy: Busy,
 }
 
 /// A replica that lives.
@@ -84,22 +90,26 @@ impl Replica {
         lease: Arc<dyn Lease>,
         registry: Registry,
         fleet: Fleet,
-        reports: Reports,
+        (reports, demand): (Reports, Demand),
     ) -> Self {
         let records = Arc::clone(registry.records());
-        let clock = fleet.clone();
-        let said =
-            Said::new(id.clone(), Arc::clone(&records), reports, move || clock.now_unix_ms());
-        Self { id, holder, ttl, records, lease, registry, fleet, said }
+        let clock = || {
+            let fleet = fleet.clone();
+            move || fleet.now_unix_ms()
+        };
+        let said = Said::new(id.clone(), Arc::clone(&records), reports.clone(), clock());
+        let busy = Busy::new(id.clone(), Arc::clone(&records), demand, reports, clock());
+        Self { id, holder, ttl, records, lease, registry, fleet, said, busy }
     }
 
     /// Lives among the others until the drain.
     pub async fn run(self, drain: &Drain) {
         let follow = async {
             let (mut serials, mut heard) = (HashMap::new(), HashMap::new());
+            let mut busy = Heard::default();
             let mut head = self.records.head();
             loop {
-                if let Err(error) = self.look(&mut serials, &mut heard).await {
+                if let Err(error) = self.look(&mut serials, &mut heard, &mut busy).await {
                     tracing::warn!(%error, "cannot see what the other replicas see");
                 }
                 // Many changes in a row are one.
@@ -137,6 +147,7 @@ impl Replica {
         let mut told: Option<Sights> = None;
         let (mut next, mut health) = (Instant::now(), Instant::now());
         let (mut tell, mut pages) = (Instant::now(), 0);
+        let (mut tell_busy, mut has_told) = (Instant::now(), false);
         loop {
             if Instant::now() >= tell {
                 tell = Instant::now() + TELL_EVERY;
@@ -144,6 +155,14 @@ impl Replica {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => tracing::warn!(%error, "cannot tell what nodes say"),
+                }
+            }
+            if Instant::now() >= tell_busy {
+                tell_busy = Instant::now() + BUSY_EVERY;
+                match self.busy.tell(held.fence(), &mut has_told).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => tracing::warn!(%error, "cannot tell what clients ask for"),
                 }
             }
             tokio::select! {
@@ -180,6 +199,7 @@ impl Replica {
         &self,
         serials: &mut HashMap<NodeName, Vec<u8>>,
         heard: &mut HashMap<Key, Revision>,
+        busy: &mut Heard,
     ) -> Result<(), StoreError> {
         self.follow_nodes(serials).await?;
         let sights = self.records.list(SIGHT).await?.records;
@@ -202,7 +222,8 @@ impl Replica {
             }
         }
         self.fleet.seen_elsewhere(&all);
-        self.said.hear(heard, |id| living.contains(id)).await
+        self.said.hear(heard, |id| living.contains(id)).await?;
+        self.busy.hear(busy, |id| living.contains(id)).await
     }
 
     /// Takes nodes in that were enrolled, renewed or removed through another replica.
@@ -244,7 +265,10 @@ impl Replica {
             sights.into_iter().map(|record| record.key).filter(is_dead).take(DEAD_MAX).collect();
         match self.records.commit(Commit { deletes, ..Commit::default() }).await {
             Err(CommitError::Store(error)) => Err(error),
-            _ => self.said.forget(|id| living.iter().any(|one| one.id == id)).await,
+            _ => {
+                self.said.forget(|id| living.iter().any(|one| one.id == id)).await?;
+                self.busy.forget(|id| living.iter().any(|one| one.id == id)).await
+            }
         }
     }
 }

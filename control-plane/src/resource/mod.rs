@@ -4,6 +4,7 @@
 
 mod show;
 mod desired;
+mod labels;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +21,7 @@ use tidegate_contract::{
 use crate::anycast::Sites;
 
 pub use desired::{Desired, Pop};
+pub use labels::{LABELS_BYTES_MAX, LABELS_MAX, LabelError, Labels, Selector};
 pub use show::{fingerprint, shown};
 
 /// One resource as a release holds it.
@@ -33,6 +35,8 @@ pub struct Entry {
     pub body: Bytes,
     /// The same, read.
     pub spec: Arc<Spec>,
+    /// What operators call it by. They do not travel, and are no part of its hash.
+    pub labels: Labels,
 }
 
 /// All resources at one version. Cheap to clone is none of it: share it in an `Arc`.
@@ -42,7 +46,7 @@ pub struct State {
     pub entries: BTreeMap<ResourceKey, Entry>,
 }
 
-/// Two entries are the same when their specs are; when they were changed is no difference.
+/// Two entries are the same when their specs are: nodes know no labels, and when they were changed is no difference.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
@@ -54,7 +58,13 @@ impl Entry {
     #[must_use]
     pub fn new(generation: Generation, spec: Spec) -> Self {
         let body = Bytes::from(spec.to_json());
-        Self { generation, hash: hash_of(&body), body, spec: Arc::new(spec) }
+        Self {
+            generation,
+            hash: hash_of(&body),
+            body,
+            spec: Arc::new(spec),
+            labels: Labels::default(),
+        }
     }
 
     /// An entry from the body of a release.
@@ -63,7 +73,13 @@ impl Entry {
     /// [`SpecError`]
     pub fn read(key: &ResourceKey, generation: Generation, body: Bytes) -> Result<Self, SpecError> {
         let spec = Arc::new(Spec::parse(key.kind, &key.name, &body)?);
-        Ok(Self { generation, hash: hash_of(&body), body, spec })
+        Ok(Self { generation, hash: hash_of(&body), body, spec, labels: Labels::default() })
+    }
+
+    /// Whether nothing of it is different, labels among them; when they were changed is no difference.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        self == other && self.labels == other.labels
     }
 }
 

@@ -115,7 +115,8 @@ impl Control {
         let replica = stores.is_shared().then(|| {
             let (lease, ttl) = (Arc::clone(&stores.lease), config.leader.ttl);
             let (store, fleet) = (parts.store.clone(), parts.fleet.clone());
-            Replica::new(id, holder, ttl, lease, store, fleet, parts.reports.clone())
+            let said = (parts.reports.clone(), parts.demand.clone());
+            Replica::new(id, holder, ttl, lease, store, fleet, said)
         });
         Ok(Self {
             config,

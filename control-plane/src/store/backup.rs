@@ -89,6 +89,20 @@ pub fn records_in(path: &Path, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, S
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The names of the key files in a backup, in order.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn key_names(path: &Path) -> Result<Vec<String>, StoreError> {
+    let connection = Connection::open_with_flags(path, READ)?;
+    if !has_keys(&connection)? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare("SELECT name FROM key_file ORDER BY name")?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
 /// Puts a backup into a data folder that no process uses; a database that stands there is kept under another name.
 /// Returns the key files that were in the backup.
 ///
@@ -197,10 +211,13 @@ fn verify_records(connection: &Connection) -> Result<u64, StoreError> {
     Ok(count)
 }
 
-fn take_keys(connection: &Connection) -> Result<Vec<KeyFile>, StoreError> {
+fn has_keys(connection: &Connection) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM sqlite_master WHERE name = 'key_file'";
-    let is_there = connection.query_row(sql, [], |_| Ok(())).optional()?.is_some();
-    if !is_there {
+    Ok(connection.query_row(sql, [], |_| Ok(())).optional()?.is_some())
+}
+
+fn take_keys(connection: &Connection) -> Result<Vec<KeyFile>, StoreError> {
+    if !has_keys(connection)? {
         return Ok(Vec::new());
     }
     let keys = connection
@@ -317,6 +334,7 @@ mod tests {
         let keys = vec![("ca.key".to_owned(), b"secret".to_vec())];
         let verified = backup(&data, &file, &keys).expect("a backup");
         assert_eq!((verified.purges, verified.purge_head), (3, 3));
+        assert_eq!(key_names(&file).expect("readable"), ["ca.key"]);
         // What the backup does not know of.
         let lost = log_before.append(purge(4)).await.expect("room").entry.offset;
         let revision = stores.records.commit(commit("lost")).await.expect("writable");

@@ -153,4 +153,4 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
-const DATABASE_FILE: &str = "control.sqlite";
+pub(crate) const DATABASE_FILE: &str = "control.sqlite";

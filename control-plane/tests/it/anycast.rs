@@ -9,7 +9,7 @@ use tidegate_contract::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::harness::{TelemetryLane, TestControl, tidegate, until};
+use crate::harness::{Person, TelemetryLane, TestControl, tidegate, until};
 
 /// A node that does as it is told and says so.
 pub(super) struct Obedient {
@@ -215,9 +215,14 @@ async fn an_operator_drains_a_pop_from_the_command_line() {
     assert!(asked.stderr.contains("plan: video p1 at ams: normal -> withdrawn"), "{asked:?}");
     let shown = run(&[&drain[..], &["--dry-run"]].concat()).await.expect(0);
     assert!(shown.stderr.contains("is expected at"), "{shown:?}");
+    let ann = Person::with_token(&control, &control.admin).await;
+    let mut watching = ann.watch(&["bgp", "status", "-w"]);
+    watching.sees("normal").await;
     let done = run(&[&drain[..], &["--yes", "--wait"]].concat()).await.expect(0);
     assert!(done.stdout.contains("withdrawn"), "{done:?}");
     run(&["pop", "drain", "lon", "--reason", "too", "--yes"]).await.expect(8);
+    watching.sees("withdrawn").await;
+    assert_eq!(watching.interrupt().await, 130);
     let status = run(&["bgp", "status"]).await.expect(0);
     assert!(status.stdout.contains("withdrawn"), "{status:?}");
     run(&["health", "summary"]).await.expect(0);

@@ -148,6 +148,12 @@ async fn an_operator_purges_and_sees_who_has_applied_it() {
     let share = ["purge", "key", "video-3", "--wait=1%", "--deadline", "20ms"];
     operator.run(&share).await.expect(7);
     operator.run(&["purge", "key", "a", "--wait=some"]).await.expect(2);
+    // The share is never taken for one more key.
+    let spaced = ["purge", "key", "video-4", "--wait", "1%", "--deadline", "20ms", "-o", "json"];
+    let spaced = operator.run(&spaced).await.expect(7).json();
+    assert_eq!(spaced["purges"].as_array().map(Vec::len), Some(1), "{spaced}");
+    let before = ["purge", "key", "--wait", "video-4"];
+    assert!(operator.run(&before).await.expect(2).stderr.contains("a share from 1%"));
     operator.run(&["purge", "all"]).await.expect(8);
     operator.run(&["purge", "all", "--yes"]).await.expect(0);
 }

@@ -299,7 +299,7 @@ async fn an_operator_asks_the_dns_from_the_command_line() {
     assert!(listed.stdout.contains("geo-1"), "{listed:?}");
     let node = async {
         let token = feed.token().to_owned();
-        for _ in 0..4 {
+        for _ in 0..6 {
             let (id, question) = feed.question().await;
             let answer = match question {
                 Question::Resolve { .. } => json!({
@@ -323,6 +323,10 @@ async fn an_operator_asks_the_dns_from_the_command_line() {
         }
         let json = run(&[&resolve[..], &["-o", "json"]].concat()).await.expect(0).json();
         assert_eq!(json["answer"]["explanation"]["pop"], "fra");
+        for words in [&resolve[..], &["dns", "map", "show"]] {
+            let names = run(&[words, &["-o", "name"]].concat()).await.expect(0);
+            assert_eq!(names.stdout, "fra\n");
+        }
         let map = run(&["dns", "map", "show"]).await.expect(0);
         assert!(map.stdout.contains("75 %") && map.stderr.contains("round: 3"), "{map:?}");
         let diff = run(&["dns", "map", "diff", "--ago", "1h"]).await.expect(0);

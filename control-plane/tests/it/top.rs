@@ -73,5 +73,8 @@ async fn operators_see_what_is_asked_for_most_in_a_pop_and_in_all() {
     // A minute later it is over.
     control.clock.advance(std::time::Duration::from_secs(61));
     let top = control.call("GET", "/v1/top?of=services", Value::Null).await.expect(200).body;
-    assert_eq!(top, json!({"nodes": 0, "nodes_all": 2, "items": []}));
+    assert_eq!(
+        top,
+        json!({"nodes": 0, "nodes_all": 2, "low_by_requests_per_s": 0.0, "low_by_mbps": 0.0, "items": []})
+    );
 }

@@ -10,7 +10,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidegate_contract::telemetry::{Report, SelfTest};
+use tidegate_contract::{
+    demand::{Asked, Demand},
+    id::PropertyId,
+    telemetry::{Report, SelfTest},
+};
 use tidegate_control::store::Config;
 
 use crate::harness::{
@@ -194,4 +198,54 @@ async fn what_a_node_says_to_one_replica_counts_at_all_of_them() {
         .await;
     }
     said.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clients_ask_for_is_the_same_list_at_every_replica_and_no_node_counts_twice() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let cluster = Cluster::start(etcd, 2).await;
+    let caller = cluster.caller.clone();
+    let apis = cluster.apis();
+    for pop in ["ams", "fra"] {
+        let path = format!("/v1/pops/{pop}");
+        caller.must("PUT", apis[0], &path, json!({"role": "edge"})).await;
+    }
+    let asked = |path: &str, requests: u64| {
+        let property = PropertyId::parse("demo").expect("good");
+        Asked { property, path: path.to_owned(), requests, bytes: requests * 1000 }
+    };
+    let demand =
+        |assets: Vec<Asked>| Some(Demand { period_ms: 1000, properties: Vec::new(), assets });
+    let (first, second) = (cluster.node("ams", "n1").await, cluster.node("fra", "n1").await);
+    let syncs: Vec<_> = cluster.replicas.iter().map(|replica| replica.sync).collect();
+    let report = Report::default;
+    let one = first.tells(syncs[0], report(), demand(vec![asked("/a", 30), asked("/b", 5)])).await;
+    let two = second.tells(syncs[1], report(), demand(vec![asked("/a", 10)])).await;
+    let top = async |api, pop: &str| {
+        let path = format!("/v1/top?of=assets{pop}");
+        let top = caller.call("GET", api, &path, &Value::Null).await.ok()?;
+        let items = top["items"].as_array().expect("a list").iter();
+        let items = items.map(|item| {
+            let number = |name: &str| item[name].as_f64().expect("a number");
+            let path = item["path"].as_str().expect("text").to_owned();
+            (path, number("requests_per_s").round(), number("pops"))
+        });
+        Some((top["nodes"].as_u64()?, items.collect::<Vec<_>>()))
+    };
+    let item = |path: &str, requests: f64, pops: f64| (path.to_owned(), requests, pops);
+    let is_like = async |api, pop: &str, expected: (u64, Vec<(String, f64, f64)>)| {
+        until(async || (top(api, pop).await? == expected).then_some(())).await;
+    };
+    for api in &apis {
+        is_like(*api, "", (2, vec![item("/a", 40.0, 2.0), item("/b", 5.0, 1.0)])).await;
+        is_like(*api, "&pop=fra", (1, vec![item("/a", 10.0, 1.0)])).await;
+    }
+    // The second one goes over to the first replica: it counts there, and at the other one no more.
+    two.abort();
+    let two = second.tells(syncs[0], report(), demand(vec![asked("/a", 20)])).await;
+    for api in &apis {
+        is_like(*api, "", (2, vec![item("/a", 50.0, 2.0), item("/b", 5.0, 1.0)])).await;
+    }
+    one.abort();
+    two.abort();
 }

@@ -10,6 +10,7 @@ use tidegate_contract::{
 
 use crate::{
     change::{Act, ChangeState, Put},
+    resource::Labels,
     rollout::Pace,
 };
 
@@ -62,6 +63,9 @@ pub struct ResourceView {
     pub generation: u64,
     /// What it shall be, without secrets.
     pub spec: Value,
+    /// What operators call it by.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// `POST /v1/changes` and `POST /v1/validate`
@@ -136,6 +140,12 @@ pub struct StepView {
     /// What it becomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// Its labels now.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels_before: Labels,
+    /// Those that it gets, or keeps.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels_after: Labels,
 }
 
 /// `POST /v1/changes/{id}/publish`

@@ -6,10 +6,16 @@ use tidegate_contract::id::PropertyId;
 /// `GET /v1/top`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopView {
-    /// Nodes that told this replica what their clients ask for in the last minute.
+    /// Nodes that told what their clients ask for in the last minute, this replica or another.
     pub nodes: usize,
     /// Nodes that there are.
     pub nodes_all: usize,
+    /// By how much requests a second may be too low, for what other replicas left out of what they tell; 0 where nothing was.
+    #[serde(default)]
+    pub low_by_requests_per_s: f64,
+    /// By how much Mbit/s may be.
+    #[serde(default)]
+    pub low_by_mbps: f64,
     /// The busiest first.
     pub items: Vec<TopItem>,
 }

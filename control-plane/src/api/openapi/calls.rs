@@ -121,7 +121,7 @@ pub(super) const CALLS: &[Call] = &[
     get("/v1/properties/{id}", "One property", "Property"),
     change("put", "/v1/properties/{id}", "Make or replace a property", "config:write", "any", "Change").asks(DRY),
     change("delete", "/v1/properties/{id}", "Delete a property", "config:write", "", "Change"),
-    get("/v1/resources/{kind}", "Every resource of a kind", "Items of Resource"),
+    get("/v1/resources/{kind}", "Every resource of a kind, or those whose labels a selector chooses", "Items of Resource").asks(&[("labels", "string")]),
     get("/v1/resources/{kind}/{name}", "One resource", "Resource"),
     change("put", "/v1/resources/{kind}/{name}", "Make or replace a resource, at once", "config:write", "Resource", "Change").asks(DRY),
     change("delete", "/v1/resources/{kind}/{name}", "Delete a resource, at once", "config:write", "", "Change").asks(DRY),

@@ -6,8 +6,6 @@
 mod replace;
 mod shown;
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::{Args, Subcommand};
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -24,6 +22,7 @@ use self::{
 };
 use super::{
     client::Client,
+    consent::Consent,
     failure::{Exit, Failure},
     moment::parse_since,
     output::Output,
@@ -73,9 +72,6 @@ pub(super) enum PurgeCommand {
     All {
         #[command(flatten)]
         how: How,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
     },
     /// Show how far a purge is; exit code 1 while a node is pending
     Status {
@@ -111,12 +107,12 @@ pub(super) struct How {
     /// Mark stale: it may still be served while it is revalidated, or when the origin is down
     #[arg(long)]
     soft: bool,
-    /// Wait until every node that is not cut off has applied it, or such a share of them: all, 99%, none
+    /// Wait until every node that is not cut off has applied it, or such a share of them: all, 99%, none. Behind what is
+    /// purged, since the word after it is the share
     #[arg(
         long,
         value_name = "SHARE",
         num_args = 0..=1,
-        require_equals = true,
         default_value = "none",
         default_missing_value = "all"
     )]
@@ -139,6 +135,7 @@ struct Ordered {
 pub(super) async fn run(
     command: PurgeCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
@@ -163,10 +160,9 @@ pub(super) async fn run(
             let targets = ids.into_iter().map(|id| PurgeTarget::Property { id }).collect();
             order(targets, None, &how, client, out).await
         }
-        PurgeCommand::All { how, yes } => {
-            if !yes {
-                confirm_all()?;
-            }
+        PurgeCommand::All { how } => {
+            out.note("everything is purged: every PoP asks the origins again");
+            consent.ask("all")?;
             order(vec![PurgeTarget::All], None, &how, client, out).await
         }
         PurgeCommand::Status { id, watch } => status(&id, watch, client, out).await,
@@ -246,21 +242,6 @@ fn note_cut_off(purges: &[PurgeView], out: &Output) {
         out.note(&format!(
             "cut off: {names}; revalidates what can change, and applies the purge when it is back"
         ));
-    }
-}
-
-fn confirm_all() -> Result<(), Failure> {
-    let refused = |text: &str| Failure::new(Exit::Refused, text);
-    if !io::stdin().is_terminal() {
-        return Err(refused("purging everything sends every PoP to the origins: add --yes"));
-    }
-    let mut stderr = io::stderr();
-    let _ = write!(stderr, "This sends every PoP to the origins. Type \"all\" to go on: ");
-    let _ = stderr.flush();
-    let mut line = String::new();
-    match io::stdin().read_line(&mut line) {
-        Ok(_) if line.trim() == "all" => Ok(()),
-        _ => Err(refused("not confirmed")),
     }
 }
 

@@ -1,20 +1,23 @@
 //! `tidegate apply`: what is there becomes what files say, in one change-set.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Files, change_set,
-    documents::read_all,
+    documents::{Document, read_all},
     plan::{done, outline},
     pruned,
 };
 use crate::{
-    api::model::{Items, StatusView, StepView},
+    api::model::{ChangeSetView, Items, ReleaseAnswer, StatusView, StepView},
     cli::{
+        arrival,
         client::Client,
-        consent::Consent,
+        consent::{Consent, DryRun},
         failure::{Exit, Failure},
         output::Output,
     },
@@ -37,6 +40,13 @@ pub(in crate::cli) struct ApplyArgs {
     /// Exit code 10 when something was changed, 0 when nothing had to be
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Wait until every connected node runs it, with a canary those of that one; exit code 6 when a node refuses it or it is
+    /// taken back, 7 when the deadline is over
+    #[arg(long, conflicts_with = "no_publish")]
+    wait: bool,
+    /// The longest wait
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    deadline: Duration,
 }
 
 /// How a release goes out.
@@ -51,22 +61,18 @@ pub(in crate::cli) enum Stage {
     Fast,
 }
 
-/// A change-set, as far as this needs it.
-#[derive(Deserialize, Serialize)]
-struct Change {
-    id: String,
-    #[serde(flatten)]
-    rest: serde_json::Map<String, Value>,
-}
-
 /// Applies files.
 pub(super) async fn apply(
     args: ApplyArgs,
-    client: &Client,
+    client: impl FnOnce() -> Result<Client, Failure>,
     consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let wanted = read_all(&args.files.files)?;
+    if consent.dry_run() == Some(DryRun::Client) {
+        return check(&wanted, args.prune, out);
+    }
+    let client = &client()?;
     let base = client.find::<StatusView>("/v1/releases/status").await?.map(|status| status.version);
     let deletes = pruned(&wanted, args.prune, client).await?;
     let mut body = change_set("apply", consent, &wanted, &deletes);
@@ -80,7 +86,7 @@ pub(super) async fn apply(
     if steps.is_empty() {
         return Ok(Exit::Ok);
     }
-    if consent.is_dry_run {
+    if !consent.goes_on() {
         return Ok(changed);
     }
     if !deletes.is_empty() {
@@ -88,22 +94,40 @@ pub(super) async fn apply(
     }
     // Whoever publishes one of these in between is not overwritten unseen.
     body["base"] = json!(base);
-    let change: Change = client.post("/v1/changes", &body).await?;
+    let change: ChangeSetView = client.post("/v1/changes", &body).await?;
+    let id = &change.id;
     if args.no_publish {
-        out.print_line(&change, |change| format!("change {} waits", change.id))?;
-    } else {
-        let publish =
-            json!({"stage": args.stage, "reason": consent.reason.as_deref().unwrap_or("apply")});
-        let published: Result<Value, _> =
-            client.post(&format!("/v1/changes/{}/publish", change.id), &publish).await;
-        let published = published.map_err(|failure| {
-            let hint = match failure.hint() {
-                Some(hint) => format!("{hint}; change {} waits", change.id),
-                None => format!("change {} waits", change.id),
-            };
-            failure.with_hint(hint)
-        })?;
-        out.print_line(&published, |_| format!("change {} published", change.id))?;
+        out.print_line(&change, id, |_| format!("change {id} waits"))?;
+        return Ok(changed);
+    }
+    let publish =
+        json!({"stage": args.stage, "reason": consent.reason.as_deref().unwrap_or("apply")});
+    let published: Result<ReleaseAnswer, _> =
+        client.post(&format!("/v1/changes/{id}/publish"), &publish).await;
+    let published = published.map_err(|failure| {
+        let hint = match failure.hint() {
+            Some(hint) => format!("{hint}; change {id} waits"),
+            None => format!("change {id} waits"),
+        };
+        failure.with_hint(hint)
+    })?;
+    out.print_line(&published, id, |_| format!("change {id} published"))?;
+    if args.wait {
+        arrival::wait(published.version, args.deadline, client, out).await?;
     }
     Ok(changed)
+}
+
+/// What can be said of files alone.
+fn check(wanted: &[Document], prune: bool, out: &Output) -> Result<Exit, Failure> {
+    if prune {
+        let failure = Failure::new(Exit::Usage, "what there is to prune the control plane knows");
+        return Err(failure.with_hint("--dry-run=server shows the plan"));
+    }
+    wanted.iter().try_for_each(Document::check)?;
+    for document in wanted {
+        out.note(&format!("{}/{} can be sent", document.kind, document.name));
+    }
+    out.note(&format!("{} resources are good; nothing was compared", wanted.len()));
+    Ok(Exit::Ok)
 }

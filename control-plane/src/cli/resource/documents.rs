@@ -1,6 +1,6 @@
 //! Resources as people write them: files and folders of TOML, JSON and YAML.
 //!
-//! A document is `kind`, `name` and `spec`; what a server shows beside them (`generation`, `status`) may stand there and
+//! A document is `kind`, `name`, `spec` and perhaps `labels`; what a server shows beside them (`generation`, `status`) may stand there and
 //! is not sent back. A file holds one document, several (`---` in YAML), a list, or `items` as `export` writes it.
 
 use std::{
@@ -16,8 +16,12 @@ use tidegate_contract::{
     resource_spec::Spec,
     zone,
 };
+use url::form_urlencoded::Serializer;
 
-use crate::cli::failure::{Exit, Failure};
+use crate::{
+    cli::failure::{Exit, Failure},
+    resource::{Labels, Selector},
+};
 
 /// One resource, as it is written and as a server shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,9 @@ pub(super) struct Document {
     /// Which change made it what it is; only a server says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) generation: Option<u64>,
+    /// What operators call it by, all of it; absent: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) labels: Option<Labels>,
     /// What it shall be.
     pub(super) spec: Value,
     /// How it is; only a server says so.
@@ -65,6 +72,18 @@ impl Document {
 /// Where a resource is.
 pub(super) fn path(kind: Kind, name: &ResourceName) -> String {
     format!("/v1/resources/{}/{}", kind.as_str(), name.as_str())
+}
+
+/// Where the resources of a kind are, or those that a selector chooses.
+pub(super) fn list_path(kind: Kind, selector: Option<&Selector>) -> String {
+    let path = format!("/v1/resources/{kind}");
+    match selector {
+        None => path,
+        Some(selector) => {
+            let mut query = Serializer::new(String::new());
+            format!("{path}?{}", query.append_pair("labels", &selector.to_string()).finish())
+        }
+    }
 }
 
 /// Reads files, and folders with all that is below them; `-` is standard input.
@@ -237,6 +256,9 @@ mod tests {
     fn every_language_says_the_same() {
         let toml = "kind = \"pop\"\nname = \"fra\"\n[spec]\nrole = \"edge\"\n";
         let yaml = "kind: pop\nname: fra\nspec:\n  role: edge\n";
+        let labelled = parse(&format!("{yaml}labels: {{tier: gold}}\n"), Language::Yaml);
+        let labels = labelled.expect("good")[0].labels.clone().expect("said");
+        assert_eq!(labels.to_string(), "tier=gold");
         let json =
             r#"{"items":[{"kind":"pop","name":"fra","generation":3,"spec":{"role":"edge"}}]}"#;
         let one = parse(toml, Language::Toml).expect("good");
@@ -257,6 +279,7 @@ mod tests {
             (r#"{"kind":"ship","name":"fra","spec":{}}"#, "ship/fra"),
             (r#"{"kind":"pop","name":"FRA","spec":{}}"#, "pop/FRA"),
             (r#"{"kind":"pop","name":"fra","spec":[]}"#, "a spec is a table"),
+            (r#"{"kind":"pop","name":"fra","spec":{},"labels":{"a b":""}}"#, "name of a label"),
             (r#"{"kind":"pop","name":"fra","sepc":{}}"#, "sepc"),
             ("{", "EOF"),
         ] {

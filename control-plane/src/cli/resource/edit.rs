@@ -11,11 +11,11 @@ use tokio::process::Command;
 
 use super::{
     documents::{Document, Language, parse, path},
-    plan::difference,
+    plan::{difference, relabelled},
 };
 use crate::cli::{
     client::Client,
-    consent::Consent,
+    consent::{Consent, DryRun},
     failure::{Exit, Failure},
     output::{Output, yaml},
 };
@@ -51,16 +51,27 @@ pub(super) async fn edit(
     if after.key() != before.key() {
         return Err(kept(invalid("kind and name cannot be changed".to_owned())));
     }
-    if after.spec == before.spec {
+    // All of it was shown: labels that stand there no more shall go.
+    let labels = |document: &Document| document.labels.clone().unwrap_or_default();
+    let (labels_before, labels_after) = (labels(&before), labels(after));
+    if after.spec == before.spec && labels_before == labels_after {
         out.note("nothing changed");
         let _ = fs::remove_file(&file);
         return Ok(Exit::Ok);
     }
     after.check().map_err(kept)?;
-    out.note(&difference(&format!("{kind}/{name}"), Some(&before.spec), Some(&after.spec)));
-    if consent.goes_on() {
-        let tag = before.generation.map(|generation| format!("\"{generation}\""));
-        let body = serde_json::json!({"kind": kind, "name": name, "spec": after.spec});
+    let full = format!("{kind}/{name}");
+    let spec = difference(&full, Some(&before.spec), Some(&after.spec));
+    out.note(&(spec + &relabelled(&full, &labels_before, &labels_after)));
+    let tag = before.generation.map(|generation| format!("\"{generation}\""));
+    let body = serde_json::json!({
+        "kind": kind, "name": name, "spec": after.spec, "labels": labels_after,
+    });
+    if consent.dry_run() == Some(DryRun::Server) {
+        let path = format!("{}?dry_run=true", path(kind, name));
+        let _: Value = client.put(&path, &body, tag).await.map_err(kept)?;
+        out.note(&format!("{full} would be changed"));
+    } else if consent.goes_on() {
         let _: Value = client.put(&path(kind, name), &body, tag).await.map_err(kept)?;
         out.note(&format!("{kind}/{name} changed"));
     }

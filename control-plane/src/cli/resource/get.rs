@@ -7,24 +7,32 @@ use super::{
     documents::{Document, path},
     list,
 };
-use crate::cli::{
-    client::Client,
-    failure::{Exit, Failure},
-    output::{Output, or_dash},
-    watch::{Shown, show},
+use crate::{
+    cli::{
+        client::Client,
+        failure::{Exit, Failure},
+        output::{Output, or_dash},
+        watch::{Shown, show},
+    },
+    resource::Selector,
 };
 
 /// Shows resources.
 pub(super) async fn get(
     kind: Kind,
     name: Option<ResourceName>,
+    selector: Option<Selector>,
     watch: bool,
     client: &Client,
     out: &Output,
 ) -> Result<Exit, Failure> {
+    if let (Some(name), Some(_)) = (&name, &selector) {
+        let text = format!("{kind}/{name} is one: a selector chooses among all");
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let ask = async || match &name {
         Some(name) => Ok(vec![client.get::<Document>(&path(kind, name)).await?]),
-        None => list(kind, client).await,
+        None => list(kind, selector.as_ref(), client).await,
     };
     show(watch, out, ask, |documents| {
         print(documents, name.is_some(), out)?;
@@ -42,12 +50,22 @@ fn print(documents: &[Document], is_one: bool, out: &Output) -> Result<(), Failu
         };
     }
     let width = if out.is_wide() { SUMMARY_CHARS_WIDE } else { SUMMARY_CHARS };
-    out.print(&documents, ["NAME", "GENERATION", "SPEC"], |documents| {
-        let row = |document: &Document| {
-            let summary = summary(&document.spec, width);
-            [document.name.to_string(), or_dash(document.generation), summary]
+    let row = |document: &Document| {
+        let summary = summary(&document.spec, width);
+        [document.name.to_string(), or_dash(document.generation), summary]
+    };
+    if !out.is_wide() {
+        return out.print(&documents, ["NAME", "GENERATION", "SPEC"], |documents| {
+            documents.iter().map(row).collect()
+        });
+    }
+    out.print(&documents, ["NAME", "GENERATION", "LABELS", "SPEC"], |documents| {
+        let wide = |document: &Document| {
+            let [name, generation, summary] = row(document);
+            let labels = document.labels.as_ref().map(ToString::to_string);
+            [name, generation, or_dash(labels), summary]
         };
-        documents.iter().map(row).collect()
+        documents.iter().map(wide).collect()
     })
 }
 

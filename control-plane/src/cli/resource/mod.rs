@@ -8,6 +8,7 @@ mod get;
 mod apply;
 mod export;
 mod edit;
+mod delete;
 mod explain;
 mod shape; // the fields of specs
 mod plan;
@@ -21,7 +22,7 @@ use tidegate_contract::resource::Kind;
 
 use self::{
     apply::ApplyArgs,
-    documents::{Document, path, read_all},
+    documents::{Document, list_path, path, read_all},
     plan::{differences, surplus},
     which::Which,
 };
@@ -31,7 +32,10 @@ use super::{
     failure::{Exit, Failure},
     output::{Output, yaml},
 };
-use crate::api::model::{Items, StepView};
+use crate::{
+    api::model::{Items, StepView},
+    resource::Selector,
+};
 
 /// What is done with resources of any kind.
 #[derive(Subcommand)]
@@ -40,6 +44,9 @@ pub(super) enum ResourceCommand {
     Get {
         #[command(flatten)]
         which: Which,
+        /// Only those whose labels it chooses: name=value, name!=value, name, !name, joined by commas
+        #[arg(short = 'l', long, value_name = "SELECTOR")]
+        selector: Option<Selector>,
         /// Print again whenever something changes, until Ctrl-C
         #[arg(short, long)]
         watch: bool,
@@ -65,7 +72,7 @@ pub(super) enum ResourceCommand {
         #[arg(long)]
         prune: bool,
     },
-    /// Check files, without a server; with --server also against what is there
+    /// Check files, without a server; with --on-server also against what is there
     Validate {
         #[command(flatten)]
         files: Files,
@@ -78,15 +85,21 @@ pub(super) enum ResourceCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Delete one resource
+    /// Delete one resource, or all of a kind that a selector chooses, in one change-set
     Delete {
         #[command(flatten)]
         which: Which,
+        /// All of the kind whose labels it chooses
+        #[arg(short = 'l', long, value_name = "SELECTOR")]
+        selector: Option<Selector>,
     },
     /// Write resources as files that apply takes
     Export {
         /// Kinds; all when none is named
         kinds: Vec<Kind>,
+        /// Only those whose labels it chooses: name=value, name!=value, name, !name, joined by commas
+        #[arg(short = 'l', long, value_name = "SELECTOR")]
+        selector: Option<Selector>,
         /// A folder to write one file each into, instead of standard output
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
@@ -119,20 +132,22 @@ pub(super) async fn run(
             }
             out.note(&format!("{} resources are good", documents.len()));
         }
-        ResourceCommand::Get { which, watch } => {
+        ResourceCommand::Get { which, selector, watch } => {
             let (kind, name) = which.any()?;
-            return get::get(kind, name, watch, &client()?, out).await;
+            return get::get(kind, name, selector, watch, &client()?, out).await;
         }
         ResourceCommand::Describe { which } => {
             let (kind, name) = which.one()?;
             let document: Document = client()?.get(&path(kind, &name)).await?;
-            if out.is_for_people() {
+            if out.is_names() {
+                out.print_text(document.name.as_str())?;
+            } else if out.is_for_people() {
                 out.print_text(&yaml(&document)?)?;
             } else {
                 out.print_json(&document)?;
             }
         }
-        ResourceCommand::Apply(args) => return apply::apply(args, &client()?, consent, out).await,
+        ResourceCommand::Apply(args) => return apply::apply(args, client, consent, out).await,
         ResourceCommand::Diff { files, prune } => {
             let client = client()?;
             let wanted = read_all(&files.files)?;
@@ -148,19 +163,16 @@ pub(super) async fn run(
             let (kind, name) = which.one()?;
             return edit::edit(kind, &name, &client()?, consent, out).await;
         }
-        ResourceCommand::Delete { which } => {
+        ResourceCommand::Delete { which, selector: None } => {
             let (kind, name) = which.one()?;
-            let client = client()?;
-            let document: Document = client.get(&path(kind, &name)).await?;
-            out.note(&format!("{kind}/{name} is deleted: PoPs no longer know it"));
-            if consent.confirm(name.as_str())? {
-                let tag = document.generation.map(|generation| format!("\"{generation}\""));
-                let _: Value = client.remove(&document.path(), tag).await?;
-                out.note(&format!("{kind}/{name} deleted"));
-            }
+            return delete::one(kind, &name, &client()?, consent, out).await;
         }
-        ResourceCommand::Export { kinds, to } => {
-            return export::export(kinds, to, &client()?, out).await;
+        ResourceCommand::Delete { which, selector: Some(selector) } => {
+            let kind = which.all()?;
+            return delete::chosen(kind, &selector, &client()?, consent, out).await;
+        }
+        ResourceCommand::Export { kinds, selector, to } => {
+            return export::export(kinds, selector, to, &client()?, out).await;
         }
     }
     Ok(Exit::Ok)
@@ -176,18 +188,30 @@ async fn pruned(
     let mut kinds: Vec<_> = wanted.iter().map(|document| document.kind).collect();
     kinds.dedup();
     for kind in kinds.into_iter().filter(|_| prune) {
-        there.extend(list(kind, client).await?);
+        there.extend(list(kind, None, client).await?);
     }
     Ok(surplus(&there, wanted).into_iter().cloned().collect())
 }
 
-async fn list(kind: Kind, client: &Client) -> Result<Vec<Document>, Failure> {
-    let list: Items<Document> = client.get(&format!("/v1/resources/{kind}")).await?;
+async fn list(
+    kind: Kind,
+    selector: Option<&Selector>,
+    client: &Client,
+) -> Result<Vec<Document>, Failure> {
+    let list: Items<Document> = client.get(&list_path(kind, selector)).await?;
     Ok(list.items)
 }
 
 fn change_set(title: &str, consent: &Consent, puts: &[Document], deletes: &[Document]) -> Value {
-    let put = |document: &Document| json!({"kind": document.kind, "name": document.name, "spec": document.spec});
+    let put = |document: &Document| {
+        let mut put = json!({
+            "kind": document.kind, "name": document.name, "spec": document.spec,
+        });
+        if let Some(labels) = &document.labels {
+            put["labels"] = json!(labels);
+        }
+        put
+    };
     let delete = |document: &Document| json!({"kind": document.kind, "name": document.name});
     json!({
         "title": title,

@@ -10,7 +10,7 @@ use similar::TextDiff;
 use tidegate_contract::resource::Kind;
 
 use super::documents::Document;
-use crate::{api::model::StepView, change::Act, cli::output::yaml};
+use crate::{api::model::StepView, change::Act, cli::output::yaml, resource::Labels};
 
 /// A step in the past tense.
 pub(super) fn done(act: Act) -> &'static str {
@@ -44,9 +44,18 @@ pub(super) fn outline(steps: &[StepView], wanted: usize) -> String {
 pub(super) fn differences(steps: &[StepView]) -> String {
     let one = |step: &StepView| {
         let name = format!("{}/{}", step.kind, step.name);
-        difference(&name, step.before.as_ref(), step.after.as_ref())
+        let spec = difference(&name, step.before.as_ref(), step.after.as_ref());
+        spec + &relabelled(&name, &step.labels_before, &step.labels_after)
     };
     steps.iter().map(one).collect()
+}
+
+/// The difference of the labels of a resource; empty when there is none.
+pub(super) fn relabelled(name: &str, before: &Labels, after: &Labels) -> String {
+    let value = |labels: &Labels| {
+        (!labels.is_empty()).then(|| serde_json::to_value(labels).unwrap_or_default())
+    };
+    difference(&format!("{name} labels"), value(before).as_ref(), value(after).as_ref())
 }
 
 /// The difference of two specs of a resource.
@@ -101,10 +110,13 @@ mod tests {
         let step: StepView = serde_json::from_value(json!({
             "kind": "pop", "name": "fra", "act": "update",
             "before": {"x": 1, "role": "edge"}, "after": {"role": "shield", "x": 1},
+            "labels_after": {"tier": "gold"},
         }))
         .expect("a step");
         let text = differences(std::slice::from_ref(&step));
         assert!(text.contains("-role: edge\n+role: shield\n x: 1"), "{text}");
+        assert!(text.contains("pop/fra labels") && text.contains("+tier: gold"), "{text}");
+        assert_eq!(relabelled("pop/fra", &step.labels_after, &step.labels_after), "");
         let summary = outline(&[step], 3);
         assert_eq!(summary, "0 to create, 1 to change, 0 to delete, 2 unchanged");
     }

@@ -35,6 +35,17 @@ impl Which {
         }
     }
 
+    /// The kind alone: a selector says which of it.
+    pub(super) fn all(self) -> Result<Kind, Failure> {
+        match self.any()? {
+            (kind, None) => Ok(kind),
+            (kind, Some(name)) => {
+                let text = format!("{kind}/{name} is one: a selector chooses among all");
+                Err(Failure::new(Exit::Usage, text))
+            }
+        }
+    }
+
     /// The one that is named.
     pub(super) fn one(self) -> Result<(Kind, ResourceName), Failure> {
         let (kind, name) = self.any()?;

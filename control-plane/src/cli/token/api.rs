@@ -52,7 +52,8 @@ pub(super) async fn create(
     let reason = consent.reason.clone().unwrap_or_default();
     let body = TokenRequest { label, scopes, roles: role, lifetime, reason };
     let made: TokenView = client.post("/v1/tokens", &body).await?;
-    out.print_line(&made, |made| made.token.clone().unwrap_or_default())?;
+    let text = made.token.clone().unwrap_or_default();
+    out.print_line(&made, &text, |_| text.clone())?;
     out.note(&format!("token {} is shown this once", made.id));
     Ok(Exit::Ok)
 }

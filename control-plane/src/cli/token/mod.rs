@@ -126,7 +126,7 @@ pub(super) async fn run(
         TokenCommand::Revoke { id } => return api::revoke(&id, &client()?, consent, out).await,
         TokenCommand::Sign(args) => {
             let made = make(&args, now())?;
-            out.print_line(&made, |made| made.token.clone())?;
+            out.print_line(&made, &made.token, |made| made.token.clone())?;
         }
         TokenCommand::Key { file, algorithm, id } => {
             let (private, public) = sign::new_key(algorithm)?;

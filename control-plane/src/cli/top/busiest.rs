@@ -20,12 +20,26 @@ pub(super) struct Busiest {
 impl Busiest {
     /// `services` or `assets`.
     pub(super) fn of(of: &'static str, which: Which) -> Self {
-        Self { of, which, view: TopView { nodes: 0, nodes_all: 0, items: Vec::new() } }
+        let view = TopView {
+            nodes: 0,
+            nodes_all: 0,
+            low_by_requests_per_s: 0.0,
+            low_by_mbps: 0.0,
+            items: Vec::new(),
+        };
+        Self { of, which, view }
     }
 
     fn told(&self) -> String {
-        let TopView { nodes, nodes_all, .. } = self.view;
-        format!("as told by {nodes} of {nodes_all} nodes in the last minute")
+        let TopView { nodes, nodes_all, low_by_requests_per_s, low_by_mbps, .. } = self.view;
+        let told = format!("as told by {nodes} of {nodes_all} nodes in the last minute");
+        if low_by_requests_per_s > 0.0 || low_by_mbps > 0.0 {
+            let (requests, mbps) = (low_by_requests_per_s, low_by_mbps);
+            return format!(
+                "{told}; a figure may be low by {requests:.1} requests/s, {mbps:.1} Mbit/s"
+            );
+        }
+        told
     }
 }
 
@@ -114,8 +128,13 @@ mod tests {
         assert_eq!(content.path(), "/v1/top?of=assets&by=bytes");
         let mut screen = Screen { content, failure: None, first: 0 };
         let item = |path: &str| json!({"property": "demo", "path": path, "requests_per_s": 12.34, "mbps": 5.0, "pops": 2});
-        let view = json!({"nodes": 3, "nodes_all": 4, "items": [item("/a.m4s"), item("/b.m4s")]});
+        let mut view =
+            json!({"nodes": 3, "nodes_all": 4, "items": [item("/a.m4s"), item("/b.m4s")]});
+        screen.take(serde_json::from_value(view.clone()).expect("a view"));
+        assert!(!screen.content.told().contains("low"));
+        view["low_by_requests_per_s"] = json!(2.5);
         screen.take(serde_json::from_value(view).expect("a view"));
+        assert!(screen.content.told().ends_with("low by 2.5 requests/s, 0.0 Mbit/s"));
         let text = drawn(&screen, 100, 6);
         for word in ["told by 3 of 4 nodes", "12.3", "5.0", "demo/a.m4s", "POPS", "WHAT"] {
             assert!(text.contains(word), "{word}: {text}");

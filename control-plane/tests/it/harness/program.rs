@@ -74,7 +74,7 @@ pub(crate) fn operators_program(home: &Path, words: &[&str]) -> Command {
     for name in ["XDG_CONFIG_HOME", "VISUAL", "EDITOR", "NO_COLOR"] {
         command.env_remove(name);
     }
-    for name in ["CONTEXT_FILE", "SERVER", "TOKEN_FILE", "CA"] {
+    for name in ["CONTEXT", "CONTEXT_FILE", "SERVER", "TOKEN_FILE", "CA"] {
         command.env_remove(format!("TIDEGATE_{name}"));
     }
     command

@@ -12,7 +12,7 @@ use std::{
 
 use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair};
-use tidegate_contract::{packed::unpack, telemetry::Report};
+use tidegate_contract::{demand::Demand, packed::unpack, telemetry::Report};
 use tidegate_control::wire::{
     ConfigHello, ConfigUp, EnrolRequest, Health, PurgeApplied, PurgeBatch, PurgeHello, PurgeUp,
     RenewRequest, TelemetryHello, TelemetryUp, config_up, enrolment_client::EnrolmentClient,
@@ -86,6 +86,16 @@ impl Node {
 
     /// Says how it is to one replica, several times a second, until the task is dropped.
     pub(crate) async fn reports(&self, replica: SocketAddr, report: Report) -> JoinHandle<()> {
+        self.tells(replica, report, None).await
+    }
+
+    /// Says how it is to one replica, several times a second, and each time what its clients asked for since.
+    pub(crate) async fn tells(
+        &self,
+        replica: SocketAddr,
+        report: Report,
+        demand: Option<Demand>,
+    ) -> JoinHandle<()> {
         let say = |message| TelemetryUp { message: Some(message) };
         // Another replica than the one that enrolled it hears of that a moment later.
         let (up, down) = until(async || {
@@ -100,8 +110,15 @@ impl Node {
         tokio::spawn(async move {
             // Whoever does not listen is not heard for long.
             let _orders = down.into_inner();
-            let bytes = bytes::Bytes::from(report.to_bytes());
-            while up.send(say(telemetry_up::Message::Report(bytes.clone()))).await.is_ok() {
+            let report = telemetry_up::Message::Report(report.to_bytes().into());
+            let demand =
+                demand.map(|demand| telemetry_up::Message::Demand(demand.to_bytes().into()));
+            loop {
+                for message in [Some(&report), demand.as_ref()].into_iter().flatten() {
+                    if up.send(say(message.clone())).await.is_err() {
+                        return;
+                    }
+                }
                 sleep(Duration::from_millis(200)).await;
             }
         })
