@@ -11,6 +11,8 @@ mod bgp;
 mod dns;
 mod pop;
 mod drain;
+mod pop_check;
+mod pop_log;
 mod node;
 mod health;
 mod property;
@@ -20,6 +22,7 @@ mod resource;
 mod access;
 mod login;
 mod ca;
+mod revoke; // identities of nodes become worthless
 mod backup;
 mod doctor;
 mod top;
@@ -264,7 +267,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Change(command) => change::run(command, &client()?, &out, &consent).await,
         Command::Release(command) => release::run(command, &client()?, &out, &consent).await,
-        Command::Pop(command) => pop::run(command, &client()?, &out).await,
+        Command::Pop(command) => pop::run(command, &client()?, &consent, &out).await,
         Command::Node(command) => node::run(command, &client()?, &consent, &out).await,
         Command::Bgp(command) => bgp::run(command, &client()?, &out).await,
         Command::Dns(command) => dns::run(command, &client()?, &consent, &out).await,

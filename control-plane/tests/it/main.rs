@@ -16,6 +16,7 @@ mod identity;
 mod node_orders;
 mod operators;
 mod purges;
+mod questions;
 mod replace;
 mod secrets;
 mod releases;
