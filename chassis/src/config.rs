@@ -18,6 +18,7 @@ use toml::{Table, Value};
 use crate::{
     layers::{self, ConfigError, Layer},
     logging::{self, LogFormat},
+    recent::Limits,
 };
 
 /// Which program this is.
@@ -60,6 +61,11 @@ pub trait ProgramConfig: Default + Serialize + DeserializeOwned + Send + Sync + 
     /// What `--check-config` says of a good config, beside that it is one; whole lines.
     fn summary(&self) -> String {
         String::new()
+    }
+
+    /// How much of the log is kept in memory, for [`crate::Process::recent_log`].
+    fn recent_log(&self) -> Limits {
+        Limits::NONE
     }
 
     /// The section `[process]`.

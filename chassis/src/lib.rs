@@ -16,6 +16,7 @@ mod process; // what a program holds of its process: spawn, ready, announce, dra
 pub mod config; // what is asked of a program's config, the process section, the command-line flags
 mod layers; // file < environment < flags, and whose fault a bad key is
 mod logging; // tracing set-up: text on a terminal, JSON otherwise
+pub mod recent; // the newest lines of the log, kept for whoever asks
 pub mod metrics; // declaring metrics, the metrics of the process itself, the text format
 pub mod lines; // log lines that come often, written many at a time
 pub mod handover; // sockets for the process that follows
@@ -32,8 +33,9 @@ pub use config::{ConfigArgs, ProcessConfig, Program, ProgramConfig};
 pub use crypto::init_crypto;
 pub use drain::Drain;
 pub use layers::ConfigError;
-pub use logging::{ACCESS, LogFormat};
-pub use process::{Process, TaskFailure};
+pub use logging::LogFormat;
+pub use process::{ConfigReading, Process, TaskFailure};
 pub use readiness::ReadyPart;
+pub use recent::ACCESS;
 pub use run::run;
 pub use secret::Secret;

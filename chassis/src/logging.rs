@@ -12,9 +12,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, fmt, fmt::writer::MakeWriterExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, fmt, fmt::writer::MakeWriterExt, layer::SubscriberExt, registry::LookupSpan,
+    util::SubscriberInitExt,
+};
 
-use crate::lines::{self, Lines};
+use crate::{
+    lines::{self, Lines},
+    recent::{ACCESS, Limits, Recent},
+};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +50,9 @@ pub(crate) fn check_level(level: &str) -> Result<(), LoggingError> {
     filter(level).map(drop)
 }
 
-/// Sets the log up for this process. Where one is set up already (a test binary) that one stays.
-pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), LoggingError> {
+/// Sets the log up for this process, and keeps so much of it for [`recent`]. Where one is set up already (a test binary)
+/// that one stays.
+pub(crate) fn init(level: &str, format: LogFormat, kept: Limits) -> Result<(), LoggingError> {
     let text = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -54,14 +62,33 @@ pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), LoggingError> {
     let _ = OFTEN.set(often.clone());
     let writer = often.with_filter(|meta| meta.target() == ACCESS).or_else(io::stderr);
     let lines = fmt().with_env_filter(filter(level)?).with_writer(writer);
-    // An error says that a log is already set up.
-    let _ = if text {
-        lines.with_ansi(io::stderr().is_terminal()).finish().try_init()
+    let recent = (!kept.is_none()).then(|| Recent::new(kept));
+    if text {
+        start(lines.with_ansi(io::stderr().is_terminal()).finish(), recent);
     } else {
-        lines.json().flatten_event(true).finish().try_init()
-    };
+        start(lines.json().flatten_event(true).finish(), recent);
+    }
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// The newest lines of this process's log, where some are kept.
+pub(crate) fn recent() -> Option<Recent> {
+    RECENT.get().cloned()
+}
+
+fn start(
+    lines: impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+    recent: Option<Recent>,
+) {
+    // An error says that a log is already set up.
+    let Some(recent) = recent else {
+        let _ = lines.try_init();
+        return;
+    };
+    if lines.with(recent.clone()).try_init().is_ok() {
+        let _ = RECENT.set(recent);
+    }
 }
 
 /// Writes the lines that wait.
@@ -96,16 +123,29 @@ fn chunk_bytes_max() -> usize {
     if is_pipe { PIPE_BYTES_MAX } else { lines::FLUSH_BYTES }
 }
 
-/// The target of records that come once a request.
-pub const ACCESS: &str = "access";
 /// `PIPE_BUF` of Linux.
 const PIPE_BYTES_MAX: usize = 4096;
 
 static OFTEN: OnceLock<Lines> = OnceLock::new();
+static RECENT: OnceLock<Recent> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_level_keeps_out_of_the_log_is_not_kept_either() {
+        let recent = Recent::new(Limits { lines: 10, bytes: 1 << 20 });
+        let lines = fmt().with_env_filter(filter("warn,loud=debug").unwrap()).with_writer(io::sink);
+        tracing::subscriber::with_default(lines.finish().with(recent.clone()), || {
+            tracing::info!("quiet");
+            tracing::warn!("heard");
+            tracing::debug!(target: "loud", "heard too");
+        });
+        let kept = recent.behind(0).lines;
+        let said: Vec<_> = kept.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!(said, ["heard", "heard too"]);
+    }
 
     #[test]
     fn a_level_is_a_word_or_a_list_of_targets() {

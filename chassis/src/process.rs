@@ -10,7 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     handover::{self, Passed, Predecessor},
     logging,
     readiness::{Readiness, ReadyPart},
+    recent::Recent,
 };
 
 /// The process a program runs in. Clones are the same process.
@@ -44,7 +45,11 @@ struct Parts {
     admin: Mutex<Option<TcpListener>>,
     is_admin_given: CancellationToken,
     predecessor: Mutex<Option<Predecessor>>,
+    config_reading: OnceLock<ConfigReading>,
 }
+
+/// Reads the config anew from all its layers: whether it is the one in use, or what is wrong with it.
+pub type ConfigReading = Arc<dyn Fn() -> Result<bool, String> + Send + Sync>;
 
 /// How a supervised task failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +75,7 @@ impl Process {
             admin: Mutex::default(),
             is_admin_given: CancellationToken::new(),
             predecessor: Mutex::default(),
+            config_reading: OnceLock::new(),
         }))
     }
 
@@ -174,6 +180,18 @@ impl Process {
         lock(&self.0.admin).take();
     }
 
+    /// The newest lines of the log, where some are kept.
+    #[must_use]
+    pub fn recent_log(&self) -> Option<Recent> {
+        logging::recent()
+    }
+
+    /// What reads the config as a start would, and as `--check-config` does; it waits for the disk. Absent in a test.
+    #[must_use]
+    pub fn config_reading(&self) -> Option<ConfigReading> {
+        self.0.config_reading.get().cloned()
+    }
+
     /// Waits for the first failure of a supervised task.
     pub async fn failed(&self) -> TaskFailure {
         let mut failure = self.0.failure.subscribe();
@@ -188,6 +206,11 @@ impl Process {
     /// The first failure of a supervised task, if there was one.
     pub(crate) fn failure(&self) -> Option<TaskFailure> {
         self.0.failure.borrow().clone()
+    }
+
+    pub(crate) fn set_config_reading(&self, reading: ConfigReading) {
+        // Once: there is one config.
+        let _ = self.0.config_reading.set(reading);
     }
 
     pub(crate) fn set_predecessor(&self, predecessor: Predecessor) {

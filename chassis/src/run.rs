@@ -26,7 +26,7 @@ use crate::{
     crypto,
     handover::{self, Predecessor},
     logging, metrics,
-    process::{Process, TaskFailure, panic_text},
+    process::{ConfigReading, Process, TaskFailure, panic_text},
     ready_file::ReadyFile,
 };
 
@@ -45,7 +45,7 @@ where
     F: FnOnce(Arc<C>, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let config: C = match config::load(program, args, overrides) {
+    let config: C = match config::load(program, args, overrides.clone()) {
         Ok(config) => config,
         Err(error) => return refuse(program, &error),
     };
@@ -59,10 +59,20 @@ where
         };
     }
     let process_config = config.process();
-    if let Err(error) = logging::init(&process_config.log_level, process_config.log_format) {
+    let (level, format) = (&process_config.log_level, process_config.log_format);
+    if let Err(error) = logging::init(level, format, config.recent_log()) {
         return refuse(program, &error);
     }
-    let lived = live(program, config, main);
+    let reading = {
+        let (program, args) = (*program, args.clone());
+        let running = config::effective_json(&config).ok();
+        Arc::new(move || {
+            let read = config::load::<C>(&program, &args, overrides.clone());
+            let read = read.map_err(|error| error.to_string())?;
+            Ok(config::effective_json(&read).ok() == running)
+        })
+    };
+    let lived = live(program, config, reading, main);
     logging::flush();
     match lived {
         Ok(()) => {
@@ -77,7 +87,12 @@ where
 }
 
 /// Builds the runtime, lives in it, and takes it down.
-fn live<C, F, Fut>(program: &Program, config: C, main: F) -> anyhow::Result<()>
+fn live<C, F, Fut>(
+    program: &Program,
+    config: C,
+    reading: ConfigReading,
+    main: F,
+) -> anyhow::Result<()>
 where
     C: ProgramConfig,
     F: FnOnce(Arc<C>, Process) -> Fut,
@@ -89,12 +104,17 @@ where
         .thread_name(program.name)
         .build()
         .context("cannot start the runtime")?;
-    let lived = runtime.block_on(serve(program, Arc::new(config), main));
+    let lived = runtime.block_on(serve(program, Arc::new(config), reading, main));
     runtime.shutdown_timeout(BLOCKING_FINISH_MAX);
     lived
 }
 
-async fn serve<C, F, Fut>(program: &Program, config: Arc<C>, main: F) -> anyhow::Result<()>
+async fn serve<C, F, Fut>(
+    program: &Program,
+    config: Arc<C>,
+    reading: ConfigReading,
+    main: F,
+) -> anyhow::Result<()>
 where
     C: ProgramConfig,
     F: FnOnce(Arc<C>, Process) -> Fut,
@@ -105,6 +125,7 @@ where
     tracing::info!(program = program.name, version, commit, pid = std::process::id(), "starting");
 
     let process = Process::new();
+    process.set_config_reading(reading);
     let mut predecessor = Predecessor::of_process().await.context("taking over")?;
     metrics::register_process(process.registry(), program.name);
     if let Some(addr) = config.process().admin {

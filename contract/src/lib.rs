@@ -23,6 +23,8 @@ pub mod cache_policy; // what a property keeps and for how long
 pub mod guard_policy; // who may have what of it
 pub mod token_policy; // which playback tokens open it
 pub mod upstream; // a next hop towards the origin
+#[cfg(feature = "packed")]
+pub mod node_question; // what an operator asks single nodes, and what they say
 pub mod purge; // by URL, surrogate key, folder, property or everything; hard or soft
 #[cfg(feature = "packed")]
 pub mod packed; // many alike, made small for their way

@@ -22,6 +22,7 @@ pub mod resource; // all resources at one version
 pub mod purge; // accepted once, ordered, delivered to all, confirmed
 pub mod replica; // what replicas tell one another: that they live, what they see
 pub mod errands; // what one node shall do once
+pub mod questions; // what operators ask single nodes
 pub mod drain; // a PoP is emptied in stages, and filled again slowly
 pub mod anycast; // who announces what, and who may change that
 pub mod demand; // what clients ask for most

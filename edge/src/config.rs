@@ -4,7 +4,7 @@
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize, Serializer};
-use tidegate_chassis::{ProcessConfig, ProgramConfig};
+use tidegate_chassis::{ProcessConfig, ProgramConfig, recent};
 use tidegate_contract::{
     id::{Generation, PopId},
     property::Property,
@@ -75,7 +75,9 @@ impl Config {
     /// The most memory that these settings allow.
     #[must_use]
     pub fn worst_case(&self) -> WorstCase {
+        let log_bytes = self.control.as_ref().map_or(0, |control| control.log_bytes_max.as_u64());
         WorstCase::of(&self.listen, &self.cache, &self.fetch, &self.upstream)
+            .and("control.log_bytes_max", log_bytes)
     }
 
     /// The most memory that there is for them.
@@ -142,6 +144,11 @@ impl ProgramConfig for Config {
     fn summary(&self) -> String {
         let (worst, max) = (self.worst_case(), ByteSize(self.memory_max()));
         format!("memory: at most {} of {max}\n{worst}", ByteSize(worst.sum()))
+    }
+
+    fn recent_log(&self) -> recent::Limits {
+        // Without a control plane nobody asks for it.
+        self.control.as_ref().map_or(recent::Limits::NONE, control::Config::recent_log)
     }
 
     fn process(&self) -> &ProcessConfig {

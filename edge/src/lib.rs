@@ -7,6 +7,7 @@ pub mod one_line; // a whole configuration in a few flags
 pub mod check_release; // judges a release in a process of its own
 pub mod node; // builds the parts, binds first, serves, drains
 pub mod watch; // the process beside the node that withdraws its routes when it does not serve
+mod self_check; // what the node finds when an operator has it look at itself
 mod admin; // what operators ask at the admin port
 pub mod engine; // the parts that answer, without sockets
 pub mod config; // the node's settings, part by part

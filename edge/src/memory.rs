@@ -78,6 +78,16 @@ impl WorstCase {
         Self(terms)
     }
 
+    /// With one term more, unless it is nothing.
+    #[must_use]
+    pub fn and(mut self, key: &'static str, bytes: u64) -> Self {
+        if bytes > 0 {
+            self.0.push(Term { key, bytes });
+            self.0.sort_by_key(|term| std::cmp::Reverse(term.bytes));
+        }
+        self
+    }
+
     /// All of it together.
     #[must_use]
     pub fn sum(&self) -> u64 {

@@ -23,6 +23,7 @@ use crate::{
     engine::{Engine, Handles},
     exchange::Edge,
     listener::Listener,
+    self_check,
     upgrade::{self, Held, Upgrade},
 };
 use anyhow::Context;
@@ -222,6 +223,15 @@ impl Node {
             return Ok(());
         };
         let agent = self.agent(config, clock)?;
+        let looks = self_check::Parts {
+            process: self.process.clone(),
+            tester: agent.tester,
+            report: agent.report.clone(),
+            certificates: self.listener.certificates(),
+            policy: policy.clone(),
+            upstreams: self.handles.upstreams.clone(),
+            clock: clock.clone(),
+        };
         let drain = self.process.drain();
         let started = clock.now();
         let vitals = {
@@ -260,6 +270,8 @@ impl Node {
                     Arc::new(move || demand.take()) as Arc<dyn Fn() -> Demand + Send + Sync>
                 }),
                 orders: agent.orders,
+                log: self.process.recent_log(),
+                checks: Some(self_check::checks(looks)),
             }),
             restart: Some(restart),
             clock: clock.clone(),

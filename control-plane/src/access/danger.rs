@@ -23,6 +23,8 @@ pub enum Danger {
     RollbackNode,
     /// Remove a PoP with its nodes.
     RemovePop,
+    /// Make identities of nodes worthless.
+    RevokeNodes,
     /// Change what is announced.
     Announce,
     /// Change what guards announcements.
@@ -109,6 +111,7 @@ impl Danger {
             Self::RestartNode => "restart_node",
             Self::RollbackNode => "rollback_node",
             Self::RemovePop => "remove_pop",
+            Self::RevokeNodes => "revoke_nodes",
             Self::Announce => "announce",
             Self::Interlock => "interlock",
             Self::HoldMap => "hold_map",

@@ -26,7 +26,16 @@ pub const BUILT_IN: [(&str, &[&str], &str); 7] = [
     ("purger", &["read", "purge"], "a publishing system that purges what it changes"),
     (
         "operator",
-        &["read", "purge", "config:write", "release:write", "pop:write", "pop:drain", "node:write"],
+        &[
+            "read",
+            "purge",
+            "config:write",
+            "release:write",
+            "pop:write",
+            "pop:drain",
+            "node:write",
+            "node:logs",
+        ],
         "runs the CDN from day to day",
     ),
     (

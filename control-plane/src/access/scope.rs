@@ -25,6 +25,8 @@ pub enum Verb {
     PopDrain,
     /// Restart nodes, and take their release back.
     NodeWrite,
+    /// Read the logs of nodes: they say more than how nodes are.
+    NodeLogs,
     /// Change what is announced.
     BgpWrite,
     /// Hold the map of the DNS, and let it go.
@@ -72,7 +74,7 @@ pub enum GrantError {
 
 impl Verb {
     /// All verbs, by the name that stands in a scope.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Read, "read"),
         (Self::Purge, "purge"),
         (Self::ConfigWrite, "config:write"),
@@ -80,6 +82,7 @@ impl Verb {
         (Self::PopWrite, "pop:write"),
         (Self::PopDrain, "pop:drain"),
         (Self::NodeWrite, "node:write"),
+        (Self::NodeLogs, "node:logs"),
         (Self::BgpWrite, "bgp:write"),
         (Self::DnsWrite, "dns:write"),
         (Self::Geo, "geo"),

@@ -18,6 +18,7 @@ mod approvals;
 mod tokens;
 mod health_history;
 mod node_orders;
+mod questions;
 mod top;
 mod anycast;
 mod catchment;
@@ -66,6 +67,7 @@ use crate::{
     metrics::Metrics,
     page,
     purge::Purges,
+    questions::Questions,
     rate::{Buckets, Rate},
     release::Releases,
     rotation::Rotation,
@@ -99,6 +101,8 @@ pub struct Config {
     pub purge_all_rate: Rate,
     /// How often one token may purge with a body that replaces: each one goes to every node and may have 256 KiB.
     pub replace_rate: Rate,
+    /// How often one token may ask the nodes of a PoP for their logs, or to look at themselves.
+    pub ask_rate: Rate,
     /// How long an enrolment token is good.
     #[serde(with = "humantime_serde")]
     pub enrolment_token_lifetime: Duration,
@@ -119,6 +123,7 @@ impl Default for Config {
             purge_wide_rate: Rate { per_second: 20.0, burst: 200.0 },
             purge_all_rate: Rate { per_second: 0.2, burst: 5.0 },
             replace_rate: Rate { per_second: 20.0, burst: 100.0 },
+            ask_rate: Rate { per_second: 5.0, burst: 20.0 },
             enrolment_token_lifetime: Duration::from_secs(15 * 60),
             down_after: Duration::from_secs(15),
         }
@@ -143,6 +148,8 @@ pub struct Parts {
     pub demand: Demand,
     /// What single nodes shall do once.
     pub errands: Errands,
+    /// What single nodes are asked.
+    pub questions: Questions,
     /// Drains, groups, and what nodes say.
     pub drains: Drains,
     /// What the DNS is told and asked.
@@ -165,6 +172,7 @@ struct Api {
     purge_wide_rate: Buckets,
     purge_all_rate: Buckets,
     replace_rate: Buckets,
+    ask_rate: Buckets,
     waits: Semaphore,
     /// One backup at a time.
     backups: Semaphore,
@@ -193,6 +201,7 @@ fn router(config: Config, parts: Parts) -> Router {
         purge_wide_rate: Buckets::new(config.purge_wide_rate, TOKENS_IN_USE_MAX),
         purge_all_rate: Buckets::new(config.purge_all_rate, TOKENS_IN_USE_MAX),
         replace_rate: Buckets::new(config.replace_rate, TOKENS_IN_USE_MAX),
+        ask_rate: Buckets::new(config.ask_rate, TOKENS_IN_USE_MAX),
         waits: Semaphore::new(config.waits_max),
         backups: Semaphore::new(1),
         config,
@@ -209,6 +218,9 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/pops", get(pops::list))
         .route("/v1/pops/{pop}", get(pops::show).put(pops::put).delete(pops::remove))
         .route("/v1/pops/{pop}/enrolment-tokens", post(pops::enrol))
+        .route("/v1/pops/{pop}/log", get(questions::log))
+        .route("/v1/pops/{pop}/check", get(questions::check))
+        .route("/v1/pops/{pop}/nodes", delete(pops::revoke_nodes))
         .route("/v1/pops/{pop}/nodes/{node}", delete(pops::remove_node))
         .route("/v1/pops/{pop}/nodes/{node}/order", get(node_orders::show).post(node_orders::give))
         .route("/v1/pops/{pop}/drain", get(drain::show).post(drain::begin).delete(drain::undo))

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -16,11 +16,12 @@ use tidegate_contract::{
 
 use super::{
     Api,
-    auth::Caller,
+    auth::{Caller, digest_of},
+    drain::Asked,
     error::ApiError,
     model::{
         ChangeView, EnrolmentTokenView, HealthView, NackView, NodeView, PopList, PopRequest,
-        PopView,
+        PopView, RevokedView,
     },
     request::{self, Json},
     resources::{self, Change},
@@ -93,15 +94,49 @@ pub(super) async fn remove(
     Ok(changed(id.into(), change, false))
 }
 
+/// `DELETE /v1/pops/{pop}/nodes`
+pub(super) async fn revoke_nodes(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    Path(pop): Path<String>,
+) -> Result<axum::Json<RevokedView>, ApiError> {
+    let target = format!("pop/{pop}");
+    caller.require_verb(Verb::PopWrite, &target)?;
+    let pop = request::id("pop", pop, PopId::parse)?;
+    if !api.parts.releases.has_pop(&pop).await? {
+        return Err(ApiError::NotFound { what: "pop", id: pop.into() });
+    }
+    let rows = api.parts.store.nodes().await?.into_iter().map(|row| row.name);
+    let nodes: Vec<_> = rows.filter(|name| name.pop == pop).map(|name| name.node).collect();
+    if !asked.dry_run {
+        // Whoever approves has seen which nodes: one more is another plan.
+        api.danger(&caller, Danger::RevokeNodes, &target, &digest_of(&nodes), &headers).await?;
+        // Tokens that would enrol others go with them: who has stolen one has a node otherwise.
+        api.parts.store.forget_pop(&pop).await?;
+        api.parts.fleet.forget_pop(&pop);
+        caller.audit("revoke nodes", &format!("{pop} {}", nodes.len()));
+    }
+    Ok(axum::Json(RevokedView { pop, nodes, dry_run: asked.dry_run }))
+}
+
 /// `DELETE /v1/pops/{pop}/nodes/{node}`
 pub(super) async fn remove_node(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    headers: HeaderMap,
     Path((pop, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let name = NodeName { pop, node: request::id("node", node, NodeId::parse)? };
+    if api.parts.store.node(&name).await?.is_none() {
+        return Err(ApiError::NotFound { what: "node", id: name.to_string() });
+    }
+    // One by one they are all of a PoP: it takes as much as those.
+    let target = format!("node/{name}");
+    api.danger(&caller, Danger::RevokeNodes, &target, "revoke", &headers).await?;
     if !api.parts.store.delete_node(&name).await? {
         return Err(ApiError::NotFound { what: "node", id: name.to_string() });
     }

@@ -16,6 +16,7 @@ use super::{
     context::Target,
     failure::{Exit, Failure},
     output::{Output, time},
+    revoke,
 };
 use crate::{
     api::model::{
@@ -99,10 +100,7 @@ pub(super) async fn run(
             }
         }
         CaCommand::Revoke { pop, node } => {
-            out.note(&format!("node {pop}/{node}: its certificate is worthless, its lanes end"));
-            if consent.confirm(node.as_str())? {
-                client.delete(&format!("{}/nodes/{node}", pop_path(&pop))).await?;
-            }
+            return revoke::node(&pop, &node, client, consent, out).await;
         }
     }
     Ok(Exit::Ok)

@@ -78,8 +78,14 @@ fn planner(command: &Command) -> Planner {
             | ResourceCommand::Export { .. } => Planner::Nobody,
         },
         Command::Pop(command) => match command {
-            PopCommand::Drain(_) | PopCommand::Cordon(_) => Planner::Server,
-            PopCommand::List { .. } | PopCommand::Status { .. } => Planner::Nobody,
+            PopCommand::Drain(_)
+            | PopCommand::Cordon(_)
+            | PopCommand::Revoke { node: None, .. } => Planner::Server,
+            PopCommand::List { .. }
+            | PopCommand::Status { .. }
+            | PopCommand::Logs(_)
+            | PopCommand::ExecCheck(_) => Planner::Nobody,
+            PopCommand::Revoke { node: Some(_), .. } => Planner::Client,
             _ => Planner::None,
         },
         Command::Node(command) => match command {

@@ -15,6 +15,8 @@ mod zone;
 mod sign;
 mod pop;
 mod drain;
+mod pop_check;
+mod pop_log;
 mod node;
 mod health;
 mod property;
@@ -24,6 +26,7 @@ mod resource;
 mod access;
 mod login;
 mod ca;
+mod revoke; // identities of nodes become worthless
 mod backup;
 mod doctor;
 mod top;

@@ -126,6 +126,25 @@ impl Output {
         if self.is_names() { write_out(&name.to_string()) } else { self.print_json(value) }
     }
 
+    /// Prints one of many values as they come: JSON on one line, a document of YAML, a line of text, or its name.
+    pub(super) fn print_next<T: Serialize>(
+        &self,
+        value: &T,
+        line: impl FnOnce(&T) -> String,
+        name: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => {
+                let text = serde_json::to_string(value)
+                    .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+                write_out(&text)
+            }
+            Format::Yaml => write_out(&format!("---\n{}", yaml(value)?.trim_end())),
+            Format::Name => write_out(&name(value)),
+            Format::Table | Format::Wide => write_out(&self.paint(&line(value))),
+        }
+    }
+
     /// Prints a value that has no form as a table: as YAML where that is asked for, as JSON otherwise.
     pub(super) fn print_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         if self.format == Format::Yaml {

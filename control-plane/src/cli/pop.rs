@@ -16,6 +16,7 @@ use super::{
     failure::{Exit, Failure},
     node,
     output::{Output, or_dash, time},
+    pop_check, pop_log, revoke,
     watch::{Shown, show},
 };
 use crate::api::model::{ChangeView, EnrolmentTokenView, PopList, PopRequest, PopView, pop_path};
@@ -67,6 +68,18 @@ pub(super) enum PopCommand {
         /// The PoP
         name: PopId,
     },
+    /// Show the newest lines of the nodes' own logs, or follow them; exit code 7 when a node did not answer
+    Logs(pop_log::Logs),
+    /// Let every node look at itself now; exit code 1 when a check failed, 7 when a node did not answer
+    ExecCheck(pop_check::ExecCheck),
+    /// Make the identities of all nodes of a PoP worthless, or of one, on lanes that are open as well; the PoP stays
+    Revoke {
+        /// The PoP
+        name: PopId,
+        /// Only this node
+        #[arg(long)]
+        node: Option<NodeId>,
+    },
     /// Remove a PoP with its nodes, or one node; their identities are worthless from then on
     Remove {
         /// The PoP
@@ -92,6 +105,12 @@ pub(super) async fn run(
     out: &Output,
 ) -> Result<Exit, Failure> {
     match command {
+        PopCommand::Logs(args) => pop_log::run(args, client, out).await,
+        PopCommand::ExecCheck(args) => pop_check::run(args, client, out).await,
+        PopCommand::Revoke { name, node: Some(node) } => {
+            revoke::node(&name, &node, client, consent, out).await
+        }
+        PopCommand::Revoke { name, node: None } => revoke::all(&name, client, consent, out).await,
         PopCommand::List { watch } => list(watch, client, out).await,
         PopCommand::Status { name, watch } => status(&name, watch, client, out).await,
         PopCommand::Add { name, role, shield_authority, shield_ca, shield_server_name } => {

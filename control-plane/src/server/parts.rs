@@ -21,6 +21,7 @@ use crate::{
     leader::Leader,
     metrics::Metrics,
     purge::Purges,
+    questions::Questions,
     release::{self, Releases},
     rotation::{self, Rotation},
     store::{Registry, Stores},
@@ -73,6 +74,7 @@ pub(super) async fn parts(
     let anycast =
         Anycast::new(Arc::clone(&stores.records), declared, reports.clone(), clock.clone());
     let errands = Errands::new(Arc::clone(&stores.records), clock.clone());
+    let questions = Questions::new(Arc::clone(&stores.records), stores.is_shared(), clock.clone());
     let drains = Drains::new(anycast, Readers::default(), config.drain.clone());
     let geo = Geo::new(geo::Parts {
         releases: releases.clone(),
@@ -91,6 +93,7 @@ pub(super) async fn parts(
         reports,
         demand: Demand::default(),
         errands,
+        questions,
         drains,
         geo,
         store,
@@ -113,6 +116,7 @@ pub(super) fn api_parts(parts: &sync::Parts, config: &Config, is_alone: bool) ->
         fleet: parts.fleet.clone(),
         demand: parts.demand.clone(),
         errands: parts.errands.clone(),
+        questions: parts.questions.clone(),
         drains: parts.drains.clone(),
         geo: parts.geo.clone(),
         rotation: parts.rotation.clone(),

@@ -80,6 +80,13 @@ pub(super) fn supervise(
             Ok(())
         }
     });
+    process.spawn("node questions", {
+        let (questions, drain) = (parts.questions.clone(), drain.clone());
+        async move {
+            questions.follow(&drain).await;
+            Ok(())
+        }
+    });
     process.spawn("health history", {
         let (parts, drain) = (parts.clone(), drain.clone());
         async move {

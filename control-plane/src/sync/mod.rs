@@ -37,6 +37,7 @@ use crate::{
     listener::Connection,
     metrics::Metrics,
     purge::Purges,
+    questions::Questions,
     rate::Rate,
     release::Releases,
     rotation::Rotation,
@@ -129,6 +130,8 @@ pub struct Parts {
     pub demand: Demand,
     /// What single nodes shall do once.
     pub errands: Errands,
+    /// What single nodes are asked.
+    pub questions: Questions,
     /// What they shall do about routes and clients.
     pub drains: Drains,
     /// What the DNS is told.
@@ -242,7 +245,7 @@ impl PopSync for Lanes {
         let (down, stream) = mpsc::channel(self.config.queue_messages_max.max(1));
         let parts = self.parts.clone();
         tokio::spawn(async move {
-            let lane = telemetry_lane::run(&parts, up, &down, &guard);
+            let lane = telemetry_lane::run(&parts, up, (&down, hello.answers), &guard);
             let end = until_end(lane, &parts, &guard, &peer).await;
             close(end, &down, &guard, Lane::Telemetry);
         });

@@ -1,4 +1,5 @@
-//! One node's third lane: its reports, the round trips of its clients and what they ask for, and what its PoP shall do about routes and clients.
+//! One node's third lane: its reports, the round trips of its clients and what they ask for, and what its PoP shall do about
+//! routes and clients; what operators ask it, and what it answers.
 //!
 //! Orders are made anew from the records whenever any of them changes, and sent when they differ: what a slow node missed
 //! in between does not matter. What cannot be read ends the lane.
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_contract::{
-    demand::Demand, geo_feed::RoundTrips, node_order::OrderReport, telemetry::Report,
+    demand::Demand, geo_feed::RoundTrips, node_order::OrderReport, node_question::ANSWER_BYTES_MAX,
+    telemetry::Report,
 };
 use tokio::{
     sync::mpsc,
@@ -18,7 +20,8 @@ use tonic::{Status, Streaming};
 use super::{Parts, caller};
 use crate::{
     fleet::LaneGuard,
-    wire::{TelemetryDown, TelemetryUp, telemetry_down, telemetry_up},
+    questions::AskedLane,
+    wire::{Answer, TelemetryDown, TelemetryUp, telemetry_down, telemetry_up},
 };
 
 type Down = mpsc::Sender<Result<TelemetryDown, Status>>;
@@ -27,11 +30,12 @@ type Down = mpsc::Sender<Result<TelemetryDown, Status>>;
 pub(super) async fn run(
     parts: &Parts,
     up: Streaming<TelemetryUp>,
-    down: &Down,
+    (down, answers): (&Down, bool),
     guard: &LaneGuard,
 ) -> Result<(), Status> {
     tokio::select! {
         end = write(parts, down, guard) => end,
+        end = ask(parts.questions.lane(guard.name(), answers), down) => end,
         end = read(parts, up, guard) => end,
     }
 }
@@ -50,7 +54,7 @@ async fn write(parts: &Parts, down: &Down, guard: &LaneGuard) -> Result<(), Stat
         if sent.as_ref() != Some(&orders) {
             let message = telemetry_down::Message::Orders(Bytes::from(orders.to_bytes()));
             let message = TelemetryDown { message: Some(message) };
-            down.send(Ok(message)).await.map_err(|_| Status::cancelled("the node is gone"))?;
+            down.send(Ok(message)).await.map_err(|_| gone())?;
             sent = Some(orders);
         }
         let changed = tokio::select! {
@@ -60,6 +64,15 @@ async fn write(parts: &Parts, down: &Down, guard: &LaneGuard) -> Result<(), Stat
         changed.map_err(|_| Status::unavailable("the store has ended"))?;
         // Many changes in a row are one.
         sleep_until(began + LOOK_AGAIN).await;
+    }
+}
+
+/// Hands questions on as they come.
+async fn ask(mut asked: AskedLane, down: &Down) -> Result<(), Status> {
+    loop {
+        let question = Bytes::from(asked.question().await.to_bytes());
+        let message = TelemetryDown { message: Some(telemetry_down::Message::Question(question)) };
+        down.send(Ok(message)).await.map_err(|_| gone())?;
     }
 }
 
@@ -100,10 +113,23 @@ async fn read(
                     demand.map_err(|error| Status::invalid_argument(format!("demand: {error}")))?;
                 parts.demand.put(guard.name(), demand, caller::now(parts).1);
             }
+            Some(telemetry_up::Message::Answer(Answer { number, content })) => {
+                if content.len() > ANSWER_BYTES_MAX {
+                    return Err(Status::invalid_argument("an answer: too long"));
+                }
+                let said = parts.questions.answered(guard.name(), number, content.to_vec()).await;
+                if let Err(error) = said {
+                    tracing::warn!(node = %guard.name(), %error, "an answer is not told");
+                }
+            }
             _ => return Err(Status::invalid_argument("only one hello, and first")),
         }
     }
     Ok(())
+}
+
+fn gone() -> Status {
+    Status::cancelled("the node is gone")
 }
 
 /// Notes what a node says of an order; what could not be noted it says again.

@@ -18,6 +18,7 @@ mod node_orders;
 mod operators;
 mod plans;
 mod purges;
+mod questions;
 mod replace;
 mod secrets;
 mod releases;

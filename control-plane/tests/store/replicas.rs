@@ -249,3 +249,31 @@ async fn what_clients_ask_for_is_the_same_list_at_every_replica_and_no_node_coun
     one.abort();
     two.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_asked_through_whichever_replica_somebody_has() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let cluster = Cluster::start(etcd, 2).await;
+    let caller = cluster.caller.clone();
+    let apis = cluster.apis();
+    caller.must("PUT", apis[0], "/v1/pops/ams", json!({"role": "edge"})).await;
+    let (one, two) = (cluster.node("ams", "n1").await, cluster.node("ams", "n2").await);
+    let syncs: Vec<_> = cluster.replicas.iter().map(|replica| replica.sync).collect();
+    let lanes = [
+        one.reports(syncs[0], Report::default()).await,
+        two.reports(syncs[1], Report::default()).await,
+    ];
+    for api in &apis {
+        until(async || {
+            let path = "/v1/pops/ams/log?deadline=20s";
+            let log = caller.call("GET", *api, path, &Value::Null).await.ok()?;
+            let why =
+                |node: usize| log["nodes"][node]["why"].as_str().unwrap_or_default().to_owned();
+            // Until a replica hears of what the other one hears, a node is away.
+            let said = |node: usize| why(node) == format!("asked at {}", syncs[node]);
+            (said(0) && said(1)).then_some(())
+        })
+        .await;
+    }
+    lanes.iter().for_each(tokio::task::JoinHandle::abort);
+}

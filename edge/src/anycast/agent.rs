@@ -45,6 +45,8 @@ pub struct Agent {
     pub orders: watch::Sender<Orders>,
     /// How the node is now.
     pub report: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// What tests it.
+    pub tester: Arc<SelfTester>,
 }
 
 /// Starts the tasks; they end with the process.
@@ -59,9 +61,9 @@ pub fn start(parts: Parts, process: &Process) -> std::io::Result<Agent> {
     let (stood, standing) = watch::channel(Standing::default());
     let drain = process.drain();
 
-    let tester = SelfTester::new(&self_test, places)?;
+    let tester = Arc::new(SelfTester::new(&self_test, places)?);
     process.spawn("self-test", {
-        let drain = drain.clone();
+        let (drain, tester) = (drain.clone(), tester.clone());
         async move {
             let mut verdict = Verdict::default();
             let mut ticks = interval(TEST_EVERY);
@@ -127,7 +129,7 @@ pub fn start(parts: Parts, process: &Process) -> std::io::Result<Agent> {
             order: None,
         }
     };
-    Ok(Agent { orders, report: Arc::new(report) })
+    Ok(Agent { orders, report: Arc::new(report), tester })
 }
 
 const TEST_EVERY: Duration = Duration::from_secs(1);

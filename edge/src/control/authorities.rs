@@ -8,6 +8,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
@@ -127,6 +128,17 @@ impl Bundle {
     /// The marks of all of them.
     pub(super) fn marks(&self) -> Vec<u64> {
         self.authorities.iter().map(|one| one.mark).collect()
+    }
+
+    /// When the last of them ends; `None` when none can be read.
+    pub(super) fn last_end(&self) -> Option<SystemTime> {
+        let end = |der: CertificateDer<'_>| {
+            let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+            let end = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+            UNIX_EPOCH.checked_add(Duration::from_secs(end))
+        };
+        let certificates = CertificateDer::pem_slice_iter(&self.pem).filter_map(Result::ok);
+        certificates.filter_map(end).max()
     }
 
     /// The mark of the one with a name (DER); 0 when that cannot be told.

@@ -4,7 +4,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+use tidegate_chassis::recent;
 use tidegate_contract::id::NodeId;
 
 /// The settings of section `[control]`.
@@ -59,6 +61,11 @@ pub struct Config {
     /// queries.
     #[serde(with = "humantime_serde")]
     pub demand_interval: Duration,
+    /// How many lines of its own log a node keeps in memory, for operators who ask the control plane (`tidegate pop logs`):
+    /// some minutes of a busy node, days of a quiet one; 0: none, and nobody is told. The access log is not among them.
+    pub log_lines_max: usize,
+    /// The most memory that they take.
+    pub log_bytes_max: ByteSize,
     /// How long a release is watched after it was put to use; one that does harm within that time is taken back.
     #[serde(with = "humantime_serde")]
     pub probation: Duration,
@@ -85,6 +92,8 @@ impl Default for Config {
             round_trips: true,
             round_trips_interval: Duration::from_secs(10),
             demand_interval: Duration::from_secs(10),
+            log_lines_max: 4000,
+            log_bytes_max: ByteSize::mib(2),
             probation: Duration::from_secs(30),
             checker: None,
         }
@@ -100,12 +109,24 @@ pub enum ConfigError {
     /// An endpoint that is not `https://host:port`.
     #[error("control.endpoints: {0:?} is not https://host:port")]
     Endpoint(String),
+    /// More of the log than is ever kept.
+    #[error(
+        "control.log_lines_max and log_bytes_max: at most {LOG_LINES_MAX} lines and {LOG_BYTES_MAX}, not {0} and {1}"
+    )]
+    Log(usize, ByteSize),
     /// A wait of zero.
     #[error("control.{0} must be longer than zero")]
     Zero(&'static str),
 }
 
 impl Config {
+    /// How much of the log is kept.
+    #[must_use]
+    pub fn recent_log(&self) -> recent::Limits {
+        let bytes = usize::try_from(self.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        recent::Limits { lines: self.log_lines_max, bytes }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors
@@ -125,6 +146,9 @@ impl Config {
                 return Err(ConfigError::Endpoint(endpoint.clone()));
             }
         }
+        if self.log_lines_max > LOG_LINES_MAX || self.log_bytes_max > LOG_BYTES_MAX {
+            return Err(ConfigError::Log(self.log_lines_max, self.log_bytes_max));
+        }
         let waits = [
             ("lease", self.lease),
             ("connect_timeout", self.connect_timeout),
@@ -142,6 +166,9 @@ impl Config {
     }
 }
 
+/// The most lines of a log in memory, and their bytes: a question looks through all of them.
+const LOG_LINES_MAX: usize = 100_000;
+const LOG_BYTES_MAX: ByteSize = ByteSize::mib(64);
 /// The most endpoints of one control plane.
 const ENDPOINTS_MAX: usize = 16;
 
@@ -169,5 +196,7 @@ mod tests {
         assert_eq!(Config::default().check(), Err(ConfigError::Endpoints(0)));
         let never = Config { lease: Duration::ZERO, ..with_endpoint("https://a:1") };
         assert_eq!(never.check(), Err(ConfigError::Zero("lease")));
+        let much = Config { log_bytes_max: ByteSize::gib(1), ..with_endpoint("https://a:1") };
+        assert!(matches!(much.check(), Err(ConfigError::Log(4000, _))));
     }
 }

@@ -117,6 +117,12 @@ impl Identity {
         now < self.not_after
     }
 
+    /// How much of its life is left, and how long all of it is.
+    pub(super) fn life(&self, now: SystemTime) -> (Duration, Duration) {
+        let left = self.not_after.duration_since(now).unwrap_or_default();
+        (left, self.not_after.duration_since(self.not_before).unwrap_or_default())
+    }
+
     /// When a fresh one is to be asked for: at half life, so that a control plane may be away for the other half.
     pub(super) fn renewal_at(&self) -> SystemTime {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();

@@ -13,7 +13,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::{
     authorities::Authorities, backoff::Backoff, config::Config, follower::FollowError,
-    identity::Identity, place::Places, turn::Turn,
+    identity::Identity, lane_board::LaneBoard, place::Places, turn::Turn,
 };
 
 /// How to reach the control plane.
@@ -25,6 +25,7 @@ pub(super) struct Link {
     connect_timeout: Duration,
     settled_after: Duration,
     backoff: Backoff,
+    board: LaneBoard,
 }
 
 /// The identity in use; `None` until the node is enrolled.
@@ -79,7 +80,13 @@ impl Link {
             connect_timeout: config.connect_timeout,
             settled_after: config.backoff_max,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            board: LaneBoard::default(),
         })
+    }
+
+    /// Which lanes are open.
+    pub(super) fn board(&self) -> LaneBoard {
+        self.board.clone()
     }
 
     /// The waits between two tries.
@@ -119,12 +126,14 @@ impl Link {
         (places, number): (Places, usize),
         whose: Turn,
     ) {
+        self.board.begin((L::NAME, number));
         loop {
             let _talking = whose.begin().await;
             tokio::select! {
                 () = self.keep_open(&mut lane, identity.clone(), &places, number) => return,
                 () = whose.ended() => {}
             }
+            self.board.closed((L::NAME, number), &"another process has it");
             lane.settle().await;
             tracing::info!(lane = L::NAME, "another process has the lane from now on");
         }
@@ -150,10 +159,12 @@ impl Link {
             let ended = match self.connect(Some(&current), place).await {
                 Ok(channel) => {
                     tracing::info!(lane = L::NAME, place, "the control plane is reached");
+                    self.board.opened((L::NAME, number), self.endpoint(place));
                     lane.converse(channel, &current).await
                 }
                 Err(error) => error,
             };
+            self.board.closed((L::NAME, number), &ended);
             // A lane that breaks at once, again and again, must not be opened again and again at once.
             if began.elapsed() > self.settled_after {
                 backoff.reset();
@@ -163,6 +174,11 @@ impl Link {
             places.go_on(number);
             sleep(wait).await;
         }
+    }
+
+    fn endpoint(&self, place: usize) -> String {
+        let uri = self.endpoints[place % self.endpoints.len()].uri();
+        uri.authority().map(ToString::to_string).unwrap_or_default()
     }
 
     /// Places for some lanes of one kind.

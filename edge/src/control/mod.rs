@@ -20,10 +20,14 @@ mod held; // a release as this node holds it
 mod trust; // whom a node believes
 mod sealing_key; // what secrets are sealed for
 mod purge_feed; // subscriptions to the purges
-mod telemetry; // reports up, orders down
+mod telemetry; // reports up, orders down; questions down, answers up
+mod answers; // what operators are told who ask this node
+mod log_page; // lines of the log that somebody asks for
+mod own_checks; // what the agent finds when it looks at itself
 mod audit_witness; // what was heard of the control plane's audit log
 mod relay; // purges to the process before this one, while it serves its last connections
 mod link; // connect, keep a lane open, back off
+mod lane_board; // which lanes are open
 mod turn; // which of two processes talks
 mod place; // which endpoint each subscription uses
 pub mod follower; // purge orders in, applied in order, acknowledged: without sockets
@@ -48,7 +52,9 @@ use tidegate_contract::{purge::PurgeOrder, replacement::Replacement};
 use tokio::{net::UnixStream, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::own_checks::left;
 use self::{
+    answers::Answers,
     authorities::Authorities,
     checker::Checker,
     config_feed::ConfigFeed,
@@ -59,6 +65,7 @@ use self::{
     intake::Intake,
     kept::Kept,
     link::{LaneError, Link},
+    own_checks::OwnChecks,
     purge_feed::PurgeFeed,
     relay::{Predecessor, Successor},
     sealing_key::SealingKey,
@@ -71,7 +78,7 @@ pub use self::{
     config::{Config, ConfigError},
     errands::Restart,
     health_report::{Health, Vitals},
-    telemetry::Telemetry,
+    telemetry::{Checks, Telemetry},
 };
 use crate::{
     cache::{lease::Lease, purge::PurgeTable},
@@ -217,6 +224,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
         whose: turn.clone(),
     };
     let clock = seams.clock;
+    let (believed, watched) = (authorities.clone(), Arc::clone(&intake));
     let config_feed = ConfigFeed {
         refused: intake.refused.subscribe(),
         intake: Arc::clone(&intake),
@@ -264,6 +272,16 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
     }
     let config_places = link.places(1);
     if let Some(seam) = seams.telemetry {
+        let own = OwnChecks {
+            identity: identity_in_use.clone(),
+            authorities: believed,
+            board: link.board(),
+            intake: watched,
+            lease: seams.lease,
+            clock: clock.clone(),
+        };
+        let (log, checks) = (seam.log.clone(), seam.checks.clone());
+        let answers = Arc::new(Answers { log, own, checks, clock: clock.clone() });
         let carrying_out = errands.clone().run(seam.orders.subscribe(), process.drain());
         process.spawn("node orders", async move {
             carrying_out.await;
@@ -273,6 +291,7 @@ pub fn start(config: &Config, seams: Seams, process: &Process) -> Result<Agent, 
         let feed = TelemetryFeed {
             seam,
             errands,
+            answers,
             open_timeout: config.connect_timeout,
             round_trips_interval: config.round_trips_interval,
             demand_interval: config.demand_interval,

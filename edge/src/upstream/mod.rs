@@ -76,4 +76,11 @@ impl Upstreams {
             clock,
         })
     }
+
+    /// Whether an upstream is left alone because it failed, or tried by one request at a time; `None` when it was not asked
+    /// yet.
+    #[must_use]
+    pub fn is_left_alone(&self, authority: &str) -> Option<bool> {
+        self.standings.is_left_alone(authority)
+    }
 }

@@ -332,6 +332,24 @@ impl TelemetryLane {
         .await
     }
 
+    pub(crate) async fn ask(&self, question: &[u8]) {
+        let message = telemetry_down::Message::Question(question.to_vec());
+        self.down.send(Ok(TelemetryDown { message: Some(message) })).await.unwrap();
+    }
+
+    /// The next answer: the number of its question, and what it says.
+    pub(crate) async fn answer(&mut self) -> (u64, Vec<u8>) {
+        within(async {
+            loop {
+                let message = self.up.message().await.unwrap().expect("the lane is open");
+                if let Some(telemetry_up::Message::Answer(answer)) = message.message {
+                    return (answer.number, answer.content);
+                }
+            }
+        })
+        .await
+    }
+
     pub(crate) async fn order(&self, orders: &[u8]) {
         let message = telemetry_down::Message::Orders(orders.to_vec());
         self.down.send(Ok(TelemetryDown { message: Some(message) })).await.unwrap();

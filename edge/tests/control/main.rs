@@ -9,6 +9,7 @@ mod fake;
 mod node;
 mod publisher;
 mod purge;
+mod questions;
 mod release;
 mod round_trip;
 mod telemetry;

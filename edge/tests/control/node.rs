@@ -8,12 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tidegate_chassis::{Clock, Process};
+use futures::FutureExt;
+use tidegate_chassis::{
+    Clock, Process,
+    recent::{Limits, Recent},
+};
 use tidegate_contract::{
     demand::{Asked, Demand},
     geo_feed::{RoundTrips, SUBNETS_PER_BATCH_MAX, SubnetRoundTrips},
     id::PropertyId,
     network::Network,
+    node_question::Check,
     purge::PurgeOrder,
     replacement::Replacement,
     surrogate_key::SurrogateKey,
@@ -22,7 +27,7 @@ use tidegate_contract::{
 use tidegate_edge::{
     cache::{
         lease::Lease,
-        purge::{Limits, PurgeTable, Verdict},
+        purge::{self, PurgeTable, Verdict},
     },
     control::{self, Agent, Config, Health, Seams, StartError, Telemetry},
     policy::PolicyHandle,
@@ -44,6 +49,8 @@ pub(crate) struct TestNode {
     /// What the node tells of itself.
     health: Arc<Mutex<Health>>,
     pub(crate) agent: Agent,
+    /// What its process logged of late; filled by the story.
+    pub(crate) recent: Recent,
     /// Where it asks for a process in its place.
     pub(crate) restarts: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
     /// Kept: the tasks of the agent live as long as their process.
@@ -68,7 +75,7 @@ impl TestNode {
 
     /// A node whose time of day is the test's.
     pub(crate) fn start_with(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        let purges = PurgeTable::new(clock.clone(), Limits::default());
+        let purges = PurgeTable::new(clock.clone(), purge::Limits::default());
         Self::start_with_purges(config, clock, purges)
     }
 
@@ -104,6 +111,7 @@ impl TestNode {
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         }));
         let (restart, restarts) = mpsc::channel(8);
+        let recent = Recent::new(Limits { lines: 5, bytes: 1 << 20 });
         let seams = Seams {
             policy: policy.clone(),
             purges: purges.clone(),
@@ -124,6 +132,16 @@ impl TestNode {
                 round_trips: Some(Arc::new(measured)),
                 demand: Some(Arc::new(asked)),
                 orders: orders.clone(),
+                log: Some(recent.clone()),
+                checks: Some(Arc::new(|| {
+                    let disk = Check {
+                        check: "disk".into(),
+                        is_ok: false,
+                        found: "takes nothing".into(),
+                        took_ms: 3,
+                    };
+                    async { vec![disk] }.boxed()
+                })),
             }),
             restart: Some(restart),
             clock: clock.clone(),
@@ -140,6 +158,7 @@ impl TestNode {
             clock,
             health,
             agent,
+            recent,
             restarts,
             _process: process,
         })

@@ -8,6 +8,7 @@ mod resources;
 mod pops;
 mod top;
 mod authority;
+mod questions;
 
 pub use self::{
     authority::{AuthorityItem, AuthorityView, ReplicaView, RotationRequest},
@@ -19,6 +20,7 @@ pub use self::{
         PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView,
         ReplacementView, Wait,
     },
+    questions::{CheckList, LogList, NodeCheckView, NodeLogView, RevokedView},
     releases::{
         ReleaseAnswer, ReleaseNodeView, ReleaseView, RollbackRequest, RolloutView, StatusView,
     },

@@ -15,6 +15,7 @@ use tidegate_contract::{
     demand::TAKES_DEMAND,
     geo_feed::{RoundTrips, TAKES_ROUND_TRIPS},
     id::{Generation, PopId},
+    node_question::{NodeAnswer, NodeQuestion},
     purge::PurgeOrder,
     release::{hash_of, root_of},
     release_compile::{Specs, compile},
@@ -25,10 +26,11 @@ use tidegate_contract::{
     telemetry::{Orders, Report},
 };
 use tidegate_control::wire::{
-    ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued, Purge,
-    PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, Release, RenewRequest, TelemetryDown,
-    TelemetryHello, TelemetryUp, config_down, config_up, enrolment_client::EnrolmentClient,
-    pop_sync_client::PopSyncClient, purge_down, purge_up, telemetry_down, telemetry_up,
+    Answer, ConfigAck, ConfigDown, ConfigHello, ConfigUp, EnrolRequest, Health, Identity as Issued,
+    Purge, PurgeApplied, PurgeAsk, PurgeDown, PurgeHello, PurgeUp, Release, RenewRequest,
+    TelemetryDown, TelemetryHello, TelemetryUp, config_down, config_up,
+    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
+    telemetry_down, telemetry_up,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -88,6 +90,23 @@ impl TelemetryLane {
             panic!("orders");
         };
         Orders::from_bytes(&bytes).expect("orders")
+    }
+
+    /// The next question; orders are left out.
+    pub(crate) async fn question(&mut self) -> NodeQuestion {
+        loop {
+            let message = self.down.message().await.expect("an open lane").expect("an open lane");
+            if let Some(telemetry_down::Message::Question(bytes)) = message.message {
+                return NodeQuestion::from_bytes(&bytes).expect("a question");
+            }
+        }
+    }
+
+    /// What the node says to a question.
+    pub(crate) async fn answer(&self, answer: &NodeAnswer) {
+        let content = answer.to_bytes().expect("small").into();
+        let message = telemetry_up::Message::Answer(Answer { number: answer.number, content });
+        let _ = self.up.send(TelemetryUp { message: Some(message) }).await;
     }
 
     /// What the node measured.
@@ -219,8 +238,13 @@ impl TestNode {
 
     /// Opens a telemetry lane.
     pub(crate) async fn telemetry_lane(&self) -> Result<TelemetryLane, Status> {
+        self.telemetry_lane_of(true).await
+    }
+
+    /// Opens a telemetry lane of a build that answers questions, or of one that does not.
+    pub(crate) async fn telemetry_lane_of(&self, answers: bool) -> Result<TelemetryLane, Status> {
         let (up, ups) = mpsc::channel(16);
-        let hello = TelemetryHello { build: "test".to_owned() };
+        let hello = TelemetryHello { build: "test".to_owned(), answers };
         let hello = TelemetryUp { message: Some(telemetry_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client = PopSyncClient::new(self.connect().await?);

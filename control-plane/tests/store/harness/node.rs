@@ -12,11 +12,17 @@ use std::{
 
 use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair};
-use tidegate_contract::{demand::Demand, packed::unpack, telemetry::Report};
+use tidegate_contract::{
+    demand::Demand,
+    node_question::{NodeAnswer, NodeQuestion, Said},
+    packed::unpack,
+    telemetry::Report,
+};
 use tidegate_control::wire::{
-    ConfigHello, ConfigUp, EnrolRequest, Health, PurgeApplied, PurgeBatch, PurgeHello, PurgeUp,
-    RenewRequest, TelemetryHello, TelemetryUp, config_up, enrolment_client::EnrolmentClient,
-    pop_sync_client::PopSyncClient, purge_down, purge_up, telemetry_up,
+    Answer, ConfigHello, ConfigUp, EnrolRequest, Health, PurgeApplied, PurgeBatch, PurgeHello,
+    PurgeUp, RenewRequest, TelemetryHello, TelemetryUp, config_up,
+    enrolment_client::EnrolmentClient, pop_sync_client::PopSyncClient, purge_down, purge_up,
+    telemetry_down, telemetry_up,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -84,7 +90,8 @@ impl Node {
         Self { applied, connects, gaps, ca_pem, identity, task }
     }
 
-    /// Says how it is to one replica, several times a second, until the task is dropped.
+    /// Says how it is to one replica, several times a second, until the task is ended; who asks it there is told where that
+    /// was.
     pub(crate) async fn reports(&self, replica: SocketAddr, report: Report) -> JoinHandle<()> {
         self.tells(replica, report, None).await
     }
@@ -100,7 +107,7 @@ impl Node {
         // Another replica than the one that enrolled it hears of that a moment later.
         let (up, down) = until(async || {
             let (up, ups) = mpsc::channel(16);
-            let hello = TelemetryHello { build: "test".to_owned() };
+            let hello = TelemetryHello { build: "test".to_owned(), answers: true };
             up.send(say(telemetry_up::Message::Hello(hello))).await.expect("room");
             let channel = connect(&self.ca_pem, replica, Some(self.identity.clone())).await.ok()?;
             let mut client = PopSyncClient::new(channel);
@@ -108,19 +115,35 @@ impl Node {
         })
         .await;
         tokio::spawn(async move {
-            // Whoever does not listen is not heard for long.
-            let _orders = down.into_inner();
+            let mut down = down.into_inner();
             let report = telemetry_up::Message::Report(report.to_bytes().into());
             let demand =
                 demand.map(|demand| telemetry_up::Message::Demand(demand.to_bytes().into()));
-            loop {
-                for message in [Some(&report), demand.as_ref()].into_iter().flatten() {
-                    if up.send(say(message.clone())).await.is_err() {
-                        return;
+            let tell = async {
+                loop {
+                    for message in [Some(&report), demand.as_ref()].into_iter().flatten() {
+                        if up.send(say(message.clone())).await.is_err() {
+                            return;
+                        }
                     }
+                    sleep(Duration::from_millis(200)).await;
                 }
-                sleep(Duration::from_millis(200)).await;
-            }
+            };
+            let answer = async {
+                while let Ok(Some(message)) = down.message().await {
+                    let Some(telemetry_down::Message::Question(bytes)) = message.message else {
+                        continue;
+                    };
+                    let NodeQuestion { number, .. } =
+                        NodeQuestion::from_bytes(&bytes).expect("a question");
+                    let said = Said::Refused(format!("asked at {replica}"));
+                    let answer = NodeAnswer { number, at_unix_ms: 1, said };
+                    let content = answer.to_bytes().expect("small").into();
+                    let answer = telemetry_up::Message::Answer(Answer { number, content });
+                    let _ = up.send(say(answer)).await;
+                }
+            };
+            tokio::join!(tell, answer);
         })
     }
 }
@@ -187,7 +210,7 @@ impl Node {
             return false;
         };
         let (up, ups) = mpsc::channel(1);
-        let hello = TelemetryHello { build: "test".to_owned() };
+        let hello = TelemetryHello { build: "test".to_owned(), answers: true };
         let hello = TelemetryUp { message: Some(telemetry_up::Message::Hello(hello)) };
         up.send(hello).await.expect("room");
         let mut client = PopSyncClient::new(channel);

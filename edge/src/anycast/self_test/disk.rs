@@ -26,18 +26,33 @@ enum State {
     /// A try began.
     Trying(Instant),
     /// One ended, well or not.
-    Tried(bool),
+    Tried(Try),
+}
+
+/// A try that ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Try {
+    pub(super) is_good: bool,
+    pub(super) took: Duration,
+    pub(super) ended: Instant,
 }
 
 impl Disk {
     pub(super) fn start(folder: PathBuf, limit: Duration) -> Self {
-        let state = Arc::new(Mutex::new(State::Tried(true)));
+        let first = Try { is_good: true, took: Duration::ZERO, ended: Instant::now() };
+        let state = Arc::new(Mutex::new(State::Tried(first)));
         let (stop, stopped) = channel();
         let shared = Arc::downgrade(&state);
         let path = folder.join(format!("self-test.{}", std::process::id()));
         let spawned = std::thread::Builder::new().name("disk-test".to_owned()).spawn(move || {
-            while set(&shared, State::Trying(Instant::now())) {
-                set(&shared, State::Tried(try_once(&path)));
+            loop {
+                let began = Instant::now();
+                if !set(&shared, State::Trying(began)) {
+                    break;
+                }
+                let is_good = try_once(&path);
+                let ended = Try { is_good, took: began.elapsed(), ended: Instant::now() };
+                set(&shared, State::Tried(ended));
                 if stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }
@@ -51,10 +66,22 @@ impl Disk {
 
     /// How the last try ended, or whether the one that goes on is still in time.
     pub(super) fn is_good(&self) -> bool {
-        match *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match self.now() {
             State::Trying(since) => since.elapsed() <= self.limit,
-            State::Tried(is_good) => is_good,
+            State::Tried(last) => last.is_good,
         }
+    }
+
+    /// The last try; what has passed of the one that goes on, when it does.
+    pub(super) fn last(&self) -> Result<Try, Duration> {
+        match self.now() {
+            State::Trying(since) => Err(since.elapsed()),
+            State::Tried(last) => Ok(last),
+        }
+    }
+
+    fn now(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,6 +124,8 @@ mod tests {
         let trying = State::Trying(Instant::now());
         assert!(disk(trying, Duration::from_secs(3600)).is_good());
         assert!(!disk(trying, Duration::ZERO).is_good());
-        assert!(!disk(State::Tried(false), Duration::ZERO).is_good());
+        let failed = Try { is_good: false, took: Duration::ZERO, ended: Instant::now() };
+        let disk = disk(State::Tried(failed), Duration::ZERO);
+        assert!(!disk.is_good() && disk.last().is_ok_and(|last| !last.is_good));
     }
 }

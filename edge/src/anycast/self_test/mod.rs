@@ -10,7 +10,12 @@ mod nic; // are interfaces up?
 mod verdict; // good or bad, with hysteresis
 mod trust; // any certificate will do
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use tidegate_contract::telemetry::Probe;
@@ -58,6 +63,19 @@ pub struct Places {
     pub disk: Option<PathBuf>,
 }
 
+/// How one probe ended.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// Which.
+    pub probe: Probe,
+    /// Whether it went well.
+    pub is_good: bool,
+    /// What was found, in a few words.
+    pub found: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// What tries.
 pub struct SelfTester {
     config: Config,
@@ -84,29 +102,75 @@ impl SelfTester {
 
     /// What fails now. Takes no longer than the timeout.
     pub async fn failed(&self) -> BTreeSet<Probe> {
-        let limit = self.config.timeout;
+        let bad = self.tried().await.into_iter().filter(|tried| !tried.is_good);
+        bad.map(|tried| tried.probe).collect()
+    }
+
+    /// How every probe that this node has ends now. Takes no longer than the timeout.
+    pub async fn tried(&self) -> Vec<Tried> {
         let https = async {
             match self.places.https {
-                Some(address) => timeout(limit, self.https.ask(address)).await.unwrap_or(false),
-                None => true,
+                Some(address) => {
+                    Some(self.asked(Probe::Https, address, self.https.ask(address)).await)
+                }
+                None => None,
             }
         };
         let h3 = async {
             match (&self.h3, self.places.h3) {
                 (Some(client), Some(address)) => {
-                    timeout(limit, client.ask(address)).await.unwrap_or(false)
+                    Some(self.asked(Probe::H3, address, client.ask(address)).await)
                 }
-                _ => true,
+                _ => None,
             }
         };
         let (https, h3) = tokio::join!(https, h3);
-        let disk = self.disk.as_ref().is_none_or(Disk::is_good);
-        let nic = self.config.interfaces.iter().all(|name| nic::is_up(name));
-        [(Probe::Https, https), (Probe::H3, h3), (Probe::Disk, disk), (Probe::Nic, nic)]
-            .into_iter()
-            .filter_map(|(probe, is_good)| (!is_good).then_some(probe))
-            .collect()
+        let disk = self.disk.as_ref().map(looked_at_disk);
+        https.into_iter().chain(h3).chain(disk).chain(self.looked_at_interfaces()).collect()
     }
+
+    async fn asked(
+        &self,
+        probe: Probe,
+        address: SocketAddr,
+        asking: impl Future<Output = bool>,
+    ) -> Tried {
+        let began = Instant::now();
+        let is_good = timeout(self.config.timeout, asking).await.unwrap_or(false);
+        let found = if is_good {
+            format!("{address} answers with status 200")
+        } else {
+            let limit = self.config.timeout.as_millis();
+            format!("{address} does not answer with status 200 within {limit} ms")
+        };
+        Tried { probe, is_good, found, took: began.elapsed() }
+    }
+
+    fn looked_at_interfaces(&self) -> Option<Tried> {
+        let names = &self.config.interfaces;
+        if names.is_empty() {
+            return None;
+        }
+        let began = Instant::now();
+        let down: Vec<_> = names.iter().filter(|name| !nic::is_up(name)).cloned().collect();
+        let found = match down.as_slice() {
+            [] => format!("up: {}", names.join(", ")),
+            down => format!("down: {}", down.join(", ")),
+        };
+        Some(Tried { probe: Probe::Nic, is_good: down.is_empty(), found, took: began.elapsed() })
+    }
+}
+
+fn looked_at_disk(disk: &Disk) -> Tried {
+    let (found, took) = match disk.last() {
+        Ok(last) => {
+            let ago = last.ended.elapsed().as_secs();
+            let how = if last.is_good { "was written and read" } else { "takes nothing" };
+            (format!("the folder of the cache {how}, {ago} s ago"), last.took)
+        }
+        Err(since) => ("a write into the folder of the cache goes on".to_owned(), since),
+    };
+    Tried { probe: Probe::Disk, is_good: disk.is_good(), found, took }
 }
 
 /// Asks a node anywhere for the local object of its self-test, over TLS.

@@ -7,6 +7,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -100,6 +101,12 @@ impl Certificates {
         }
         self.tickets.share(snapshot.tier_key.derive(TICKET_PURPOSE));
         Ok(())
+    }
+
+    /// How many certificates are in use, and the one that ends first: one of its names, and when.
+    #[must_use]
+    pub fn first_end(&self) -> (usize, Option<(String, SystemTime)>) {
+        self.table.load().first_end()
     }
 
     /// The self-signed certificate in PEM, when there is one.

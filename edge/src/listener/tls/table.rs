@@ -3,14 +3,16 @@
 //! Invariant: a client gets a certificate whose key can sign in a way that the client understands, where there is one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustls::{SignatureAlgorithm, SignatureScheme, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use tidegate_contract::certificate::Certificate;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::config::Config;
 
@@ -103,6 +105,23 @@ impl Table {
         }
         self.by_name.extend(added.by_name);
         Ok(self)
+    }
+
+    /// How many certificates there are, and the one that ends first, with one of its names.
+    pub(super) fn first_end(&self) -> (usize, Option<(String, SystemTime)>) {
+        let (mut seen, mut ends) = (HashSet::new(), Vec::new());
+        for (name, keys) in &self.by_name {
+            for key in keys {
+                if !seen.insert(Arc::as_ptr(key)) {
+                    continue;
+                }
+                let leaf = key.cert.first().map(|leaf| X509Certificate::from_der(leaf));
+                let Some(Ok((_, leaf))) = leaf else { continue };
+                let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
+                ends.push((UNIX_EPOCH + Duration::from_secs(end), name.clone()));
+            }
+        }
+        (seen.len(), ends.into_iter().min().map(|(end, name)| (name, end)))
     }
 
     /// The certificate for a name: its own, its wildcard's, or the one for every name; of several the first whose key
@@ -240,6 +259,25 @@ mod tests {
             let found = table.find(name, &[ECDSA_NISTP256_SHA256]).unwrap();
             assert_eq!(Arc::ptr_eq(found, own), is_own, "{name:?}");
         }
+    }
+
+    #[test]
+    fn the_certificate_that_ends_first_is_told_and_each_counts_once() {
+        let lasting = made(&rcgen::PKCS_ECDSA_P256_SHA256, "own.test");
+        let names = vec!["own.test".to_owned(), "*.wild.test".to_owned()];
+        let lasting = Certificate { names, ..lasting };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["short.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let short = Certificate {
+            names: vec!["short.test".to_owned()],
+            chain_pem: params.self_signed(&key).unwrap().pem(),
+            key_pem: KeyPem::new(key.serialize_pem()),
+        };
+        let end = UNIX_EPOCH + Duration::from_secs(1_927_843_200);
+        let table = Table::default().with(&[lasting, short]).unwrap();
+        assert_eq!(table.first_end(), (2, Some(("short.test".to_owned(), end))));
+        assert_eq!(Table::default().first_end(), (0, None));
     }
 
     #[test]

@@ -185,6 +185,13 @@ impl Standings {
         })
     }
 
+    /// Whether an upstream is not asked, or tried by one request at a time; `None` when nothing is known of it.
+    pub(super) fn is_left_alone(&self, authority: &str) -> Option<bool> {
+        let record = self.records().get(authority).cloned()?;
+        let stand = record.state().stand(self.clock.now());
+        Some(stand != Stand::Closed)
+    }
+
     fn admit_to(&self, record: &Arc<Record>, load: Load) -> Admission {
         let now = self.clock.now();
         let mut state = record.state();
@@ -362,9 +369,11 @@ mod tests {
     #[test]
     fn one_request_tries_an_upstream_that_failed() {
         let (standings, clock) = standings();
+        assert_eq!(standings.is_left_alone("a:1"), None);
         break_it(&standings);
         assert!(!standings.report("a:1").is_healthy);
         assert!(permit(&standings, LOAD).is_none());
+        assert_eq!(standings.is_left_alone("a:1"), Some(true));
 
         clock.advance(EJECT);
         assert!(standings.report("a:1").is_healthy);
@@ -375,6 +384,7 @@ mod tests {
         let mut trial = permit(&standings, LOAD).unwrap();
         trial.answered(false);
         assert!(permit(&standings, LOAD).is_some(), "it answers again");
+        assert_eq!(standings.is_left_alone("a:1"), Some(false));
     }
 
     #[test]
