@@ -70,7 +70,8 @@ pub fn file_line(record: &Record) -> String {
 }
 
 fn with_data(record: &Record, data: &str) -> String {
-    let (owner, ttl, class) = (&record.name, record.ttl, record.dns_class);
+    // In the letters of the DNS: what `xn--` stands for is not read.
+    let (owner, ttl, class) = (record.name.to_ascii(), record.ttl, record.dns_class);
     let kind = kind_text(record.record_type());
     format!("{owner} {ttl} {class} {kind} {data}").trim_end().to_owned()
 }

@@ -109,7 +109,8 @@ fn what_is_written_to_a_file_reads_the_same() {
          h HTTPS 1 . alpn=\"h3,h2\" port=8443 ipv4hint=192.0.2.1\nalias HTTPS 0 other\n\
          caa CAA 0 issue \"ca.test; a=b\"\nm MX 10 mail\ns SRV 1 2 3 target\nds NS ns1\nds DS 7 13 2 0A0B\n\
          hi HINFO \"a cpu\" \"an os\"\nn NAPTR 1 2 \"u\" \"E2U+sip\" \"!^.*$!sip:a@b!\" .\n\
-         l TLSA 3 1 1 0a0b\nf SSHFP 1 2 0a0b\np PTR host\nk OPENPGPKEY AAAA\nc CSYNC 7 3 A NS",
+         l TLSA 3 1 1 0a0b\nf SSHFP 1 2 0a0b\np PTR host\nk OPENPGPKEY AAAA\nc CSYNC 7 3 A NS\n\
+         xn--bcher-kva CNAME xn--bcher-kva.example.test.",
     );
     let records = first.names().flat_map(|(_, node)| &node.sets).flat_map(|set| set.records());
     let lines: Vec<String> = records.map(|record| file_line(&record)).collect();
