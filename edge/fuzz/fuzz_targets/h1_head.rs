@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(stepwise, whole);
     let Ok(Found::Head { begin, end, .. }) = whole else { return };
     let Ok(head) = head::read(&Bytes::copy_from_slice(&data[begin..end])) else { return };
-    for name in ["host", "connection", "transfer-encoding", "upgrade", "keep-alive", "te", "expect"] {
+    for name in ["host", "connection", "transfer-encoding", "upgrade", "keep-alive", "te", "expect"]
+    {
         assert!(!head.headers.contains_key(name));
     }
     assert!(head.headers.get_all("content-length").iter().count() <= 1);

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use tidegate_edge::listener::{
     config::Limits,
     h3::{
-            message::{Event, Message},
+        message::{Event, Message},
         request::{NoHead, check_trailers, read_head},
     },
 };
@@ -40,7 +40,9 @@ fn read(pieces: &[&[u8]]) -> Result<(String, Vec<u8>), NoHead> {
                 target = Some(head.target.to_string());
             }
             Event::Data(data) => content.extend_from_slice(&data),
-            Event::Trailers(section) => check_trailers(&section, &limits).map_err(NoHead::Broken)?,
+            Event::Trailers(section) => {
+                check_trailers(&section, &limits).map_err(NoHead::Broken)?
+            }
             Event::More => match pieces.next() {
                 Some(piece) => message.push(Bytes::copy_from_slice(piece)),
                 None => message.set_ended(),

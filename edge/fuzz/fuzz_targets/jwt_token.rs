@@ -19,7 +19,8 @@ fuzz_target!(|parts: (&str, &str, &[u8])| {
     }]);
     let (header, payload, signature) = parts;
     let part = |bytes: &[u8]| base64url::encode(bytes);
-    let text = format!("{}.{}.{}", part(header.as_bytes()), part(payload.as_bytes()), part(signature));
+    let text =
+        format!("{}.{}.{}", part(header.as_bytes()), part(payload.as_bytes()), part(signature));
     assert!(jwt::read(&text, &keys, 0).is_err());
     assert!(jwt::read(payload, &keys, 0).is_err());
     // what a token matches is a path that stays what it is

@@ -9,7 +9,8 @@ use tidegate_edge::cache::variance::{NAMES_MAX, Varies};
 fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
     let (vary, encoding, language) = input;
     let mut request = HeaderMap::new();
-    for (name, bytes) in [(header::ACCEPT_ENCODING, encoding), (header::ACCEPT_LANGUAGE, language)] {
+    for (name, bytes) in [(header::ACCEPT_ENCODING, encoding), (header::ACCEPT_LANGUAGE, language)]
+    {
         if let Ok(value) = HeaderValue::from_bytes(bytes) {
             request.append(name, value);
         }
@@ -17,10 +18,8 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
     let Ok(value) = HeaderValue::from_bytes(vary) else { return };
     let mut response = HeaderMap::from_iter([(header::VARY, value)]);
     let varies = Varies::of(&response);
-    let known = VaryPolicy {
-        accept_language: vec!["en".into(), "de".into()],
-        ..VaryPolicy::default()
-    };
+    let known =
+        VaryPolicy { accept_language: vec!["en".into(), "de".into()], ..VaryPolicy::default() };
     if let Varies::By(vary) = &varies {
         assert!((1..=NAMES_MAX).contains(&vary.names().len()));
         for policy in [VaryPolicy::default(), known] {
