@@ -30,6 +30,15 @@ pub struct Bucket {
     filled: Instant,
 }
 
+/// What a look into a bucket finds; nothing is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whole tokens that could be taken now.
+    pub left: u64,
+    /// How long to wait for the next one; zero while one is left.
+    pub wait: Duration,
+}
+
 /// One bucket for each name.
 pub struct Buckets {
     rate: Rate,
@@ -64,6 +73,15 @@ impl Bucket {
         let _ = self.take(now);
         self.tokens >= self.rate.burst - 1.0
     }
+
+    /// What could be taken now, and when the next one can be.
+    fn look(mut self, now: Instant) -> Look {
+        match self.take(now) {
+            // Whole ones alone count; with the one that this copy gave.
+            Ok(()) => Look { left: self.tokens as u64 + 1, wait: Duration::ZERO },
+            Err(wait) => Look { left: 0, wait },
+        }
+    }
 }
 
 impl Buckets {
@@ -90,6 +108,27 @@ impl Buckets {
         }
         by_name.entry(name.to_owned()).or_insert_with(|| Bucket::full(self.rate, now)).take(now)
     }
+
+    /// What [`Buckets::take`] would find. Takes nothing, and remembers no name.
+    #[must_use]
+    pub fn look(&self, name: &str, now: Instant) -> Look {
+        let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        match by_name.get(name) {
+            Some(bucket) => bucket.look(now),
+            None if by_name.len() >= self.names_max
+                && !by_name.values().any(|bucket| bucket.is_full(now)) =>
+            {
+                Look { left: 0, wait: WAIT_MIN }
+            }
+            None => Bucket::full(self.rate, now).look(now),
+        }
+    }
+
+    /// How much is allowed.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
 }
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -111,6 +150,25 @@ mod tests {
         assert_eq!(bucket.take(start), Err(Duration::from_millis(500)));
         assert_eq!(bucket.take(start + Duration::from_millis(500)), Ok(()));
         assert!(bucket.take(start + Duration::from_millis(600)).is_err());
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let start = Instant::now();
+        let buckets = Buckets::new(RATE, 1);
+        let full = Look { left: 3, wait: Duration::ZERO };
+        for _ in 0..9 {
+            assert_eq!(buckets.look("a", start), full, "a look is no use of a name either");
+        }
+        for left in [2, 1] {
+            assert_eq!(buckets.take("a", start), Ok(()));
+            assert_eq!(buckets.look("a", start), Look { left, wait: Duration::ZERO });
+        }
+        assert_eq!(buckets.take("a", start), Ok(()));
+        let empty = Look { left: 0, wait: Duration::from_millis(500) };
+        assert_eq!(buckets.look("a", start), empty);
+        assert_eq!(buckets.look("b", start), Look { left: 0, wait: WAIT_MIN }, "no room for it");
+        assert_eq!(buckets.look("b", start + Duration::from_millis(1500)), full, "a's makes room");
     }
 
     #[test]

@@ -32,12 +32,19 @@ impl Access {
         if let Some(id) = shown {
             return self.use_approval(id, &claim).await;
         }
-        let approvers = self.approvers().await?;
-        if !self.config.two_person.is_needed(&claim.person, &approvers) {
+        if !self.needs_second(&claim.person).await? {
             return Ok(Clearance::NotNeeded);
         }
         let id = self.ask(claim).await?;
         Err(AccessError::ApprovalNeeded { id })
+    }
+
+    /// Whether [`Access::clear`] would want a second person of somebody who shows no approval.
+    ///
+    /// # Errors
+    /// [`AccessError::Store`]
+    pub async fn needs_second(&self, person: &str) -> Result<bool, AccessError> {
+        Ok(self.config.two_person.is_needed(person, &self.approvers().await?))
     }
 
     /// Every approval, newest first; those that ended are forgotten.
@@ -50,6 +57,17 @@ impl Access {
         let mut approvals = records.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         approvals.sort_by(|a, b| (b.asked_unix_ms, &b.id).cmp(&(a.asked_unix_ms, &a.id)));
         Ok(approvals)
+    }
+
+    /// The approval that a person would decide on.
+    ///
+    /// # Errors
+    /// As of [`Access::decide`].
+    pub async fn decidable(&self, id: &str, person: &str) -> Result<Approval, AccessError> {
+        let (_, approval) = self.approval(id).await?;
+        danger::may_decide(&approval, person, self.now())
+            .map_err(|why| AccessError::ApprovalRefused { id: approval.id.clone(), why })?;
+        Ok(approval)
     }
 
     /// Decides on an approval.

@@ -150,6 +150,20 @@ impl Anycast {
         Ok((self.picture_of(group, &sites, &state)?, state))
     }
 
+    /// As [`Self::picture`], as if the interlock were this one.
+    ///
+    /// # Errors
+    /// [`AnycastError`]
+    pub async fn picture_with(
+        &self,
+        group: &AnycastGroupId,
+        interlock: InterlockState,
+    ) -> Result<(Picture, GroupState), AnycastError> {
+        let (mut state, _) = self.state(group).await?;
+        state.interlock = interlock;
+        Ok((self.picture_of(group, &self.sites(), &state)?, state))
+    }
+
     /// What a change would do.
     ///
     /// # Errors

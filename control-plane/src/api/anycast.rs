@@ -72,7 +72,9 @@ pub(super) async fn level(
     let wanted = Wanted { pop, prefixes, level, by, reason };
     let anycast = api.parts.drains.anycast();
     if asked.dry_run {
-        return Ok(Answer(anycast.plan(&group, &wanted).await?));
+        let plan = anycast.plan(&group, &wanted).await?;
+        caller.plans();
+        return Ok(Answer(plan));
     }
     let target = format!("group/{group}");
     api.danger(&caller, Danger::Announce, &target, &digest, &headers).await?;
@@ -98,6 +100,7 @@ pub(super) async fn set_interlock(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(group): Path<String>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     Json(body): Json<InterlockState>,
 ) -> Result<Answer<InterlockView>, ApiError> {
@@ -109,6 +112,11 @@ pub(super) async fn set_interlock(
     if body.max_capacity_withdrawn_percent.is_some_and(|percent| percent > 100) {
         let text = "max_capacity_withdrawn_percent must be at most 100";
         return Err(ApiError::Invalid(text.to_owned()));
+    }
+    if asked.dry_run {
+        let (picture, state) = api.parts.drains.anycast().picture_with(&group, body).await?;
+        caller.plans();
+        return Ok(Answer(limits(&picture, &state)));
     }
     let (target, digest) = (format!("group/{group}"), digest_of(&body));
     api.danger(&caller, Danger::Interlock, &target, &digest, &headers).await?;

@@ -12,6 +12,7 @@ use super::{
     Api,
     access_model::{ApprovalList, AuditList, AuditVerdict, AuditView},
     auth::Caller,
+    drain::Asked,
     error::ApiError,
     model::Items,
 };
@@ -31,8 +32,9 @@ pub(super) async fn approve(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<axum::Json<Approval>, ApiError> {
-    decide(&api, &caller, &id, true).await
+    decide(&api, &caller, &id, true, asked.dry_run).await
 }
 
 /// `POST /v1/approvals/{id}/reject`
@@ -40,8 +42,9 @@ pub(super) async fn reject(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<axum::Json<Approval>, ApiError> {
-    decide(&api, &caller, &id, false).await
+    decide(&api, &caller, &id, false, asked.dry_run).await
 }
 
 async fn decide(
@@ -49,11 +52,17 @@ async fn decide(
     caller: &Caller,
     id: &str,
     is_approved: bool,
+    is_dry: bool,
 ) -> Result<axum::Json<Approval>, ApiError> {
     let asked = api.parts.access.approvals().await?.into_iter().find(|asked| asked.id == id);
     // A narrowed right to approve covers what its target covers.
     let target = asked.map(|asked| asked.claim.target).unwrap_or_default();
     api.require(caller, Verb::Approve, &target)?;
+    if is_dry {
+        let approval = api.parts.access.decidable(id, caller.person()).await?;
+        caller.plans();
+        return Ok(axum::Json(approval));
+    }
     let approval = api.parts.access.decide(id, caller.person(), is_approved).await?;
     let word = if is_approved { "approve" } else { "reject" };
     let what = approval.claim.danger.as_str();

@@ -71,6 +71,11 @@ impl Caller {
         self.trail.reason(why);
     }
 
+    /// Says that this call is a dry run: nothing is done, and no audit row says that anything was.
+    pub(super) fn plans(&self) {
+        self.trail.plans();
+    }
+
     /// Notes what was done, to what; for the audit row and the log.
     pub(super) fn audit(&self, action: &'static str, subject: &str) {
         let (token, label) = (&self.id, &self.label);
@@ -80,6 +85,18 @@ impl Caller {
 }
 
 impl Api {
+    /// Whether [`Api::danger`] would want a second person, when no approval is shown. Asks for none.
+    pub(super) async fn needs_approval(
+        &self,
+        caller: &Caller,
+        target: &str,
+    ) -> Result<bool, ApiError> {
+        if caller.scopes.allows(Verb::Breakglass, target) {
+            return Ok(false);
+        }
+        Ok(self.parts.access.needs_second(caller.person()).await?)
+    }
+
     /// Checks that the caller holds a verb on a target: `kind/name`, or empty for what concerns everything.
     pub(super) fn require(
         &self,

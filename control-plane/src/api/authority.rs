@@ -51,6 +51,7 @@ pub(super) async fn rotate(
     // Refused before anybody is asked to approve it.
     let after = api.parts.rotation.step(body.step, true).await?;
     if asked.dry_run {
+        caller.plans();
         return Ok(axum::Json(view(&api, &after).await?));
     }
     api.danger(&caller, Danger::RotateCa, "", &digest_of(&body.step), &headers).await?;

@@ -72,6 +72,7 @@ pub(super) async fn begin(
     let new = NewDrain { pop: pop.clone(), target, deadline, by, reason };
     if asked.dry_run {
         let plans = api.parts.drains.plan(&new).await?;
+        caller.plans();
         return Ok(Answer(plans).into_response());
     }
     let subject = format!("pop/{pop}");
@@ -86,11 +87,17 @@ pub(super) async fn undo(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(pop): Path<String>,
+    Query(asked): Query<Asked>,
     Query(body): Query<UndrainRequest>,
 ) -> Result<Answer<DrainView>, ApiError> {
     caller.require_verb(Verb::PopDrain, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let slow_start = time("slow_start", body.slow_start.as_deref())?;
+    if asked.dry_run {
+        let (drain, plans) = api.parts.drains.plan_undo(&pop, slow_start).await?;
+        caller.plans();
+        return Ok(Answer(view(&api, drain, plans)));
+    }
     let drain = api.parts.drains.undo(&pop, slow_start).await?;
     caller.audit("undrain pop", pop.as_str());
     Ok(Answer(view(&api, drain, Vec::new())))

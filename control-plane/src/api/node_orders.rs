@@ -70,6 +70,7 @@ pub(super) async fn give(
     }
     api.parts.errands.check(&name, act).await?;
     if asked.dry_run {
+        caller.plans();
         return Ok(Answer(plan(&api, &name, act)).into_response());
     }
     api.danger(&caller, danger, &target, &digest_of(&act), &headers).await?;

@@ -62,6 +62,7 @@ pub(super) async fn put(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(pop): Path<String>,
+    Query(asked): Query<Asked>,
     Json(body): Json<PopRequest>,
 ) -> Result<Response, ApiError> {
     caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
@@ -73,20 +74,29 @@ pub(super) async fn put(
     let spec = PopSpec { role: pop.role, shield_upstream: pop.shield_upstream.clone(), site };
     let spec = serde_json::to_value(spec).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let wish = Wish::put(key.kind, key.name, spec);
-    let change = resources::publish(&api, &caller, wish, None, false).await?;
-    caller.audit("put pop", id.as_str());
-    Ok(changed(id.into(), change, false))
+    let change = resources::publish(&api, &caller, wish, None, asked.dry_run).await?;
+    if !asked.dry_run {
+        caller.audit("put pop", id.as_str());
+    }
+    Ok(changed(id.into(), change, asked.dry_run))
 }
 
 /// `DELETE /v1/pops/{pop}`
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     Path(pop): Path<String>,
 ) -> Result<Response, ApiError> {
     caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let id = request::id("pop", pop, PopId::parse)?;
+    if asked.dry_run {
+        let wish = Wish::delete(resources::key("pop", id.as_str())?);
+        resources::publish(&api, &caller, wish, None, true).await?;
+        let nodes = nodes_of(&api, &id).await?;
+        return Ok(axum::Json(RevokedView { pop: id, nodes, dry_run: true }).into_response());
+    }
     api.danger(&caller, Danger::RemovePop, &format!("pop/{id}"), "remove", &headers).await?;
     let wish = Wish::delete(resources::key("pop", id.as_str())?);
     let change = resources::publish(&api, &caller, wish, None, false).await?;
@@ -108,9 +118,10 @@ pub(super) async fn revoke_nodes(
     if !api.parts.releases.has_pop(&pop).await? {
         return Err(ApiError::NotFound { what: "pop", id: pop.into() });
     }
-    let rows = api.parts.store.nodes().await?.into_iter().map(|row| row.name);
-    let nodes: Vec<_> = rows.filter(|name| name.pop == pop).map(|name| name.node).collect();
-    if !asked.dry_run {
+    let nodes = nodes_of(&api, &pop).await?;
+    if asked.dry_run {
+        caller.plans();
+    } else {
         // Whoever approves has seen which nodes: one more is another plan.
         api.danger(&caller, Danger::RevokeNodes, &target, &digest_of(&nodes), &headers).await?;
         // Tokens that would enrol others go with them: who has stolen one has a node otherwise.
@@ -125,14 +136,21 @@ pub(super) async fn revoke_nodes(
 pub(super) async fn remove_node(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     Path((pop, node)): Path<(String, String)>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     caller.require_verb(Verb::PopWrite, &format!("pop/{pop}"))?;
     let pop = request::id("pop", pop, PopId::parse)?;
     let name = NodeName { pop, node: request::id("node", node, NodeId::parse)? };
     if api.parts.store.node(&name).await?.is_none() {
         return Err(ApiError::NotFound { what: "node", id: name.to_string() });
+    }
+    if asked.dry_run {
+        caller.plans();
+        let NodeName { pop, node } = name;
+        let view = RevokedView { pop, nodes: vec![node], dry_run: true };
+        return Ok(axum::Json(view).into_response());
     }
     // One by one they are all of a PoP: it takes as much as those.
     let target = format!("node/{name}");
@@ -142,7 +160,7 @@ pub(super) async fn remove_node(
     }
     api.parts.fleet.forget(&name);
     caller.audit("delete node", &name.to_string());
-    Ok(StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST /v1/pops/{pop}/enrolment-tokens`
@@ -178,6 +196,12 @@ pub(super) fn changed(id: String, change: Change, dry_run: bool) -> Response {
     let Change { changed, created, generation } = change;
     let view = ChangeView { id, changed, created, dry_run, generation: generation.0 };
     (status, axum::Json(view)).into_response()
+}
+
+/// The nodes that a PoP has.
+async fn nodes_of(api: &Api, pop: &PopId) -> Result<Vec<NodeId>, ApiError> {
+    let rows = api.parts.store.nodes().await?.into_iter().map(|row| row.name);
+    Ok(rows.filter(|name| name.pop == *pop).map(|name| name.node).collect())
 }
 
 fn views(api: &Api) -> Result<Vec<PopView>, ApiError> {

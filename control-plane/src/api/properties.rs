@@ -48,9 +48,9 @@ pub(super) async fn show(
     Ok(([(header::ETAG, tag)], axum::Json(view)).into_response())
 }
 
-/// The query of `PUT /v1/properties/{id}`.
+/// The query of a change.
 #[derive(Deserialize)]
-pub(super) struct PutQuery {
+pub(super) struct ChangeQuery {
     #[serde(default)]
     dry_run: bool,
 }
@@ -60,12 +60,12 @@ pub(super) async fn put(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
-    query: Result<Query<PutQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ChangeQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     Json(property): Json<Property>,
 ) -> Result<Response, ApiError> {
     caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
-    let Query(PutQuery { dry_run }) =
+    let Query(ChangeQuery { dry_run }) =
         query.map_err(|rejection| ApiError::Malformed(rejection.body_text()))?;
     if property.id.as_str() != id {
         let text = format!("the path says {id:?}, the property {:?}", property.id.as_str());
@@ -88,13 +88,16 @@ pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(ChangeQuery { dry_run }): Query<ChangeQuery>,
 ) -> Result<Response, ApiError> {
     caller.require_verb(Verb::ConfigWrite, &format!("property/{id}"))?;
     let id = request::id("property", id, PropertyId::parse)?;
     let wish = Wish::delete(resources::key("property", id.as_str())?);
-    let change = resources::publish(&api, &caller, wish, None, false).await?;
-    caller.audit("delete property", id.as_str());
-    Ok(changed(id.into(), change, false))
+    let change = resources::publish(&api, &caller, wish, None, dry_run).await?;
+    if !dry_run {
+        caller.audit("delete property", id.as_str());
+    }
+    Ok(changed(id.into(), change, dry_run))
 }
 
 fn views(api: &Api) -> Result<Vec<PropertyView>, ApiError> {

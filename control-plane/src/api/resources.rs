@@ -164,7 +164,9 @@ pub(super) async fn publish(
         reports: &reports,
     };
     let published = api.parts.releases.publish(publish).await?;
-    if !is_dry {
+    if is_dry {
+        caller.plans();
+    } else {
         forget_gone(api, &wish).await?;
     }
     Ok(Change {

@@ -28,6 +28,7 @@ struct Known {
     label: String,
     reason: String,
     notes: Vec<String>,
+    is_plan: bool,
 }
 
 impl Trail {
@@ -53,6 +54,11 @@ impl Trail {
         }
     }
 
+    /// That the call asks for a plan alone: when it succeeds nothing was done, and there is nothing to write down.
+    pub(super) fn plans(&self) {
+        self.lock().is_plan = true;
+    }
+
     /// Why, as far as it was said.
     pub(super) fn why(&self) -> String {
         self.lock().reason.clone()
@@ -60,7 +66,8 @@ impl Trail {
 
     fn row(&self, at_unix_ms: u64, action: String, status: u16) -> Option<Row> {
         let known = self.lock();
-        (!known.token.is_empty()).then(|| Row {
+        let is_plan = known.is_plan && status < FIRST_FAILURE;
+        (!known.token.is_empty() && !is_plan).then(|| Row {
             at_unix_ms,
             token: known.token.clone(),
             label: known.label.clone(),
@@ -117,6 +124,7 @@ fn short(text: &str) -> String {
 const ASKING_PATHS: [&str; 2] = ["/v1/can-i", "/v1/validate"];
 /// Where geo nodes say what others asked them.
 const ANSWER_PATHS: &str = "/v1/geo/answers/";
+const FIRST_FAILURE: u16 = 400;
 const NOTES_MAX: usize = 16;
 const TEXT_CHARS_MAX: usize = 512;
 
@@ -138,5 +146,14 @@ mod tests {
         assert_eq!((row.reason.as_str(), row.notes.len()), ("first", NOTES_MAX));
         assert_eq!(row.notes[0].chars().count(), TEXT_CHARS_MAX);
         assert!(!row.notes[0].contains('\n'));
+    }
+
+    #[test]
+    fn a_plan_that_was_made_leaves_no_row_and_one_that_was_refused_does() {
+        let trail = Trail::default();
+        trail.called_by("t", "ann");
+        trail.plans();
+        assert_eq!(trail.row(1, "POST /x".into(), 200), None);
+        assert!(trail.row(1, "POST /x".into(), 403).is_some());
     }
 }

@@ -10,6 +10,7 @@ use super::{
     consent::Consent,
     failure::{Exit, Failure},
     output::{Output, or_dash, time},
+    plan,
 };
 use crate::{
     access::{Approval, ApprovalState, Grant, Role, verify},
@@ -108,6 +109,7 @@ pub(super) async fn can_i(
 pub(super) async fn approval(
     command: ApprovalCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let (id, word) = match command {
@@ -119,7 +121,16 @@ pub(super) async fn approval(
         ApprovalCommand::Approve { id } => (id, "approve"),
         ApprovalCommand::Reject { id } => (id, "reject"),
     };
-    let path = format!("/v1/approvals/{id}/{word}");
+    let mut path = format!("/v1/approvals/{id}/{word}");
+    if !consent.goes_on() {
+        let call = match word {
+            "approve" => "/v1/approvals/{id}/approve",
+            _ => "/v1/approvals/{id}/reject",
+        };
+        plan::is_wanted(("post", call), client, consent, out).await?;
+        out.note(&format!("plan: {word} this, as it stands:"));
+        path.push_str("?dry_run=true");
+    }
     let approval: Approval = client.post(&path, &json!({})).await?;
     out.print_line(&approval, &approval.id, |approval| {
         let claim = &approval.claim;

@@ -15,6 +15,7 @@ use super::{
     drain::note_plan,
     failure::{Exit, Failure},
     output::Output,
+    plan,
     watch::{Shown, show},
 };
 use crate::{
@@ -160,7 +161,7 @@ pub(super) async fn run(
         BgpCommand::Confirm { pop } => {
             attempt(&pop, TrialRequest { timeout: None }, client, out).await
         }
-        BgpCommand::Interlock(command) => interlock(command, client, out).await,
+        BgpCommand::Interlock(command) => interlock(command, client, consent, out).await,
     }
 }
 
@@ -280,6 +281,7 @@ async fn attempt(
 async fn interlock(
     command: InterlockCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let path = |group: &AnycastGroupId| format!("/v1/anycast/{group}/interlock");
@@ -292,7 +294,16 @@ async fn interlock(
                 is_frozen: freeze,
                 is_shedding: shed,
             };
-            client.put(&path(&group), &body, None).await?
+            let mut path = path(&group);
+            if !consent.goes_on() {
+                let call = ("put", "/v1/anycast/{group}/interlock");
+                plan::is_wanted(call, client, consent, out).await?;
+                out.note(&format!(
+                    "plan: from then on this is what the interlock of {group} allows"
+                ));
+                path.push_str("?dry_run=true");
+            }
+            client.put(&path, &body, None).await?
         }
     };
     let header = ["MIN ANNOUNCING", "MAX WITHDRAWN", "FROZEN", "SHEDDING"];

@@ -14,6 +14,7 @@ use super::{
     consent::Consent,
     failure::{Exit, Failure},
     output::{Output, time},
+    plan,
 };
 use crate::{
     anycast::Plan,
@@ -118,7 +119,12 @@ pub(super) async fn drain(
 }
 
 /// `pop undrain`
-pub(super) async fn undrain(args: Undrain, client: &Client, out: &Output) -> Result<Exit, Failure> {
+pub(super) async fn undrain(
+    args: Undrain,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
     let path = format!("{}/drain", pop_path(&args.name));
     let query = match args.slow_start {
         Some(time) => {
@@ -128,6 +134,21 @@ pub(super) async fn undrain(args: Undrain, client: &Client, out: &Output) -> Res
         }
         None => String::new(),
     };
+    if !consent.goes_on() {
+        plan::is_wanted(("delete", "/v1/pops/{pop}/drain"), client, consent, out).await?;
+        let sign = if query.is_empty() { '?' } else { '&' };
+        let view: DrainView =
+            client.remove(&format!("{path}{query}{sign}dry_run=true"), None).await?;
+        view.plans.iter().for_each(|plan| note_plan(plan, out));
+        let grows = Duration::from_millis(view.drain.slow_start_ms);
+        let grows = humantime::format_duration(grows);
+        out.note(&format!(
+            "plan: {} comes back: its share of clients grows for {grows}",
+            args.name
+        ));
+        print(&view, out)?;
+        return Ok(Exit::Ok);
+    }
     client.delete(&format!("{path}{query}")).await?;
     let view: DrainView = client.get(&path).await?;
     print(&view, out)?;

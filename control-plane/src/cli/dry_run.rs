@@ -80,13 +80,18 @@ fn planner(command: &Command) -> Planner {
         Command::Pop(command) => match command {
             PopCommand::Drain(_)
             | PopCommand::Cordon(_)
+            | PopCommand::Undrain(_)
+            | PopCommand::Uncordon(_)
+            | PopCommand::Add { .. }
+            | PopCommand::Remove { .. }
             | PopCommand::Revoke { node: None, .. } => Planner::Server,
             PopCommand::List { .. }
             | PopCommand::Status { .. }
             | PopCommand::Logs(_)
             | PopCommand::ExecCheck(_) => Planner::Nobody,
             PopCommand::Revoke { node: Some(_), .. } => Planner::Client,
-            _ => Planner::None,
+            // What it would print is a secret that is made for it.
+            PopCommand::Enrol { .. } => Planner::None,
         },
         Command::Node(command) => match command {
             NodeCommand::Restart(_) | NodeCommand::RollbackLocal(_) => Planner::Server,
@@ -97,11 +102,13 @@ fn planner(command: &Command) -> Planner {
             | BgpCommand::Prepend { .. }
             | BgpCommand::Gshut(_)
             | BgpCommand::NoExport { .. }
-            | BgpCommand::Withdraw(_) => Planner::Server,
+            | BgpCommand::Withdraw(_)
+            | BgpCommand::Interlock(InterlockCommand::Set { .. }) => Planner::Server,
             BgpCommand::Status { .. }
             | BgpCommand::Catchment(_)
             | BgpCommand::Interlock(InterlockCommand::Show { .. }) => Planner::Nobody,
-            _ => Planner::None,
+            // A trial is its own dry run: the speaker takes it back by itself, and only it reads its file.
+            BgpCommand::Configure { .. } | BgpCommand::Confirm { .. } => Planner::None,
         },
         Command::Dns(command) => match command {
             DnsCommand::Map(MapCommand::Freeze | MapCommand::Thaw) => Planner::Client,
@@ -115,7 +122,11 @@ fn planner(command: &Command) -> Planner {
             PurgeCommand::Status { .. } | PurgeCommand::Lag { .. } | PurgeCommand::Log { .. } => {
                 Planner::Nobody
             }
-            _ => Planner::None,
+            PurgeCommand::Url { .. }
+            | PurgeCommand::Key { .. }
+            | PurgeCommand::Prefix { .. }
+            | PurgeCommand::Property { .. }
+            | PurgeCommand::All { .. } => Planner::Server,
         },
         Command::Change(command) => match command {
             ChangeCommand::Create { .. } => Planner::Both,
@@ -133,7 +144,7 @@ fn planner(command: &Command) -> Planner {
         },
         Command::Property(command) => match command {
             PropertyCommand::Apply { .. } => Planner::Both,
-            PropertyCommand::Delete { .. } => Planner::None,
+            PropertyCommand::Delete { .. } => Planner::Server,
             PropertyCommand::List | PropertyCommand::Show { .. } => Planner::Nobody,
         },
         Command::Token(command) => match command {
@@ -145,7 +156,10 @@ fn planner(command: &Command) -> Planner {
             RoleCommand::Set { .. } | RoleCommand::Delete { .. } => Planner::Client,
             RoleCommand::List => Planner::Nobody,
         },
-        Command::Approval(ApprovalCommand::List) => Planner::Nobody,
+        Command::Approval(command) => match command {
+            ApprovalCommand::List => Planner::Nobody,
+            ApprovalCommand::Approve { .. } | ApprovalCommand::Reject { .. } => Planner::Server,
+        },
         Command::Ca(command) => match command {
             CaCommand::Issue { .. } | CaCommand::Trust | CaCommand::Revoke { .. } => {
                 Planner::Client
@@ -169,8 +183,8 @@ fn planner(command: &Command) -> Planner {
         | Command::Audit(_)
         | Command::Top { .. }
         | Command::Completions { .. } => Planner::Nobody,
-        Command::Approval(_)
-        | Command::Login { .. }
+        // The files of this machine, and what runs on it. The doctor's purge goes all the way, or finds nothing out.
+        Command::Login { .. }
         | Command::Logout { .. }
         | Command::Doctor { purge: true }
         | Command::Man { .. }
@@ -203,16 +217,24 @@ mod tests {
             "tidegate property apply -f x --dry-run",
             "tidegate pop list --dry-run=client",
             "tidegate purge all --yes",
+            "tidegate purge all --dry-run",
+            "tidegate purge key a b --dry-run=server",
+            "tidegate pop remove fra --node n1 --dry-run",
+            "tidegate approval approve x --dry-run",
+            "tidegate bgp interlock set g --freeze --dry-run=server",
+            "tidegate property delete demo --dry-run",
         ] {
             assert_eq!(checked(good), Ok(()), "{good}");
         }
         for bad in [
-            "tidegate purge all --yes --dry-run",
-            "tidegate pop remove fra --dry-run",
+            "tidegate purge all --yes --dry-run=client",
+            "tidegate pop remove fra --dry-run=client",
+            "tidegate pop enrol fra --dry-run",
+            "tidegate bgp confirm --pop fra --dry-run",
             "tidegate pop drain fra --dry-run=client",
             "tidegate node restart fra/n1 --dry-run=client",
             "tidegate release promote --dry-run=server",
-            "tidegate approval approve x --dry-run",
+            "tidegate approval approve x --dry-run=client",
         ] {
             assert_eq!(checked(bad), Err(2), "{bad}");
         }

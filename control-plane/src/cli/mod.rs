@@ -33,6 +33,7 @@ mod top;
 mod manual;
 mod arrival; // of a release, where it shall be
 mod dry_run; // which verbs can be run dry
+mod plan; // what the control plane would do
 mod watch; // again whenever it changes
 mod said; // what a geo node said
 mod near; // the word that was meant
@@ -314,7 +315,7 @@ async fn operate(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Whoami => access::whoami(&client()?, &out).await,
         Command::CanI { verb, target } => access::can_i(verb, target, &client()?, &out).await,
         Command::Role(command) => access::role(command, &client()?, &consent, &out).await,
-        Command::Approval(command) => access::approval(command, &client()?, &out).await,
+        Command::Approval(command) => access::approval(command, &client()?, &consent, &out).await,
         Command::Audit(command) => access::audit(command, &client()?, &out).await,
         Command::Ca(command) => {
             ca::run(command, &global.place.target()?, &client()?, &consent, &out).await

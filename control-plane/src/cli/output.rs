@@ -67,6 +67,11 @@ impl Output {
         self.format == Format::Wide
     }
 
+    /// Whether messages are left out.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     /// Whether people read it.
     pub(super) fn is_for_people(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)

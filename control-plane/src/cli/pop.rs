@@ -16,7 +16,7 @@ use super::{
     failure::{Exit, Failure},
     node,
     output::{Output, or_dash, time},
-    pop_check, pop_log, revoke,
+    plan, pop_check, pop_log, revoke,
     watch::{Shown, show},
 };
 use crate::api::model::{ChangeView, EnrolmentTokenView, PopList, PopRequest, PopView, pop_path};
@@ -123,14 +123,19 @@ pub(super) async fn run(
                 Role::Shield => PopRole::Shield,
             };
             let body = PopRequest { role, shield_upstream };
-            let change: ChangeView = client.put(&pop_path(&name), &body, None).await?;
+            let mut path = pop_path(&name);
+            if !consent.goes_on() {
+                plan::is_wanted(("put", "/v1/pops/{pop}"), client, consent, out).await?;
+                path.push_str("?dry_run=true");
+            }
+            let change: ChangeView = client.put(&path, &body, None).await?;
             out.print_line(&change, &name, |change| say_change("pop", change))?;
             Ok(Exit::Ok)
         }
         PopCommand::Drain(args) => drain::drain(args, client, consent, out).await,
         PopCommand::Cordon(args) => drain::drain(args.into(), client, consent, out).await,
         PopCommand::Undrain(args) | PopCommand::Uncordon(args) => {
-            drain::undrain(args, client, out).await
+            drain::undrain(args, client, consent, out).await
         }
         PopCommand::Enrol { name } => {
             let path = format!("{}/enrolment-tokens", pop_path(&name));
@@ -144,6 +149,10 @@ pub(super) async fn run(
                 Some(node) => format!("{}/nodes/{node}", pop_path(&name)),
                 None => pop_path(&name),
             };
+            plan::removal((&name, node.as_ref()), &path, client, consent, out).await?;
+            if !consent.goes_on() {
+                return Ok(Exit::Ok);
+            }
             client.delete(&path).await?;
             let what =
                 node.map_or_else(|| format!("pop {name}"), |node| format!("node {name}/{node}"));

@@ -18,6 +18,7 @@ use super::{
     consent::{Consent, DryRun},
     failure::{Exit, Failure},
     output::Output,
+    plan,
     pop::say_change,
 };
 use crate::api::model::{ChangeView, PopList, PropertyList, PropertyView, property_path};
@@ -105,6 +106,17 @@ pub(super) async fn run(
             }
         }
         PropertyCommand::Delete { id } => {
+            if !consent.goes_on() {
+                plan::is_wanted(("delete", "/v1/properties/{id}"), client, consent, out).await?;
+                let path = format!("{}?dry_run=true", property_path(&id));
+                let change: ChangeView = client.remove(&path, None).await?;
+                out.note(&format!("plan: property {id} is deleted: PoPs no longer know its hosts"));
+                out.print_line(&change, &change.id, |change| {
+                    let generation = change.generation;
+                    format!("property {} would be deleted, generation {generation}", change.id)
+                })?;
+                return Ok(Exit::Ok);
+            }
             client.delete(&property_path(&id)).await?;
             out.note(&format!("property {id} deleted"));
         }

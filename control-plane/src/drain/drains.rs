@@ -170,13 +170,41 @@ impl Drains {
         let (mut drain, revision) =
             self.find(pop).await?.ok_or_else(|| DrainError::Not(pop.clone()))?;
         self.announce(pop, Stage::Permit).await?;
-        drain.returns_since_unix_ms = Some(self.anycast.now_unix_ms());
-        drain.slow_start_ms = millis(slow_start.unwrap_or(self.times.slow_start));
+        self.turn_back(&mut drain, slow_start);
         if !self.swap(&drain, Some(revision)).await? {
             return Err(AnycastError::Contended.into());
         }
         self.anycast.reserve(pop, None).await?;
         Ok(drain)
+    }
+
+    /// What bringing a PoP back would do: the drain as it would be, and what would change about routes.
+    ///
+    /// # Errors
+    /// [`DrainError`]
+    pub async fn plan_undo(
+        &self,
+        pop: &PopId,
+        slow_start: Option<Duration>,
+    ) -> Result<(Drain, Vec<Plan>), DrainError> {
+        let found = self.find(pop).await?;
+        let (mut drain, _) = found.ok_or_else(|| DrainError::Not(pop.clone()))?;
+        let (sites, mut plans) = (self.anycast.sites(), Vec::new());
+        for (group, members) in sites.groups_of(pop) {
+            let (state, _) = self.anycast.state(group).await?;
+            let level = Stage::Permit.level();
+            if members.prefixes.iter().any(|prefix| state.level(pop, prefix) != level) {
+                let wanted = wanted(pop.clone(), Stage::Permit);
+                plans.push(self.anycast.plan(group, &wanted).await?);
+            }
+        }
+        self.turn_back(&mut drain, slow_start);
+        Ok((drain, plans))
+    }
+
+    fn turn_back(&self, drain: &mut Drain, slow_start: Option<Duration>) {
+        drain.returns_since_unix_ms = Some(self.anycast.now_unix_ms());
+        drain.slow_start_ms = millis(slow_start.unwrap_or(self.times.slow_start));
     }
 
     /// What the nodes of a PoP shall do about routes and clients.

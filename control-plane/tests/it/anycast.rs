@@ -231,7 +231,20 @@ async fn an_operator_drains_a_pop_from_the_command_line() {
     run(&["bgp", "withdraw", "video", "--pop", "lon", "--reason", "x", "--yes"]).await.expect(8);
     run(&["bgp", "configure", "--pop", "lon", "--undo-after", "30s"]).await.expect(0);
     run(&["bgp", "confirm", "--pop", "lon"]).await.expect(0);
-    run(&["pop", "undrain", "ams", "--slow-start", "1h"]).await.expect(0);
+    let set = ["bgp", "interlock", "set", "video", "--min-announcing", "4"];
+    let plan = run(&[&set[..], &["--dry-run", "-o", "json"]].concat()).await.expect(0);
+    assert_eq!(plan.json()["min_announcing"], 4, "{plan:?}");
+    let stays = run(&["bgp", "interlock", "show", "video", "-o", "json"]).await.expect(0).json();
+    assert_ne!(stays["min_announcing"], 4, "{stays}");
+    let undrain = ["pop", "undrain", "ams", "--slow-start", "1h"];
+    let plan = run(&[&undrain[..], &["--dry-run"]].concat()).await.expect(0);
+    for said in ["plan: video p1 at ams: withdrawn -> normal", "grows for 1h"] {
+        assert!(plan.stderr.contains(said), "{said}: {plan:?}");
+    }
+    run(&["pop", "undrain", "lon", "--dry-run"]).await.expect(3);
+    let status = run(&["bgp", "status"]).await.expect(0);
+    assert!(status.stdout.contains("withdrawn"), "nothing came back: {status:?}");
+    run(&undrain).await.expect(0);
     run(&["pop", "undrain", "lon"]).await.expect(3);
 }
 

@@ -9,6 +9,7 @@ mod anycast;
 mod api;
 mod by_hand;
 mod cli;
+mod dry_runs;
 mod durability;
 mod geo;
 mod health;

@@ -31,7 +31,8 @@ async fn a_dry_run_changes_nothing_wherever_it_is_made_and_what_has_none_says_so
     nobody.run(&["property", "apply", "-f", &property, "--dry-run=client"]).await.expect(2);
     ann.run(&["property", "apply", "-f", &property, "--dry-run=client"]).await.expect(0);
     for refused in [
-        &["purge", "all", "--yes", "--dry-run"][..],
+        &["purge", "all", "--yes", "--dry-run=client"][..],
+        &["pop", "enrol", "fra", "--dry-run"],
         &["pop", "remove", "fra", "--dry-run=client"],
         &["release", "pause", "--dry-run=server"],
         &["pop", "drain", "fra", "--dry-run=client"],

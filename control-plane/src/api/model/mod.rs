@@ -17,8 +17,8 @@ pub use self::{
         PopList, PopRequest, PopView, pop_path,
     },
     purges::{
-        PurgeLagList, PurgeLagView, PurgeList, PurgeNodeView, PurgeRequest, PurgeView,
-        ReplacementView, Wait,
+        PurgeLagList, PurgeLagView, PurgeLimitView, PurgeList, PurgeNodeView, PurgePlanPop,
+        PurgePlanView, PurgeRequest, PurgeView, ReplacementView, Wait,
     },
     questions::{CheckList, LogList, NodeCheckView, NodeLogView, RevokedView},
     releases::{

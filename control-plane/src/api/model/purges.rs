@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use tidegate_contract::{
-    id::{NodeId, PopId, PurgeId, StreamId},
+    id::{NodeId, PopId, PropertyId, PurgeId, StreamId},
     purge::PurgeOrder,
     replacement::Replacement,
 };
@@ -124,6 +124,53 @@ pub struct ReplacementView {
     /// Its headers, while they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, String>>,
+}
+
+/// What a purge would do: the answer to a dry run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgePlanView {
+    /// What would be purged.
+    pub order: PurgeOrder,
+    /// The length of the body that would take its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement_bytes: Option<u64>,
+    /// The properties that it is of, by the newest release; absent for a key, which anything may carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Vec<PropertyId>>,
+    /// Where it would go.
+    pub pops: Vec<PurgePlanPop>,
+    /// The limits that it would count against, at the replica that was asked.
+    pub limits: Vec<PurgeLimitView>,
+    /// Whether it would wait for a second person, when no approval is shown.
+    pub needs_approval: bool,
+    /// Always true: nothing was purged.
+    pub dry_run: bool,
+}
+
+/// One PoP that a purge would go to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgePlanPop {
+    /// The PoP.
+    pub pop: PopId,
+    /// Its nodes.
+    pub nodes: u64,
+    /// Those of them that would hear it at once; the others get it when they are back, and revalidate meanwhile.
+    pub connected: u64,
+}
+
+/// One limit of a token's purges, as it stands now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PurgeLimitView {
+    /// Its name in the configuration, below `api.`.
+    pub limit: String,
+    /// Purges a second in the long run.
+    pub per_second: f64,
+    /// Purges at once.
+    pub burst: f64,
+    /// Purges that it would let pass now.
+    pub left: u64,
+    /// How long until it lets the next one pass; 0 while one is left.
+    pub wait_ms: u64,
 }
 
 /// How far one node is with a purge.

@@ -21,6 +21,9 @@ pub(super) const BODIES: &[(&str, &[Field])] = &[
     ("AuditEntry", &[is("number", "integer"), is("prev", "string"), is("hash", "string"), is("canonical", "string"), is("row?", "AuditRow")]),
     ("Approval", &[is("id", "string"), is("danger", "string"), is("target", "string"), is("digest", "string"), is("token", "string"), is("person", "string"), is("reason", "string"), is("state", "string"), is("asked_unix_ms", "integer"), is("expires_unix_ms", "integer"), is("decided_by?", "string")]),
     ("Purge", &[is("id", "string"), is("stream", "string"), is("offset", "integer"), is("accepted_unix_ms", "integer"), is("order?", "object"), is("replacement?", "Replacement"), is("pops?", "[PurgeNode]"), is("reached?", "boolean"), is("complete?", "boolean")]),
+    ("PurgePlan", &[is("order", "object"), is("replacement_bytes?", "integer"), is("properties?", "[string]"), is("pops", "[PurgePlanPop]"), is("limits", "[PurgeLimit]"), is("needs_approval", "boolean"), is("dry_run", "boolean")]),
+    ("PurgePlanPop", &[is("pop", "string"), is("nodes", "integer"), is("connected", "integer")]),
+    ("PurgeLimit", &[is("limit", "string"), is("per_second", "number"), is("burst", "number"), is("left", "integer"), is("wait_ms", "integer")]),
     ("PurgeNode", &[is("pop", "string"), is("node", "string"), is("state", "string"), is("ms?", "integer"), is("why?", "string")]),
     ("PurgeList", &[is("stream", "string"), is("head", "integer"), is("purges", "[Purge]")]),
     ("Replacement", &[is("digest", "string"), is("bytes?", "integer"), is("headers?", "object")]),
@@ -145,6 +148,9 @@ mod tests {
             (include_str!("../../access/chain.rs"), include_str!("../../access/roles.rs"));
         for (body, name, source) in [
             ("Purge", "PurgeView", model),
+            ("PurgePlan", "PurgePlanView", model),
+            ("PurgePlanPop", "PurgePlanPop", model),
+            ("PurgeLimit", "PurgeLimitView", model),
             ("PurgeNode", "PurgeNodeView", model),
             ("PurgeList", "PurgeList", model),
             ("Replacement", "ReplacementView", model),

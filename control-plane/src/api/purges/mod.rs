@@ -1,9 +1,11 @@
 //! `/v1/purges`: order a purge, see how far it is, read the log.
 //!
 //! The answer to an order is sent when the purge is durable, or, when the caller waits, when no node is pending
-//! any more or the deadline is over. A deadline that is over is no error: the purge goes on.
+//! any more or the deadline is over. A deadline that is over is no error: the purge goes on. `?dry_run=true` makes the
+//! plan and nothing else.
 
 mod wanted;
+mod planned;
 mod shown;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,12 +21,14 @@ use tidegate_contract::{id::PurgeId, purge::PurgeTarget, purge_offset::epoch};
 use tokio::time::Instant;
 
 use self::{
+    planned::plan,
     shown::{confirm, order_of, view},
-    wanted::{check_kept, deadline, idempotency_key, limit, read, subject},
+    wanted::{check_replacement, deadline, idempotency_key, limit, read, subject},
 };
 use super::{
     Api,
     auth::{Caller, digest_of},
+    drain::Asked,
     error::ApiError,
     model::{PurgeLagList, PurgeLagView, PurgeList, PurgeView, Wait},
     request::{self, Json},
@@ -42,6 +46,7 @@ use crate::{
 pub(super) async fn order(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
@@ -49,14 +54,19 @@ pub(super) async fn order(
     caller.require(Scope::Purge)?;
     let request = read(body)?;
     let deadline = since + deadline(&request, api.parts.purges.config().wait_max)?;
+    if asked.dry_run {
+        check_replacement(&api, &request)?;
+        idempotency_key(&headers, &caller)?;
+        let plan = plan(&api, &caller, request).await?;
+        caller.plans();
+        return Ok(axum::Json(plan).into_response());
+    }
     limit(&api, &caller, &request)?;
     if matches!(request.order.target, PurgeTarget::All) {
         let plan = digest_of(&request.order);
         api.danger(&caller, Danger::PurgeAll, "", &plan, &headers).await?;
     }
-    if let Some(new) = &request.replace {
-        check_kept(&request.order.target, new, &api.parts.releases.desired()?)?;
-    }
+    check_replacement(&api, &request)?;
     let key = idempotency_key(&headers, &caller)?;
     let _waiting = match request.wait {
         Wait::None => None,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::{
     api::{Api, auth::Caller, error::ApiError, model::PurgeRequest},
     purge::kind,
+    rate::Buckets,
     resource::Desired,
 };
 
@@ -43,12 +44,14 @@ pub(super) fn read(body: Map<String, Value>) -> Result<PurgeRequest, ApiError> {
     Ok(request)
 }
 
+/// Refuses a body that no node would keep.
+pub(super) fn check_replacement(api: &Api, request: &PurgeRequest) -> Result<(), ApiError> {
+    let Some(new) = &request.replace else { return Ok(()) };
+    check_kept(&request.order.target, new, &api.parts.releases.desired()?)
+}
+
 /// A body that no node would keep: most likely the host is misspelt, or a header was forgotten.
-pub(super) fn check_kept(
-    target: &PurgeTarget,
-    new: &Replacement,
-    desired: &Desired,
-) -> Result<(), ApiError> {
+fn check_kept(target: &PurgeTarget, new: &Replacement, desired: &Desired) -> Result<(), ApiError> {
     let PurgeTarget::Url { host, .. } = target else { return Ok(()) };
     let serves = |host: &str| {
         let mut properties = desired.properties.iter().map(|(property, _)| property);
@@ -85,19 +88,26 @@ pub(super) fn deadline(request: &PurgeRequest, wait_max: Duration) -> Result<Dur
 /// Takes the order out of what the caller may order.
 pub(super) fn limit(api: &Api, caller: &Caller, request: &PurgeRequest) -> Result<(), ApiError> {
     let now = Instant::now();
-    match request.order.target {
-        PurgeTarget::All => {
-            api.purge_all_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
-        }
+    for (_, buckets) in limits(api, request) {
+        buckets.take(&caller.id, now).map_err(ApiError::TooOften)?;
+    }
+    Ok(())
+}
+
+/// The limits that an order counts against, by their names in the configuration; the narrowest first.
+pub(super) fn limits<'a>(
+    api: &'a Api,
+    request: &PurgeRequest,
+) -> impl Iterator<Item = (&'static str, &'a Buckets)> {
+    let wide = match request.order.target {
+        PurgeTarget::All => Some(("purge_all_rate", &api.purge_all_rate)),
         PurgeTarget::Prefix { .. } | PurgeTarget::Property { .. } => {
-            api.purge_wide_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
+            Some(("purge_wide_rate", &api.purge_wide_rate))
         }
-        PurgeTarget::Url { .. } | PurgeTarget::Key { .. } => {}
-    }
-    if request.replace.is_some() {
-        api.replace_rate.take(&caller.id, now).map_err(ApiError::TooOften)?;
-    }
-    api.purge_rate.take(&caller.id, now).map_err(ApiError::TooOften)
+        PurgeTarget::Url { .. } | PurgeTarget::Key { .. } => None,
+    };
+    let replacing = request.replace.is_some().then_some(("replace_rate", &api.replace_rate));
+    wide.into_iter().chain(replacing).chain([("purge_rate", &api.purge_rate)])
 }
 
 /// A key belongs to the token that sends it.

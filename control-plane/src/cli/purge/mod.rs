@@ -4,11 +4,12 @@
 //! over, so that it asks upstream before it serves what can change; a note says so.
 
 mod replace;
+mod planned;
 mod shown;
 
 use clap::{Args, Subcommand};
 use futures::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tidegate_contract::{
     id::PropertyId,
     purge::{PurgeOrder, PurgeTarget},
@@ -26,8 +27,9 @@ use super::{
     failure::{Exit, Failure},
     moment::parse_since,
     output::Output,
+    plan::{self, Call},
 };
-use crate::api::model::{PurgeRequest, PurgeView, Wait};
+use crate::api::model::{PurgePlanView, PurgeRequest, PurgeView, Wait};
 
 /// What is done with purges.
 #[derive(Subcommand)]
@@ -144,26 +146,24 @@ pub(super) async fn run(
                 urls.iter().map(|url| PurgeTarget::from_url(url)).collect();
             let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
             let replacement = replace.read(&targets)?;
-            order(targets, replacement, &how, client, out).await
+            order(targets, replacement, &how, client, consent, out).await
         }
         PurgeCommand::Key { keys, how } => {
             let targets = keys.into_iter().map(|key| PurgeTarget::Key { key }).collect();
-            order(targets, None, &how, client, out).await
+            order(targets, None, &how, client, consent, out).await
         }
         PurgeCommand::Prefix { urls, how } => {
             let targets: Result<Vec<_>, _> =
                 urls.iter().map(|url| PurgeTarget::from_prefix_url(url)).collect();
             let targets = targets.map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-            order(targets, None, &how, client, out).await
+            order(targets, None, &how, client, consent, out).await
         }
         PurgeCommand::Property { ids, how } => {
             let targets = ids.into_iter().map(|id| PurgeTarget::Property { id }).collect();
-            order(targets, None, &how, client, out).await
+            order(targets, None, &how, client, consent, out).await
         }
         PurgeCommand::All { how } => {
-            out.note("everything is purged: every PoP asks the origins again");
-            consent.ask("all")?;
-            order(vec![PurgeTarget::All], None, &how, client, out).await
+            order(vec![PurgeTarget::All], None, &how, client, consent, out).await
         }
         PurgeCommand::Status { id, watch } => status(&id, watch, client, out).await,
         PurgeCommand::Lag { watch } => lag(watch, client, out).await,
@@ -176,6 +176,7 @@ async fn order(
     replacement: Option<Replacement>,
     how: &How,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let request = |target| PurgeRequest {
@@ -184,11 +185,27 @@ async fn order(
         wait: how.wait,
         deadline: how.wait.percent().map(|_| how.deadline.clone()),
     };
-    let answers: Vec<Result<PurgeView, Failure>> = stream::iter(targets.into_iter().map(request))
-        .map(async |request| client.post("/v1/purges", &request).await)
-        .buffered(ORDERS_AT_ONCE)
-        .collect()
-        .await;
+    let requests: Vec<_> = targets.into_iter().map(request).collect();
+    if !consent.goes_on() {
+        plan::is_wanted(CALL, client, consent, out).await?;
+        return dry(requests, client, out).await;
+    }
+    let Some(first) = requests.first() else { return Ok(Exit::Ok) };
+    let is_all = first.order.target == PurgeTarget::All;
+    // One URL or key is quickly asked for again: it does not wait for a plan.
+    let is_wide = !matches!(first.order.target, PurgeTarget::Url { .. } | PurgeTarget::Key { .. });
+    if is_wide && plan::is_wanted(CALL, client, consent, out).await? {
+        let (plans, failure) = split(send(DRY_PATH, requests.clone(), client).await);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        planned::note(&plans, out);
+    }
+    if is_all {
+        out.note("everything is purged: every PoP asks the origins again");
+        consent.ask("all")?;
+    }
+    let answers: Vec<Result<PurgeView, Failure>> = send("/v1/purges", requests, client).await;
     // What was accepted is shown even when something else was not.
     let (purges, failure) = split(answers);
     let waited = how.wait.percent();
@@ -217,7 +234,29 @@ async fn order(
     Ok(Exit::Ok)
 }
 
-fn split(answers: Vec<Result<PurgeView, Failure>>) -> (Vec<PurgeView>, Option<Failure>) {
+/// Shows what the orders would do. One that would be refused fails, as it would.
+async fn dry(requests: Vec<PurgeRequest>, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let (plans, failure) = split(send::<PurgePlanView>(DRY_PATH, requests, client).await);
+    if !plans.is_empty() {
+        planned::print(&plans, out)?;
+        planned::note(&plans, out);
+    }
+    failure.map_or(Ok(Exit::Ok), Err)
+}
+
+async fn send<T: DeserializeOwned>(
+    path: &str,
+    requests: Vec<PurgeRequest>,
+    client: &Client,
+) -> Vec<Result<T, Failure>> {
+    stream::iter(requests)
+        .map(async |request| client.post(path, &request).await)
+        .buffered(ORDERS_AT_ONCE)
+        .collect()
+        .await
+}
+
+fn split<T>(answers: Vec<Result<T, Failure>>) -> (Vec<T>, Option<Failure>) {
     let mut purges = Vec::new();
     let mut first = None;
     for answer in answers {
@@ -249,4 +288,6 @@ fn parse_time(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
 }
 
+const CALL: Call = ("post", "/v1/purges");
+const DRY_PATH: &str = "/v1/purges?dry_run=true";
 const ORDERS_AT_ONCE: usize = 8;

@@ -77,32 +77,40 @@ pub(super) async fn log(
     Ok(Exit::Ok)
 }
 
-/// One purge of the log. Of a URL the query is left out, which may be signed.
+/// One purge of the log.
 fn logged_row(purge: &PurgeView) -> [String; 6] {
     let target = purge.order.as_ref().map(|order| &order.target);
     let is_soft = purge.order.as_ref().is_some_and(|order| order.soft);
-    let how = match (&purge.replacement, is_soft) {
-        (Some(_), _) => "replace",
-        (None, true) => "soft",
-        (None, false) => "hard",
-    };
-    let name = match target {
-        Some(PurgeTarget::Url { host, path }) => {
-            format!("{host}{}", path.split('?').next().unwrap_or_default())
-        }
-        Some(PurgeTarget::Prefix { host, path_prefix }) => format!("{host}{path_prefix}"),
-        Some(PurgeTarget::Key { key }) => key.to_string(),
-        Some(PurgeTarget::Property { id }) => id.to_string(),
-        Some(PurgeTarget::All) | None => "-".to_owned(),
-    };
     [
         purge.offset.to_string(),
         time(purge.accepted_unix_ms),
         purge.id.to_string(),
         or_dash(target.map(PurgeTarget::kind)),
-        how.to_owned(),
-        name,
+        how_of(purge.replacement.is_some(), is_soft).to_owned(),
+        target.map_or_else(|| "-".to_owned(), name_of),
     ]
+}
+
+/// What a purge leaves behind.
+pub(super) fn how_of(is_replacing: bool, is_soft: bool) -> &'static str {
+    match (is_replacing, is_soft) {
+        (true, _) => "replace",
+        (false, true) => "soft",
+        (false, false) => "hard",
+    }
+}
+
+/// What is purged. Of a URL the query is left out, which may be signed.
+pub(super) fn name_of(target: &PurgeTarget) -> String {
+    match target {
+        PurgeTarget::Url { host, path } => {
+            format!("{host}{}", path.split('?').next().unwrap_or_default())
+        }
+        PurgeTarget::Prefix { host, path_prefix } => format!("{host}{path_prefix}"),
+        PurgeTarget::Key { key } => key.to_string(),
+        PurgeTarget::Property { id } => id.to_string(),
+        PurgeTarget::All => "-".to_owned(),
+    }
 }
 
 /// One row for each node, or one alone where nobody waited.

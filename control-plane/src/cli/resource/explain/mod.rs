@@ -19,9 +19,12 @@ use tidegate_contract::{
 };
 
 use super::shape::{Field, Shape, core, shapes};
-use crate::cli::{
-    failure::{Exit, Failure},
-    near::nearest,
+use crate::{
+    cli::{
+        failure::{Exit, Failure},
+        near::nearest,
+    },
+    resource::LABELS_MAX,
 };
 
 /// Explains a kind, or a field of one: `property`, `property.cache.default_ttl`.
@@ -30,6 +33,9 @@ pub(super) fn explain(what: &str) -> Result<String, Failure> {
     let first = steps.next().unwrap_or_default();
     let kind: Kind =
         first.parse().map_err(|_| unknown("kind", first, Kind::ALL.map(Kind::as_str)))?;
+    if steps.clone().eq([LABELS]) {
+        return Ok(of_labels(kind));
+    }
     let shapes = shapes();
     let mut place = Place { shapes: &shapes, name: table_of(kind), path: Vec::new() };
     let mut last = None;
@@ -95,12 +101,26 @@ fn of_kind(kind: Kind, place: &Place<'_>) -> String {
     let mut text =
         format!("{kind}\n\n{what}\nRead by {who}; at most {} of them.\n\n", kind.count_max());
     text.push_str(&list(kind, place));
+    writeln!(text, "\nBeside the spec it may have labels: tidegate explain {kind}.{LABELS}")
+        .expect("a String takes everything");
     match example {
         Some(example) => write!(text, "\nExample:\n\n{example}"),
         None => writeln!(text, "\nTo see one as it is written: tidegate get {kind} NAME -o yaml"),
     }
     .expect("a String takes everything");
     text
+}
+
+/// Labels stand beside the spec, and are the same for every kind.
+fn of_labels(kind: Kind) -> String {
+    let what = wrapped(
+        "Names with values for people and their scripts: no node is told of them. They stand beside the spec. A document \
+         without them keeps those that are there; labels: {} takes all away. What -l of get, export and delete chooses by.",
+    );
+    format!(
+        "{kind}.{LABELS}\n\n{what}\n\nTYPE      table of text, at most {LABELS_MAX}\nDEFAULT   (none)\n\n\
+         Example:\n\nkind: {kind}\nname: demo\nlabels: {{tier: gold, example.com/region: eu}}\n"
+    )
 }
 
 fn of_field(kind: Kind, field: &Field, place: &Place<'_>) -> String {
@@ -373,6 +393,8 @@ const CACHE_POLICY: &str =
     "kind = \"cache_policy\"\nname = \"segments\"\n\n[spec]\ndefault_ttl = \"1h\"\n";
 const NODE: &str = "kind = \"node\"\nname = \"fra-1\"\n\n[spec]\npop = \"fra\"\n";
 const POP: &str = "kind = \"pop\"\nname = \"fra\"\n\n[spec]\nrole = \"edge\"\n";
+/// Of every kind, beside its spec.
+const LABELS: &str = "labels";
 const UNITS: [(&str, &str); 5] = [
     ("_mbps", "Mbit/s"),
     ("_percent", "of a hundred"),

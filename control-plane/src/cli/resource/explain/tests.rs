@@ -13,7 +13,17 @@ fn every_example_reads_as_what_nodes_take() {
             assert_eq!(documents[0].kind, kind);
             documents[0].check().expect("an example that is taken");
         }
-        assert!(explain(kind.as_str()).expect("known").starts_with(kind.as_str()));
+        let text = explain(kind.as_str()).expect("known");
+        assert!(
+            text.starts_with(kind.as_str()) && text.contains(&format!("explain {kind}.labels"))
+        );
+        let labels = explain(&format!("{kind}.labels")).expect("known");
+        assert!(
+            labels.contains(&format!("kind: {kind}\n")) && labels.contains("at most 16"),
+            "{labels}"
+        );
+        let deeper = explain(&format!("{kind}.labels.tier")).err().map(|failure| failure.exit);
+        assert_eq!(deeper, Some(Exit::NotFound));
     }
 }
 
