@@ -86,7 +86,7 @@ async fn a_client_below_the_rate_is_cut_though_it_may_pause_longer() {
     until("cut", || edge.app.lost.load(SeqCst) == 1).await;
     assert_eq!(raw::outcome(recv).await, Outcome::Reset(raw::EXCESSIVE_LOAD));
     let labels = [("protocol", "h3"), ("reason", "slow")];
-    assert_eq!(edge.metric("edge_connections_cut_total", &labels), 1.0);
+    edge.expect_metric("edge_connections_cut_total", &labels, 1.0).await;
     let recv = raw::ask(&connection, &request("GET", "/bytes/1000000", &[])).await;
     assert!(raw::outcome(recv).await.has_status(200), "who reads is not cut");
 }

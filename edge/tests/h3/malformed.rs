@@ -22,7 +22,7 @@ async fn malformed_heads_reset_their_stream_and_nobody_sees_them() {
     assert_eq!(edge.app.requests.load(SeqCst), 0);
     assert!(raw::is_alive(&connection).await, "the table differs from this only by its faults");
     let labels = [("protocol", "h3"), ("reason", "malformed")];
-    assert_eq!(edge.metric("edge_requests_refused_total", &labels), requests.len() as f64);
+    edge.expect_metric("edge_requests_refused_total", &labels, requests.len() as f64).await;
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_body_that_cannot_be_read_to_its_end_goes_on_from_upstream() {
             .expect_status(200)
             .expect_cache("hit")
             .expect_body(&body);
-        assert_eq!(edge.metric("edge_background_fetches_total", &["disk"]), 1.0);
+        edge.expect_metric("edge_background_fetches_total", &["disk"], 1.0).await;
         let range = origin.last("/m.mp4").header("range").unwrap().to_owned();
         let from: usize = range["bytes=".len()..].split('-').next().unwrap().parse().unwrap();
         assert!((1..=1_500_000).contains(&from), "only the rest: {range}");

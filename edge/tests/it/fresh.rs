@@ -24,8 +24,8 @@ async fn what_was_fetched_once_is_served_to_every_protocol() {
             .expect_body(&body);
     }
     assert_eq!(origin.count("/s"), 1);
-    assert_eq!(edge.metric("edge_requests_total", &["h3", "hit"]), 1.0);
-    assert_eq!(edge.metric("edge_fills_total", &["stored"]), 1.0);
+    edge.expect_metric("edge_requests_total", &["h3", "hit"], 1.0).await;
+    edge.expect_metric("edge_fills_total", &["stored"], 1.0).await;
 }
 
 #[tokio::test]

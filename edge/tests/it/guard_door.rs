@@ -99,7 +99,7 @@ async fn a_token_that_is_handed_around_is_slowed_down_wherever_it_is_used() {
         let own = ask(&token(200 + u64::from(last)));
         client.ask(protocol, &own).await.unwrap().expect_status(200);
     }
-    assert_eq!(edge.metric("edge_guard_refusals_total", &["rate-token"]), 3.0);
+    edge.expect_metric("edge_guard_refusals_total", &["rate-token"], 3.0).await;
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn methods_and_countries_that_are_not_let_in_reach_nobody() {
     }
     assert_eq!(origin.everything().len(), 0);
     edge.get("/v/a.m4s").await.expect_status(200);
-    assert_eq!(edge.metric("edge_guard_refusals_total", &["geo"]), 6.0);
+    edge.expect_metric("edge_guard_refusals_total", &["geo"], 6.0).await;
 }
 
 /// Requests at once; answered within so many seconds, some of them are slowed down.

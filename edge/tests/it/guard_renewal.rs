@@ -63,7 +63,7 @@ async fn a_token_near_its_end_is_renewed_the_way_it_came_on_all_protocols() {
         let rest = location.strip_prefix(&format!("{path}?cat=")).unwrap();
         fresh.push(rest.strip_suffix("&x=1").unwrap().to_owned());
     }
-    assert_eq!(edge.metric("edge_guard_tokens_total", &["renewed"]), 9.0);
+    edge.expect_metric("edge_guard_tokens_total", &["renewed"], 9.0).await;
     // The old ones are over by then, the new ones are not.
     edge.advance(300);
     for (protocol, token) in PROTOCOLS.iter().cycle().zip(&fresh) {

@@ -139,7 +139,7 @@ async fn a_token_ends_on_time_also_for_those_that_were_let_in_with_it() {
             }
         }
     }
-    assert_eq!(edge.metric("edge_guard_refusals_total", &["token-expired"]), 18.0);
+    edge.expect_metric("edge_guard_refusals_total", &["token-expired"], 18.0).await;
     assert_eq!(origin.count(path), 1);
     expect_no_trace(&edge, &origin, &tokens);
 }

@@ -90,7 +90,7 @@ async fn a_playlist_that_stands_still_is_asked_of_the_next_origin() {
     // Four seconds of a target duration of two: the third copy would be one too many, and nobody gets it.
     edge.get("/live/p.m3u8").await.expect_status(200).expect_body(playlist(9));
     assert_eq!((first.count("/live/p.m3u8"), second.count("/live/p.m3u8")), (3, 1));
-    assert_eq!(edge.metric("edge_live_stalled_total", &[]), 1.0);
+    edge.expect_metric("edge_live_stalled_total", &[], 1.0).await;
     edge.get("/live/p.m3u8").await.expect_cache("hit").expect_body(playlist(9));
     edge.advance(2);
     second.on("/live/p.m3u8", at(10));
@@ -162,7 +162,7 @@ async fn an_mpd_that_stands_still_is_asked_of_the_next_origin() {
         edge.get_by(protocol, "/live/m.mpd").await.expect_body(mpd(9));
     }
     assert_eq!((first.count("/live/m.mpd"), second.count("/live/m.mpd")), (4, 1));
-    assert_eq!(edge.metric("edge_live_stalled_total", &[]), 1.0);
+    edge.expect_metric("edge_live_stalled_total", &[], 1.0).await;
 
     // One whose segments are numbered by the clock may stay the same.
     let numbered = "<MPD type=\"dynamic\" minimumUpdatePeriod=\"PT2S\"><Period><SegmentTemplate duration=\"2\"/></Period></MPD>";

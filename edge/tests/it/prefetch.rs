@@ -31,8 +31,8 @@ async fn the_next_segments_of_the_playlist_are_fetched_ahead_and_counted() {
         edge.get(&format!("/v/seg/{n}.m4s")).await.expect_cache("hit");
     }
     eventually("the last is stored", || edge.metric("edge_fills_total", &["stored"]) == 5.0).await;
-    assert_eq!(edge.metric("edge_prefetches_total", &["begun"]), 3.0);
-    assert_eq!(edge.metric("edge_prefetches_total", &["useful"]), 2.0);
+    edge.expect_metric("edge_prefetches_total", &["begun"], 3.0).await;
+    edge.expect_metric("edge_prefetches_total", &["useful"], 2.0).await;
     for n in 1..=4 {
         assert_eq!(origin.count(&format!("/v/seg/{n}.m4s")), 1);
     }

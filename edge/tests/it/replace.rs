@@ -44,7 +44,7 @@ async fn the_new_body_is_a_hit_on_every_protocol_without_a_fetch() {
         edge.ask(protocol, &same).await.expect_status(304);
     }
     assert_eq!(origin.count("/v.m3u8"), 1);
-    assert_eq!(edge.metric("edge_replacements_total", &["stored"]), 1.0);
+    edge.expect_metric("edge_replacements_total", &["stored"], 1.0).await;
 }
 
 #[tokio::test]

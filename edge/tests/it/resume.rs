@@ -50,7 +50,7 @@ async fn a_slice_goes_on_at_the_next_origin_that_has_the_same() {
         }
         assert_eq!(asked(&second), [format!("bytes={BREAK}-{}", 2 * SLICE - 1)]);
         assert_eq!(asked(&first).len(), 3, "each slice once: {:?}", asked(&first));
-        assert_eq!(edge.metric("edge_background_fetches_total", &["rest"]), 1.0);
+        edge.expect_metric("edge_background_fetches_total", &["rest"], 1.0).await;
     }
 }
 
@@ -162,7 +162,7 @@ async fn an_origin_that_drips_is_given_up_for_the_next_one() {
         answer.expect_status(200).expect_body(&body);
     }
     assert_eq!((first.count("/s.ts"), second.count("/s.ts")), (1, 1));
-    assert_eq!(edge.metric("edge_upstream_errors_total", &["slow"]), 1.0);
+    edge.expect_metric("edge_upstream_errors_total", &["slow"], 1.0).await;
 }
 
 #[tokio::test]
@@ -174,5 +174,5 @@ async fn where_nobody_else_has_it_readers_learn_that_it_drips() {
     for answer in join_all(PROTOCOLS.map(|protocol| edge.get_by(protocol, "/s.ts"))).await {
         answer.expect_status(200).expect_broken();
     }
-    assert_eq!(edge.metric("edge_fills_total", &["failed"]), 1.0);
+    edge.expect_metric("edge_fills_total", &["failed"], 1.0).await;
 }

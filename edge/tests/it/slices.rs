@@ -217,7 +217,7 @@ async fn what_changed_in_between_fails_the_reader_and_is_fetched_anew() {
     let changed = reply(200).cache_control("max-age=60").etag("\"b\"").body(new.clone()).ranged();
     origin.on("/m.mp4", changed);
     edge.get("/m.mp4").await.expect_broken();
-    assert_eq!(edge.metric("edge_slices_mixed_total", &[]), 1.0);
+    edge.expect_metric("edge_slices_mixed_total", &[], 1.0).await;
     edge.get("/m.mp4").await.expect_status(200).expect_body(&new);
 }
 

@@ -26,7 +26,7 @@ async fn a_304_confirms_what_is_stored() {
     }
     assert_eq!(origin.count("/s"), 4);
     assert_eq!(origin.last("/s").header("if-none-match"), Some("\"a\""));
-    assert_eq!(edge.metric("edge_fills_total", &["confirmed"]), 3.0);
+    edge.expect_metric("edge_fills_total", &["confirmed"], 3.0).await;
 }
 
 #[tokio::test]

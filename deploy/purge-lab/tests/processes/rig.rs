@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -11,6 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 /// A process; killed when dropped.
 pub(crate) struct Killed(Child);
@@ -30,6 +30,8 @@ pub(crate) struct Rig {
     token: String,
     http: Mutex<reqwest::Client>,
     settings: Vec<String>,
+    /// Keep the ports for a control plane that comes back.
+    _held: [TcpSocket; 2],
 }
 
 impl Rig {
@@ -47,12 +49,9 @@ impl Rig {
         let ca = run(&["ca", "show"]);
         fs::write(folder.path().join("ca.pem"), &ca).expect("writable");
         let http = Mutex::new(client(&ca));
-        // It comes back where it was; nothing else takes these meanwhile but by a great chance.
-        let free = || {
-            TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
-        };
-        let (api, sync) = (free(), free());
-        Self { folder, api, sync, token, http, settings: Vec::new() }
+        let [(api_held, api), (sync_held, sync)] = [held_port(), held_port()];
+        let _held = [api_held, sync_held];
+        Self { folder, api, sync, token, http, settings: Vec::new(), _held }
     }
 
     /// The same, with other settings of the control plane than the defaults.
@@ -192,6 +191,15 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
         assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A socket that never listens: nobody is given its port, and who sets `SO_REUSEADDR` may listen there all the same.
+fn held_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("possible");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let port = socket.local_addr().expect("bound").port();
+    (socket, port)
 }
 
 /// A program that was built with this test: beside it, or where the environment says.

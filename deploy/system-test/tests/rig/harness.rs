@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -15,6 +14,7 @@ use tidegate_system_test::{
     system::program,
     wait::{PATIENCE, until},
 };
+use tokio::net::TcpSocket;
 
 /// The rig, with its results in a folder of its own.
 pub(crate) struct Rig {
@@ -60,13 +60,14 @@ pub(crate) struct Nginx {
     tls: u16,
     pub(crate) rig: Rig,
     _running: Killed,
+    _held: [TcpSocket; 2],
 }
 
 impl Nginx {
     pub(crate) async fn start(root: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let (plain, tls) = (free_port(), free_port());
+        let [(plain_held, plain), (tls_held, tls)] = [held_port(), held_port()];
         let ca = folder.path().join("cert.pem");
         fs::write(&ca, key.cert.pem()).unwrap();
         fs::write(folder.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
@@ -103,7 +104,8 @@ impl Nginx {
             tokio::net::TcpStream::connect(("127.0.0.1", tls)).await.ok()
         })
         .await;
-        Self { plain, tls, rig: Rig { folder, ca: Some(ca) }, _running: running }
+        let (rig, _held) = (Rig { folder, ca: Some(ca) }, [plain_held, tls_held]);
+        Self { plain, tls, rig, _running: running, _held }
     }
 
     pub(crate) fn url(&self, entry: &str) -> String {
@@ -116,12 +118,13 @@ pub(crate) struct Edge {
     https: u16,
     rig: Rig,
     _running: Killed,
+    _held: [TcpSocket; 2],
 }
 
 impl Edge {
     pub(crate) async fn start(origin: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (http, https) = (free_port(), free_port());
+        let [(http_held, http), (https_held, https)] = [held_port(), held_port()];
         let running = Command::new(program("tidegate-edge"))
             .args(["serve", "--self-signed", "--origin", &format!("http://127.0.0.1:{origin}")])
             .args([
@@ -140,7 +143,8 @@ impl Edge {
             tokio::net::TcpStream::connect(("127.0.0.1", https)).await.ok()
         })
         .await;
-        Self { https, rig: Rig { folder, ca: None }, _running: running }
+        let (rig, _held) = (Rig { folder, ca: None }, [http_held, https_held]);
+        Self { https, rig, _running: running, _held }
     }
 
     /// A run through the edge that holds its gates.
@@ -196,8 +200,13 @@ pub(crate) fn fetches(results: &Value, kind: &str, figure: &str) -> u64 {
     all.iter().filter(|one| one["kind"] == kind).map(|one| one[figure].as_u64().unwrap()).sum()
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A socket that never listens: nobody is given its port, and who sets `SO_REUSEADDR` may listen there all the same.
+fn held_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 pub(crate) fn shown(ran: &Output) -> String {

@@ -26,7 +26,7 @@ use tidegate_edge::{
 use super::{
     PATIENCE,
     client::{Answer, Ask, Client, Open},
-    log,
+    eventually, log,
     origin::FakeOrigin,
     patience,
 };
@@ -171,6 +171,13 @@ impl TestEdge {
             metric.get_counter().get_value() + metric.get_gauge().get_value() + count
         };
         family.get_metric().iter().filter(has_labels).map(value).sum()
+    }
+
+    /// Waits until a metric is there, and no more than that: what a client has got is counted a moment later.
+    pub(crate) async fn expect_metric(&self, name: &str, labels: &[&str], expected: f64) {
+        let what = format!("{name}{labels:?} is {expected}");
+        eventually(&what, || self.metric(name, labels) >= expected).await;
+        assert_eq!(self.metric(name, labels), expected, "{name}{labels:?}");
     }
 
     /// How another edge reaches it as a shield.
