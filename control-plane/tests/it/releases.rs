@@ -7,8 +7,8 @@ use tidegate_control::config::Config;
 
 use crate::harness::{ConfigLane, TestControl, until};
 
-/// Roll-outs that do not wait.
-fn quick(config: &mut Config) {
+/// Roll-outs that do not wait, with a canary that is known.
+pub(crate) fn quick(config: &mut Config) {
     let rollout = &mut config.rollout;
     rollout.canary = Some("fra".parse().expect("good"));
     rollout.canary_bake = Duration::ZERO;

@@ -1,21 +1,9 @@
 //! `apply --wait`: until a release is where it shall be, and what is said when it does not get there.
 
-use std::time::Duration;
-
-use tidegate_control::config::Config;
-
-use crate::harness::{Person, TestControl};
-
-/// Roll-outs that do not wait, with a canary that is known.
-fn quick(config: &mut Config) {
-    let rollout = &mut config.rollout;
-    rollout.canary = Some("fra".parse().expect("good"));
-    rollout.canary_bake = Duration::ZERO;
-    rollout.few_bake = Duration::ZERO;
-    rollout.many_bake = Duration::ZERO;
-    rollout.ack_timeout = Duration::from_secs(300);
-    rollout.look_every = Duration::from_millis(20);
-}
+use crate::{
+    harness::{Person, TestControl},
+    releases::quick,
+};
 
 fn origin(authority: &str) -> String {
     format!("kind: origin\nname: main\nspec: {{authority: \"{authority}\"}}\n")
