@@ -58,10 +58,7 @@ impl<'a> Shared<'a> {
 
     /// Counts encoded pixels and tells the packager now and then.
     pub(super) fn count(&self, pixels: u64) -> Result<(), RunError> {
-        match self.progress.add(pixels) {
-            Some(permille) => Ok(self.send(&Frame::Progress { permille })?),
-            None => Ok(()),
-        }
+        Ok(self.progress.add(pixels, |permille| self.send(&Frame::Progress { permille }))?)
     }
 
     /// Gives the run up: nothing is flushed any more.
