@@ -13,7 +13,11 @@ test("a player goes on at the other PoP, and is told so by it", { timeout: 480_0
   await withPage(async (page) => {
     const seen = follow(page);
     await begin(page, players[process.env.TIDEGATE_PLAYER]);
-    const { address: from } = await answered(seen, () => true, "steering answers before anything happens");
+    const { address: from } = await answered(
+      seen,
+      ({ manifest }) => ["pop-a", "pop-b"].every((pop) => manifest["PATHWAY-PRIORITY"].includes(pop)),
+      "steering names both PoPs before anything happens",
+    );
     await writeFile(flag, "");
     // A session whose manifest names a pathway that still leads to the dead one is told to leave it.
     const order = await answered(

@@ -33,6 +33,8 @@ pub(crate) async fn browsers_and_independent_parsers_accept_it(stage: &mut Stage
 pub(crate) async fn a_player_whose_pop_dies_is_steered_by_the_other(stage: &mut Stage) {
     let ready = stage.ready_with_video();
     for player in ["hls.js", "dash.js"] {
+        // One that died before is believed again by steady looks alone, by the control plane later than by the DNS.
+        super::dns::both_pops_take_players(stage).await;
         let flag = stage.system.data().join(format!("playing-{player}"));
         let told = Command::new("node")
             .args(["--test", "dead_pop.mjs"])
@@ -52,8 +54,8 @@ pub(crate) async fn a_player_whose_pop_dies_is_steered_by_the_other(stage: &mut 
         stage.system.start_again("pop-a").await;
         let text = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{player}: {}\n{text}", ran.status);
-        super::dns::pop_a_is_back(stage).await;
     }
+    super::dns::both_pops_take_players(stage).await;
 }
 
 fn folder() -> PathBuf {

@@ -33,9 +33,18 @@ pub(crate) async fn a_pop_that_dies_is_out_of_answers(stage: &mut Stage) {
     until_answer(stage, NEAR_B, B).await;
 }
 
-/// Waits until the DNS sends those near a PoP there again.
-pub(crate) async fn pop_a_is_back(stage: &Stage) {
-    until_answer(stage, NEAR_A, A).await;
+/// Waits until a player in the browser is told of both PoPs, and to go where the DNS leads, as before anything died.
+pub(crate) async fn both_pops_take_players(stage: &Stage) {
+    let asked = ["steer", "manifest", "--client", "127.0.0.1", "--asset", "/steering/demo"];
+    until("steering names both PoPs", TIME_MAX, || async {
+        let told = stage.system.tidegate_json(&asked).await;
+        let order = &told["answer"]["manifest"]["PATHWAY-PRIORITY"];
+        let names: Vec<_> = order.as_array()?.iter().filter_map(|name| name.as_str()).collect();
+        let is_whole = names.first() == Some(&"main")
+            && ["pop-a", "pop-b"].iter().all(|pop| names.contains(pop));
+        is_whole.then_some(())
+    })
+    .await;
 }
 
 async fn until_answer(stage: &Stage, client: Ipv4Addr, address: Ipv4Addr) -> Answer {
