@@ -10,12 +10,19 @@ use crate::harness::{Edge, Wire, within};
 #[tokio::test]
 async fn a_client_of_an_old_version_learns_that_it_is_the_version() {
     let edge = Edge::start().await;
-    let cases: [(&str, u16, &[u8], u8); 6] = [
+    let cases: [(&str, u16, &[u8], u8); 8] = [
         ("SSL 3.0", 0x0300, b"", PROTOCOL_VERSION),
+        ("SSL 3.0 and algorithms", 0x0300, &[0, 13, 0, 4, 0, 2, 4, 3], PROTOCOL_VERSION),
         ("TLS 1.0", 0x0301, b"", PROTOCOL_VERSION),
         ("TLS 1.1 with algorithms", 0x0302, &[0, 13, 0, 4, 0, 2, 4, 3], PROTOCOL_VERSION),
         ("no known version", 0x0303, &[0, 43, 0, 3, 2, 0x7f, 0x1c], PROTOCOL_VERSION),
         ("TLS 1.3 without algorithms", 0x0303, &[0, 43, 0, 3, 2, 3, 4], MISSING_EXTENSION),
+        (
+            "TLS 1.3 without shares",
+            0x0303,
+            &[0, 43, 0, 3, 2, 3, 4, 0, 13, 0, 4, 0, 2, 4, 3, 0, 10, 0, 4, 0, 2, 0, 29],
+            MISSING_EXTENSION,
+        ),
         ("TLS 1.2 without algorithms", 0x0303, b"", HANDSHAKE_FAILURE),
     ];
     for (what, version, extensions, expected) in cases {
