@@ -47,7 +47,10 @@ async fn ranges_are_cut_from_what_is_stored_even_if_it_came_in_chunks() {
         edge.ask(protocol, &range("bytes=-10")).await.expect_body(&body[149_990..]);
         let beyond = edge.ask(protocol, &range("bytes=150000-")).await.expect_status(416);
         assert_eq!(beyond.header("content-range"), "bytes */150000");
-        assert!(!date.is_empty() && beyond.header("date") == date, "as that which is stored has it");
+        assert!(
+            !date.is_empty() && beyond.header("date") == date,
+            "as that which is stored has it"
+        );
 
         let parts = edge.ask(protocol, &range("bytes=0-9,60000-60009")).await.expect_status(206);
         assert!(parts.header("content-type").starts_with("multipart/byteranges"));
