@@ -16,4 +16,5 @@ mod limits;
 mod drain;
 mod certificate;
 mod hello;
+mod renegotiation;
 mod handover;

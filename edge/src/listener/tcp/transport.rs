@@ -182,7 +182,16 @@ impl Transport {
         let before = buffer.filled().len();
         let polled = match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Io::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
+            Io::Tls(tls) => {
+                let had_to_write = tls.get_ref().1.wants_write();
+                let polled = Pin::new(&mut **tls).poll_read(cx, buffer);
+                if polled.is_pending() && !had_to_write && tls.get_ref().1.wants_write() {
+                    // The library's own word, that nothing is negotiated anew; the client may say nothing before it has
+                    // that.
+                    ready!(self.poll_push(cx))?;
+                }
+                polled
+            }
         };
         match ready!(polled) {
             Ok(()) => self.is_over |= buffer.filled().len() == before,
