@@ -126,6 +126,8 @@ pub(super) async fn stored<S: Stream>(
         Selection::Unsatisfiable => {
             let none = ContentRange { span: None, total: *length };
             own.push(header::CONTENT_RANGE, none.format());
+            // Beside the age, which counts from there (RFC 9110 6.6.1).
+            own.copy(head.public.map(), |name| name == header::DATE);
             let status = StatusCode::RANGE_NOT_SATISFIABLE;
             send_bare(exchange, status, &own, Some(0), stream).await
         }

@@ -22,7 +22,7 @@ pub enum Refusal {
     /// A transfer coding other than chunked.
     #[error("the transfer coding is not supported")]
     Coding,
-    /// An HTTP version other than 1.0 and 1.1 where those are spoken.
+    /// A major version other than 1 where that is spoken.
     #[error("the version is not supported")]
     Version,
     /// An expectation other than 100-continue.

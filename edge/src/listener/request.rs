@@ -63,16 +63,26 @@ pub fn urgency(headers: &HeaderMap) -> u8 {
     Priority::of(headers).urgency
 }
 
-/// Takes the expectation out; true when it is 100-continue.
+/// Takes the expectations out, a list over all their lines; true when 100-continue is there.
 ///
 /// # Errors
 /// For any other (RFC 9110 10.1.1).
 pub(super) fn take_expectation(headers: &mut HeaderMap) -> Result<bool, Refusal> {
-    let Some(value) = headers.remove(EXPECT) else { return Ok(false) };
-    if value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-        return Ok(true);
+    let mut is_there = false;
+    let mut lines = headers.get_all(EXPECT).iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(false);
     }
-    Err(Refusal::Expectation)
+    for value in lines {
+        for expected in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if !expected.is_empty() && !expected.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::Expectation);
+            }
+            is_there |= !expected.is_empty();
+        }
+    }
+    headers.remove(EXPECT);
+    Ok(is_there)
 }
 
 /// Reads the one content-length of a message; more than one, or a list, is refused even if they agree: readers differ
@@ -293,7 +303,21 @@ mod tests {
         let waits = expect("100-Continue", BodyLength::Unknown).unwrap();
         assert!(waits.expects_continue && waits.headers.is_empty());
         assert!(!expect("100-continue", BodyLength::Empty).unwrap().expects_continue);
-        assert_eq!(expect("a pony", BodyLength::Unknown).err(), Some(Refusal::Expectation));
+        assert!(
+            expect("100-continue, ,100-Continue", BodyLength::Unknown).unwrap().expects_continue
+        );
+        let nothing = expect(",", BodyLength::Unknown).unwrap();
+        assert!(!nothing.expects_continue && nothing.headers.is_empty());
+        for other in
+            ["a pony", "100-continue, a pony", "100-continue;q=1", "100", "\"100-continue\""]
+        {
+            let refusal = expect(other, BodyLength::Unknown).err();
+            assert_eq!(refusal, Some(Refusal::Expectation), "{other}");
+        }
+        let lines = [("expect", "100-continue"), ("expect", "a pony")];
+        let head = request(&[(":method", Some("POST"))], &lines);
+        let refusal = admit(head, downstream(false), BodyLength::Unknown).err();
+        assert_eq!(refusal, Some(Refusal::Expectation), "all lines are one list");
     }
 
     #[test]

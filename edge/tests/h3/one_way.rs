@@ -1,7 +1,9 @@
 //! Control stream, QPACK streams, and streams that mean nothing.
 
+use std::time::Duration;
+
 use crate::harness::{
-    Edge,
+    Edge, client,
     raw::{self, Outcome, SETTINGS, frame},
     within,
 };
@@ -61,6 +63,26 @@ async fn a_critical_stream_that_ends_or_is_reset_closes_the_connection() {
             assert_eq!(code, Outcome::Closed(raw::CLOSED_CRITICAL_STREAM), "{bytes:?} {is_reset}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_want_our_control_stream_is_left() {
+    let edge = Edge::start().await;
+    let connection = raw::connect(&edge).await;
+    let mut theirs = within(connection.accept_uni()).await.unwrap();
+    assert!(raw::is_alive(&connection).await);
+    theirs.stop(raw::NO_ERROR.into()).unwrap();
+    let code = raw::close_code(&connection).await;
+    assert_eq!(code, Outcome::Closed(raw::CLOSED_CRITICAL_STREAM));
+
+    // One that leaves no room in it is waited for as long as a handshake.
+    let edge = Edge::with(|config| config.limits.handshake_timeout = Duration::from_secs(1)).await;
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(4u32.into());
+    let endpoint = client::endpoint_with(client::trusting(), transport);
+    let connection = within(endpoint.connect(edge.address, "localhost").unwrap()).await.unwrap();
+    let code = raw::close_code(&connection).await;
+    assert_eq!(code, Outcome::Closed(raw::STREAM_CREATION_ERROR));
 }
 
 #[tokio::test]

@@ -175,6 +175,29 @@ async fn a_malformed_body_is_refused_and_ends_the_connection() {
         6.0,
     )
     .await;
+
+    // What cannot become a size is told of at once, and not when a line ends that never does.
+    for body in ["x", "3 ", "3\r\nabc\r\n-"] {
+        let mut client = raw_h1::connect(edge.http).await;
+        client
+            .say(format!("POST /echo HTTP/1.1\r\n{HOST}transfer-encoding: chunked\r\n\r\n{body}"))
+            .await;
+        let (answer, _) = client.rest().await;
+        assert!(answer.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_version_is_answered_as_far_as_we_know_it() {
+    let edge = Edge::start().await;
+    let mut client = raw_h1::connect(edge.http).await;
+    for _ in 0..2 {
+        client.say(format!("GET /bytes/9 HTTP/1.2\r\n{HOST}\r\n")).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 OK\r\n"));
+        client.exactly(9).await;
+    }
+    client.say(format!("GET /bytes/9 HTTP/2.0\r\n{HOST}\r\n")).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 505 "));
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ async fn errors_of_the_whole_connection_are_named_before_it_ends() {
             frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]),
         ),
         ("frame size below 2^14", PROTOCOL_ERROR, frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1])),
+        ("priority of a push", PROTOCOL_ERROR, frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x02u=1")),
         ("ping on a stream", PROTOCOL_ERROR, frame(PING, 0, 1, &[0; 8])),
         ("ping of 6 bytes", FRAME_SIZE_ERROR, frame(PING, 0, 0, &[0; 6])),
         ("goaway on a stream", PROTOCOL_ERROR, frame(GOAWAY, 0, 1, &[0; 8])),
@@ -378,6 +379,20 @@ async fn the_more_urgent_response_goes_first() {
     connection.request(&ask("/bytes/6000000", "u=3")).await;
     let between = overtaken(&mut connection).await;
     assert!(between < 2_000_000, "{between} bytes of the other in between");
+}
+
+#[tokio::test]
+async fn no_more_streams_are_ranked_ahead_than_may_be_open() {
+    let edge = Edge::with(|config| config.limits.streams_per_connection_max = 3).await;
+    let ahead = |stream: u8| frame(PRIORITY_UPDATE, 0, 0, &[0, 0, 0, stream, b'u', b'=', b'1']);
+    let mut connection = raw_h2::connect(&edge).await;
+    connection.say(&[ahead(1), ahead(3), ahead(5), ahead(5), get(1)].concat()).await;
+    assert_eq!(connection.outcome(1).await, Outcome::Answered);
+    // Its place is free again, and so is that of 3, which is passed over.
+    connection.say(&[get(5), ahead(1), ahead(7)].concat()).await;
+    assert_eq!(connection.outcome(5).await, Outcome::Answered);
+    connection.say(&[ahead(9), ahead(11), ahead(13)].concat()).await;
+    assert_eq!(connection.outcome(u32::MAX).await, Outcome::GoAway(PROTOCOL_ERROR));
 }
 
 #[tokio::test]

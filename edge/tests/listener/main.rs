@@ -15,4 +15,6 @@ mod ill_formed; // a table, for HTTP/3 as well
 mod limits;
 mod drain;
 mod certificate;
+mod hello;
+mod renegotiation;
 mod handover;

@@ -52,6 +52,7 @@ impl Chunks {
         loop {
             match self.state {
                 State::Size => {
+                    check_size(input)?;
                     let Some(line) = self.line(input)? else { return Ok(Piece::More) };
                     self.state = match size_line(&line)? {
                         0 => State::Trailers,
@@ -112,12 +113,26 @@ impl Chunks {
     }
 }
 
-/// `chunk-size [ chunk-ext ]`, without the blanks that some readers allow around them.
-fn size_line(line: &[u8]) -> Result<u64, Refusal> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits == 0 || digits > SIZE_DIGITS_MAX {
-        return Err(Refusal::Malformed("chunk size"));
+/// Refuses what cannot become a size, so that its sender learns it at once and not when the line ends or time is up.
+fn check_size(begun: &[u8]) -> Result<(), Refusal> {
+    let digits = digits(begun);
+    match begun.get(digits) {
+        _ if digits > SIZE_DIGITS_MAX => Err(Refusal::Malformed("chunk size")),
+        Some(_) if digits == 0 => Err(Refusal::Malformed("chunk size")),
+        Some(b';' | b'\r') | None => Ok(()),
+        Some(_) => Err(Refusal::Malformed("character behind a chunk size")),
     }
+}
+
+/// Digits at the beginning, as far as it matters how many there are.
+fn digits(text: &[u8]) -> usize {
+    text.iter().take(SIZE_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_hexdigit()).count()
+}
+
+/// `chunk-size [ chunk-ext ]`, without the blanks that some readers allow around them; [`check_size`] has seen that it
+/// begins as it must.
+fn size_line(line: &[u8]) -> Result<u64, Refusal> {
+    let digits = digits(line);
     check_extensions(&line[digits..])?;
     let text = std::str::from_utf8(&line[..digits]).unwrap_or_default();
     u64::from_str_radix(text, 16).map_err(|_| Refusal::Malformed("chunk size"))
@@ -307,6 +322,18 @@ mod tests {
             "３\r\n",
         ] {
             assert!(matches!(read(text.as_bytes()), Err(Refusal::Malformed(_))), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_a_size_is_refused_before_its_line_ends() {
+        for text in ["x", "g", "-", " ", "3 ", "3h", "3\n", "3\t", "0x", "0000000000000000"] {
+            assert!(matches!(read(text.as_bytes()), Err(Refusal::Malformed(_))), "{text:?}");
+            let later = format!("1\r\na\r\n{text}");
+            assert!(matches!(read(later.as_bytes()), Err(Refusal::Malformed(_))), "{text:?}");
+        }
+        for text in ["", "3", "3\r", "3;", "000000000000000", "1\r\na\r\n"] {
+            assert_eq!(read(text.as_bytes()), Ok(None), "{text:?}");
         }
     }
 

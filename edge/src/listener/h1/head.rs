@@ -147,8 +147,9 @@ fn first_line(line: &[u8]) -> Result<FirstLine, Refusal> {
     };
     let (method, version) = (&line[..first], &line[second + 1..]);
     let is_http10 = match version {
-        b"HTTP/1.1" => false,
         b"HTTP/1.0" => true,
+        // What is newer than we are is spoken to as far as we are (RFC 9110 2.5).
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => false,
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             return Err(Refusal::Version);
         }

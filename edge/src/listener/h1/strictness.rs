@@ -191,7 +191,7 @@ const REFUSED: &[(u16, &str)] = &[
     (400, "GET / HTTP/+1.1\r\nhost: a\r\n\r\n"),
     (400, "GET / HTTPS/1.1\r\nhost: a\r\n\r\n"),
     (400, "GET / ICY/1.1\r\nhost: a\r\n\r\n"),
-    (505, "GET / HTTP/1.2\r\nhost: a\r\n\r\n"),
+    (400, "GET / HTTP/1.2\r\n\r\n"),
     (505, "GET / HTTP/0.9\r\nhost: a\r\n\r\n"),
     (505, "GET / HTTP/2.0\r\nhost: a\r\n\r\n"),
     (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
@@ -315,6 +315,7 @@ const REFUSED: &[(u16, &str)] = &[
     (400, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, CDN-Loop\r\ncdn-loop: a\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nhost: a\r\nconnection: via\r\n\r\n"),
     (417, "POST / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 5\r\n\r\n"),
+    (417, "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\nexpect: x\r\ncontent-length: 5\r\n\r\n"),
     // other protocols
     (400, "\x16\x03\x01\x02\0\x01\0\x01"),
     (400, "SSH-2.0-x\r\n\r\n"),
@@ -326,6 +327,8 @@ const TAKEN: &[&str] = &[
     "GET / HTTP/1.1\r\nHOST:a\r\n\r\n",
     "GET / HTTP/1.1\r\nhost:\t a \t\r\n\r\n",
     "GET / HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.2\r\nhost: a\r\n\r\n",
+    "POST / HTTP/1.9\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
     "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n",
     "M-SEARCH /a?b=c&d=%20 HTTP/1.1\r\nhost: a.test:8080\r\n\r\n",
     "get / HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -344,5 +347,6 @@ const TAKEN: &[&str] = &[
     "POST / HTTP/1.1\r\nhost: a\r\ncontent-length:  5 \r\n\r\n",
     "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding:\tCHUNKED \r\n\r\n",
     "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-Continue\r\ncontent-length: 5\r\n\r\n",
+    "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue, 100-continue\r\nexpect:\r\ncontent-length: 5\r\n\r\n",
     "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
 ];

@@ -234,11 +234,22 @@ impl Arrival {
             Frame::Urgency { stream, value } => {
                 let streams_max = self.limits.streams_per_connection_max as usize;
                 let priority = Priority::default().with(value);
-                let is_to_come = state.streams.known(stream) == Known::Idle;
-                if is_to_come || matches!(state.streams.known(stream), Known::Open(_)) {
-                    state.order.update(stream, priority, streams_max);
+                match state.streams.known(stream) {
+                    Known::Idle => {
+                        let last = state.streams.last();
+                        let room = streams_max.saturating_sub(state.streams.open());
+                        if state.order.expect(stream, priority, last, room) {
+                            Ok(())
+                        } else {
+                            Err(Broken::protocol("priorities of more streams than there may be"))
+                        }
+                    }
+                    Known::Open(_) => {
+                        state.order.update(stream, priority, streams_max);
+                        Ok(())
+                    }
+                    Known::Ended(_) | Known::Past => Ok(()),
                 }
-                Ok(())
             }
             Frame::PingAck(_)
             | Frame::SettingsAck

@@ -199,6 +199,10 @@ pub fn read(head: FrameHead, payload: &[u8]) -> Result<Frame<'_>, Broken> {
                 .ok_or(Broken::size("PRIORITY_UPDATE of a wrong length"))?;
             let stream = u32::from_be_bytes(*id) & STREAM_ID_MASK;
             on_stream(stream, "PRIORITY_UPDATE of stream 0")?;
+            if stream.is_multiple_of(2) {
+                // Of a push, and none was ever promised (RFC 9218 7.1).
+                return Err(Broken::protocol("PRIORITY_UPDATE of a push"));
+            }
             Ok(Frame::Urgency { stream, value })
         }
         _ => Ok(Frame::Ignored),
@@ -450,6 +454,7 @@ mod tests {
             ("continuation on 0", protocol, kind::CONTINUATION, 0, 0, b""),
             ("short update", size, kind::PRIORITY_UPDATE, 0, 0, b"\0\0"),
             ("update of 0", protocol, kind::PRIORITY_UPDATE, 0, 0, b"\0\0\0\0u=1"),
+            ("update of a push", protocol, kind::PRIORITY_UPDATE, 0, 0, b"\0\0\0\x02u=1"),
             ("odd settings", size, kind::SETTINGS, 0, 0, b"\0"),
             ("priorities of 2", protocol, kind::SETTINGS, 0, 0, b"\0\x09\0\0\0\x02"),
             ("frame size of 2^24", protocol, kind::SETTINGS, 0, 0, b"\0\x05\x01\0\0\0"),

@@ -32,6 +32,8 @@ pub(super) struct Order {
     turn_of: Option<Rank>,
     /// What PRIORITY_UPDATE frames said, by stream.
     updates: HashMap<u32, Priority>,
+    /// What they said of streams that have not begun.
+    ahead: HashMap<u32, Priority>,
 }
 
 /// A stream's place in the order.
@@ -119,7 +121,33 @@ impl Order {
         self.wake();
     }
 
-    /// A client has changed its mind about a stream, which may not have begun yet.
+    /// A client says what it wants of a stream above `last`, which it has not begun; false when it does so for more
+    /// than there is `room` for (RFC 9218 7.1).
+    #[must_use]
+    pub(super) fn expect(
+        &mut self,
+        stream: u32,
+        priority: Priority,
+        last: u32,
+        room: usize,
+    ) -> bool {
+        self.ahead.retain(|ahead, _| *ahead > last);
+        self.ahead.insert(stream, priority);
+        self.ahead.len() <= room
+    }
+
+    /// A stream has begun; those before it that have not never will.
+    pub(super) fn begin(&mut self, stream: u32) {
+        if self.ahead.is_empty() {
+            return;
+        }
+        if let Some(priority) = self.ahead.remove(&stream) {
+            self.updates.insert(stream, priority);
+        }
+        self.ahead.retain(|ahead, _| *ahead > stream);
+    }
+
+    /// A client has changed its mind about a stream.
     pub(super) fn update(&mut self, stream: u32, priority: Priority, streams_max: usize) {
         if self.updates.len() < streams_max || self.updates.contains_key(&stream) {
             self.updates.insert(stream, priority);
@@ -297,5 +325,19 @@ mod tests {
         assert_eq!(order.rank(3, begun(5)), rank(3, 5), "a bounded number");
         order.forget(1);
         assert_eq!(order.rank(1, begun(3)), rank(1, 3));
+    }
+
+    #[test]
+    fn what_is_said_ahead_counts_when_the_stream_begins() {
+        let mut order = Order::default();
+        let wanted = |urgency| Priority { urgency, is_incremental: false };
+        assert!(order.expect(3, wanted(0), 0, 2) && order.expect(5, wanted(1), 0, 2));
+        assert!(order.expect(5, wanted(2), 0, 2), "the same once more");
+        assert!(!order.expect(7, wanted(0), 0, 2), "more than there is room for");
+        order.begin(5);
+        assert_eq!(order.rank(5, wanted(3)), rank(5, 2));
+        order.begin(3);
+        assert_eq!(order.rank(3, wanted(3)), rank(3, 3), "passed over by 5, as 7 is not");
+        assert!(order.expect(9, wanted(0), 7, 1), "7 is not to come any more");
     }
 }

@@ -98,6 +98,7 @@ impl State {
     /// Opens a stream for a request.
     pub(super) fn open(&mut self, id: u32, is_request_over: bool, expected: Option<u64>) -> usize {
         self.exchanges += 1;
+        self.order.begin(id);
         self.streams.insert(Entry {
             id,
             window: SendWindow::new(self.window_of_streams),

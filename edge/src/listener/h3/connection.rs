@@ -61,6 +61,7 @@ enum Leave {
 impl<A: App> Conversation<A> {
     async fn run(mut self) {
         let Some(mut control) = self.open_control().await else { return };
+        let mut stopped = pin!(control.stopped());
         let (peer, serving) = (self.peer.clone(), self.serving.clone());
         let mut one_way = pin!(uni::read_all(&peer));
         let mut drain = pin!(async {
@@ -83,6 +84,13 @@ impl<A: App> Conversation<A> {
                 broken = &mut one_way => {
                     if let super::code::Broken::Connection(code, why) = broken {
                         peer.close(code, why);
+                    }
+                    return;
+                }
+                stopped = &mut stopped => {
+                    if stopped.is_ok() {
+                        // Nobody may ask for it, and without it the connection is none (RFC 9114 6.2.1).
+                        peer.close(Code::CLOSED_CRITICAL_STREAM, "our control stream is not wanted");
                     }
                     return;
                 }
@@ -120,21 +128,21 @@ impl<A: App> Conversation<A> {
         peer.close(Code::NO_ERROR, "");
     }
 
-    /// Opens our control stream and says our settings. A client must let us (RFC 9114 6.2).
+    /// Opens our control stream and says our settings. A client must let us, and must let it be so long (RFC 9114 6.2).
     async fn open_control(&self) -> Option<quinn::SendStream> {
-        let opening = self.peer.quic.open_uni();
-        let opened = timeout(self.serving.limits.handshake_timeout, opening).await;
-        let Ok(opened) = opened else {
-            self.peer.close(Code::STREAM_CREATION_ERROR, "no stream allowed to us");
-            return None;
-        };
-        let mut control = opened.ok()?;
-        let _ = control.set_priority(i32::MAX);
         let begin =
             control_stream_begin(self.peer.limits.section_max, rand::random::<u16>().into());
-        // The window of a stream is never as small as this at its beginning, or the client is none.
-        control.write_chunk(begin.freeze()).await.ok()?;
-        Some(control)
+        let opening = async {
+            let mut control = self.peer.quic.open_uni().await.ok()?;
+            let _ = control.set_priority(i32::MAX);
+            control.write_chunk(begin.freeze()).await.ok()?;
+            Some(control)
+        };
+        let opened = timeout(self.serving.limits.handshake_timeout, opening).await;
+        opened.unwrap_or_else(|_| {
+            self.peer.close(Code::STREAM_CREATION_ERROR, "no stream allowed to us");
+            None
+        })
     }
 
     /// Begins an exchange, and finishes it here if it need not wait.

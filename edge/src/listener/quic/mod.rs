@@ -5,6 +5,7 @@
 
 mod socket; // a worker's socket as quinn sees it
 mod batches; // several transmits in one system call
+mod version; // answers to versions that are not offered
 mod steering; // datagrams of clients that moved
 mod relay; // datagrams for the process before this one
 mod connection_id; // IDs that name their owner

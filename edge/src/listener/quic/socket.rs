@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker, ready},
+    time::Instant,
 };
 
 use quinn::{
@@ -19,9 +20,11 @@ use quinn::{
 };
 
 use super::{
+    VERSIONS,
     batches::{Batches, Left},
     metrics::Metrics,
     steering::Group,
+    version::{self, Allowance},
 };
 
 /// One worker's socket.
@@ -32,6 +35,8 @@ pub(super) struct Socket {
     group: Arc<Group>,
     metrics: Metrics,
     sending: Mutex<Sending>,
+    /// Of answers to versions that are not offered.
+    allowance: Mutex<Allowance>,
     is_batching: bool,
     /// Has noticed that another process reads the port.
     has_stopped: AtomicBool,
@@ -52,8 +57,9 @@ impl Socket {
         metrics: Metrics,
         is_batching: bool,
     ) -> Arc<Self> {
-        let (sending, has_stopped) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { inner, me, group, metrics, sending, is_batching, has_stopped })
+        let (sending, allowance) = (Mutex::default(), Mutex::default());
+        let has_stopped = AtomicBool::new(false);
+        Arc::new(Self { inner, me, group, metrics, sending, allowance, is_batching, has_stopped })
     }
 
     /// Sends what waits, turn by turn; never ends. Without this task nothing leaves.
@@ -92,6 +98,28 @@ impl Socket {
         // The first time everything may still grow.
         for _ in 0..2 {
             sending.batches.look_through(|transmit| self.send(transmit));
+        }
+    }
+
+    /// Answers what is of another version and what quinn would answer with silence; it throws it away afterwards.
+    fn negotiate(&self, buffer: &[u8], meta: &RecvMeta) {
+        for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+            let answer = version::negotiate(datagram, &VERSIONS, rand::random);
+            let Some(answer) = answer else { continue };
+            let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+            if !allowance.take(Instant::now()) {
+                continue;
+            }
+            drop(allowance);
+            let transmit = Transmit {
+                destination: meta.addr,
+                ecn: None,
+                contents: &answer,
+                segment_size: None,
+                src_ip: meta.dst_ip,
+            };
+            // One that does not leave is one that was lost: the client asks again.
+            let _ = self.send(&transmit);
         }
     }
 
@@ -157,6 +185,9 @@ impl AsyncUdpSocket for Socket {
             }
             self.has_stopped.store(false, SeqCst);
             let received = ready!(self.inner.poll_recv(cx, buffers, meta))?;
+            for (buffer, meta) in buffers.iter().zip(&*meta).take(received) {
+                self.negotiate(buffer, meta);
+            }
             if !self.group.is_shared() {
                 return Poll::Ready(Ok(received));
             }

@@ -26,6 +26,7 @@ use crate::listener::{
     pace::{self, Pace},
     round_trip::{Measured, Measurements},
     stream::Way,
+    tls,
 };
 
 /// A client's connection.
@@ -77,6 +78,7 @@ impl Transport {
         acceptor: &TlsAcceptor,
         limits: &Limits,
     ) -> io::Result<Self> {
+        refuse_what_offers_too_little(&socket).await?;
         let stream = acceptor.accept(socket).await?;
         Ok(Self::new(Io::Tls(Box::new(stream)), client, limits))
     }
@@ -180,7 +182,16 @@ impl Transport {
         let before = buffer.filled().len();
         let polled = match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Io::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
+            Io::Tls(tls) => {
+                let had_to_write = tls.get_ref().1.wants_write();
+                let polled = Pin::new(&mut **tls).poll_read(cx, buffer);
+                if polled.is_pending() && !had_to_write && tls.get_ref().1.wants_write() {
+                    // The library's own word, that nothing is negotiated anew; the client may say nothing before it has
+                    // that.
+                    ready!(self.poll_push(cx))?;
+                }
+                polled
+            }
         };
         match ready!(polled) {
             Ok(()) => self.is_over |= buffer.filled().len() == before,
@@ -377,6 +388,17 @@ impl Write for Outlet<'_, '_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Tells a client what it lacks where the TLS library would name another reason.
+async fn refuse_what_offers_too_little(socket: &TcpStream) -> io::Result<()> {
+    let mut begun = [0; tls::HELLO_BYTES];
+    let seen = socket.peek(&mut begun).await?;
+    let Some(alert) = tls::alert(&begun[..seen]) else { return Ok(()) };
+    // Unread, it would turn the end of the connection into a reset, which may overtake the alert.
+    let _ = socket.try_read(&mut begun[..seen])?;
+    let _ = socket.try_write(&alert)?;
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 /// Reads until the client is done too or says nothing for a while.

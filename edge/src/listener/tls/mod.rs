@@ -4,13 +4,17 @@
 
 mod certificates; // in use, swapped whole
 mod table; // all certificates at one moment, by name and kind of key
+mod hello; // what a client is told that offers too little
 mod tickets; // sessions that any node of a PoP resumes
 mod config;
 
-pub(super) use self::certificates::reload_on_hangup;
 pub use self::{
     certificates::Certificates,
     config::{Config, ConfigError, NamedCertificate},
     table::{CertificateError, check},
     tickets::Tickets,
+};
+pub(super) use self::{
+    certificates::reload_on_hangup,
+    hello::{HELLO_BYTES, alert},
 };

@@ -113,10 +113,17 @@ pub(crate) fn trusting() -> rustls::ClientConfig {
 
 /// A client endpoint on a free port.
 pub(crate) fn endpoint(tls: rustls::ClientConfig) -> quinn::Endpoint {
+    endpoint_with(tls, quinn::TransportConfig::default())
+}
+
+/// The same with windows of its own.
+pub(crate) fn endpoint_with(
+    tls: rustls::ClientConfig,
+    mut transport: quinn::TransportConfig,
+) -> quinn::Endpoint {
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    let mut transport = quinn::TransportConfig::default();
     // How long silence lasts is the edge's to say, not this client's.
     transport.max_idle_timeout(None);
     config.transport_config(Arc::new(transport));
