@@ -97,6 +97,9 @@ async fn roll(
     let (of, kind, text) = (&plan.zone, &plan.kind, &plan.text);
     if !plan.is_due {
         out.note(&format!("{of} {kind}: not yet: {text}{from}"));
+        if plan.step == FOR_DS {
+            out.note(&format!("then: `tidegate dns sign roll {of} --kind {kind} --ds-seen`"));
+        }
         print(&plan, out)?;
         return Ok(Exit::Failed);
     }
@@ -320,6 +323,8 @@ fn steps(answer: &Value) -> Vec<String> {
     list(answer, "zones").into_iter().flat_map(of).collect()
 }
 
+/// The step that an operator alone can see.
+const FOR_DS: &str = "ds";
 /// Geo nodes are told within a fraction of a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

@@ -172,7 +172,7 @@ pub(super) fn agreed(
             // What all of them refuse, the next step goes past: they agree on the keys below.
             if refused.is_none() {
                 return Err(RollError::UnderWay(format!(
-                    "geo node {node} has not taken the step before yet (revision {})",
+                    "geo node {node} has not taken the step before yet (revision {}): that takes a moment, try again",
                     kept.revision
                 )));
             }
