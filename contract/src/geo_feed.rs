@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anycast::Coordinates, id::PopId, network::Network, resource::ResourceName,
+    anycast::Coordinates,
+    id::PopId,
+    network::Network,
+    resource::ResourceName,
     resource_spec::SteeringPolicySpec,
+    zone_keys::{KeyKind, ProvenSet},
 };
 
 /// The largest line, in bytes: zones are most of it.
@@ -66,6 +70,9 @@ pub struct FleetView {
     pub steering: BTreeMap<ResourceName, SteeringPolicySpec>,
     /// Why an operator holds the map; absent: nobody does.
     pub frozen: Option<String>,
+    /// The newest set of keys of each signed zone that was rolled over from here, by its apex.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, ProvenSet>,
 }
 
 /// One PoP.
@@ -197,11 +204,25 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<String>,
     },
+    /// What would the next step of a roll-over make of the keys? Nothing is changed by it; answered by a
+    /// [`KeyProposal`](crate::zone_keys::KeyProposal).
+    RollKeys {
+        /// The zone.
+        zone: String,
+        /// Which kind of key; absent: the only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<KeyKind>,
+        /// The step is that the parent has the DS record of the new key.
+        #[serde(default)]
+        ds_seen: bool,
+        /// The revision of the set that the asker has: a node that has not heard of it yet proposes nothing; 0: none.
+        revision: u64,
+    },
 }
 
 /// The newest generation of questions. A node says which it knows when it begins to follow, as `questions`; one that says
 /// nothing knows the first. It is asked nothing newer: a line that it cannot read would end the feed.
-pub const QUESTIONS_NEWEST: u32 = 2;
+pub const QUESTIONS_NEWEST: u32 = 3;
 /// The most networks of one PoP in an answer about a catchment.
 pub const CATCHMENT_NETWORKS_MAX: u16 = 100;
 
@@ -216,7 +237,8 @@ impl Question {
             | Self::Steer { .. }
             | Self::Catchment { .. }
             | Self::Zones {}
-            | Self::Signing { .. } => QUESTIONS_NEWEST,
+            | Self::Signing { .. } => 2,
+            Self::RollKeys { .. } => QUESTIONS_NEWEST,
         }
     }
 }
@@ -407,6 +429,11 @@ mod tests {
         let newer = Question::Resolve { name, record, client, subnet };
         assert_eq!(newer.generation(), 2);
         assert_eq!(Question::Map {}.generation(), 1);
-        assert_eq!(Question::Zones {}.generation(), QUESTIONS_NEWEST);
+        assert_eq!(Question::Zones {}.generation(), 2);
+        let (zone, kind) = ("cdn.example.".to_owned(), Some(KeyKind::Zsk));
+        let roll = Question::RollKeys { zone, kind, ds_seen: false, revision: 0 };
+        assert_eq!(roll.generation(), QUESTIONS_NEWEST);
+        let text = serde_json::to_string(&FleetView::default()).expect("plain data");
+        assert!(!text.contains("keys"), "{text}");
     }
 }

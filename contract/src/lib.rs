@@ -13,6 +13,7 @@ pub mod worker_frame; // what a packager and its sandboxed worker say to each ot
 pub mod package_job; // what origin asks of a packager, and the answers
 pub mod release_compile; // from the resources of a release to what one PoP runs
 pub mod geo_feed; // what the DNS hears of PoPs, zones and round trips
+pub mod zone_keys; // keys of signed zones, sealed under keys of the zone
 pub mod resource_spec; // what a resource shall be, kind by kind
 #[cfg(feature = "zone")]
 pub mod zone; // master files of the DNS, and what they tell of names

@@ -5,29 +5,29 @@
 use std::sync::Arc;
 
 use crate::{
-    dns::sign::{Signer, config::Config},
+    dns::sign::keeper::Keeper,
     live::Above,
     resolve::resolve,
-    signed::{signing, zones},
+    signed::{rolling, signing, zones},
     steer::Policies,
     steered::steered,
     world::Worlds,
     zone::ZoneTable,
 };
 
-/// Answers from the newest of everything; `dnssec` says what a roll-over of keys waits for.
+/// Answers from the newest of everything.
 #[must_use]
 pub fn above(
     table: &Arc<ZoneTable>,
     worlds: &Arc<Worlds>,
     policies: &Arc<Policies>,
-    signer: Option<&Arc<Signer>>,
-    dnssec: &Config,
+    keeper: Option<&Arc<Keeper>>,
 ) -> Above {
     Above {
         resolve: resolve(Arc::clone(table), Arc::clone(worlds)),
         steer: steered(Arc::clone(policies), Arc::clone(worlds)),
-        zones: zones(Arc::clone(table), signer.cloned()),
-        signing: signing(signer.cloned(), dnssec.holding()),
+        zones: zones(Arc::clone(table), keeper.map(|keeper| keeper.signer().clone())),
+        signing: signing(keeper.cloned()),
+        roll: rolling(keeper.cloned()),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     dns::sign::{
         key_file::{Folder, Key},
         rollover::{Holding, Kind, Life, Next, State, Times, scheme},
+        step::{Act, NotNow, kinds, step},
     },
 };
 
@@ -152,36 +153,26 @@ impl Desk {
     fn roll(&self, zone: &Name, kind: Option<Kind>, ds_seen: bool) -> Result<String, String> {
         let mut keys = self.of(zone)?;
         let mut lives: Vec<Life> = keys.iter().map(|key| key.life).collect();
-        scheme(&lives).map_err(|error| format!("{zone}: {error}"))?;
-        let there = kinds(&lives);
-        let kind = match (kind, &there[..]) {
-            (Some(kind), there) if there.contains(&kind) => kind,
-            (None, [only]) => *only,
-            (Some(kind), _) => return Err(format!("{zone} has no {kind}")),
-            (None, _) => return Err(format!("{zone} has a ksk and a zsk: name one with --kind")),
-        };
-        let mut text = String::new();
-        let mut next = self.holding.next(kind, &lives, self.now);
-        if ds_seen {
-            let Next::WaitForDs(tag) = next else {
-                return Err(format!("{zone} {kind}: there is no new key whose DS is waited for"));
-            };
-            let key = find(&mut keys, tag)?;
-            key.life.times.ds_seen = Some(self.now);
-            self.folder.write_times(key).map_err(shown)?;
-            let _ = writeln!(text, "noted: the parent has the DS record of {}", line(key));
-            lives = keys.iter().map(|key| key.life).collect();
-            next = self.holding.next(kind, &lives, self.now);
-            if next != (Next::Activate { new: tag, old: tag }) {
-                let _ = writeln!(text, "next: {}", self.told(&next));
-            }
-            return Ok(text);
-        }
-        match next {
-            Next::Wait(..) | Next::WaitForDs(_) => {
+        let (kind, act) = match step(&self.holding, &lives, kind, ds_seen, self.now) {
+            Ok(due) => due,
+            Err(NotNow::NotYet(kind, next)) => {
                 return Err(format!("{zone} {kind}: not yet: {}", self.told(&next)));
             }
-            Next::Publish => {
+            Err(error) => return Err(format!("{zone}: {error}")),
+        };
+        act.take(&mut lives, self.now);
+        let mut text = String::new();
+        match act {
+            Act::Vouch(tag) => {
+                let key = self.write(&mut keys, &lives, tag)?;
+                let _ = writeln!(text, "noted: the parent has the DS record of {}", line(key));
+                let next = self.holding.next(kind, &lives, self.now);
+                if !matches!(next, Next::Activate { .. }) {
+                    let _ = writeln!(text, "next: {}", self.told(&next));
+                }
+                return Ok(text);
+            }
+            Act::Publish => {
                 let taken: Vec<u16> = lives.iter().map(|life| life.tag).collect();
                 let times = Times::published(self.now);
                 let key = self.folder.generate(zone, kind, times, &taken).map_err(shown)?;
@@ -192,29 +183,39 @@ impl Desk {
                 }
                 lives.push(key.life);
             }
-            Next::Activate { new, old } => {
+            Act::Activate { new, old } => {
                 // The old one first: a crash between the two leaves a zone that is refused, not one that two keys sign.
-                let retired = find(&mut keys, old)?;
-                retired.life.times.retired = Some(self.now);
-                self.folder.write_times(retired).map_err(shown)?;
-                let key = find(&mut keys, new)?;
-                key.life.times.active = Some(self.now);
-                self.folder.write_times(key).map_err(shown)?;
+                self.write(&mut keys, &lives, old)?;
+                let key = self.write(&mut keys, &lives, new)?;
                 let _ = writeln!(text, "active: {}", line(key));
                 if kind.signs_keys() {
                     let _ = writeln!(text, "the parent may take away the DS record of key {old}");
                 }
-                lives = keys.iter().map(|key| key.life).collect();
             }
-            Next::Remove(tag) => {
+            Act::Remove(tag) => {
                 let key = find(&mut keys, tag)?;
-                self.folder.remove(key).map_err(shown)?;
+                self.folder.remove(zone, key.life.kind, tag).map_err(shown)?;
                 let _ = writeln!(text, "removed {}", line(key));
                 return Ok(text);
             }
         }
         let _ = writeln!(text, "next: {}", self.told(&self.holding.next(kind, &lives, self.now)));
         Ok(text)
+    }
+
+    /// Writes the times that a key has after a step.
+    fn write<'a>(
+        &self,
+        keys: &'a mut [Key],
+        lives: &[Life],
+        tag: u16,
+    ) -> Result<&'a mut Key, String> {
+        let key = find(keys, tag)?;
+        if let Some(after) = lives.iter().find(|life| life.tag == tag) {
+            key.life = *after;
+        }
+        self.folder.write_times(&key.zone, &key.life).map_err(shown)?;
+        Ok(key)
     }
 
     fn ds(&self, zone: &Name) -> Result<String, String> {
@@ -255,13 +256,6 @@ impl Desk {
             Next::Remove(tag) => format!("`keys roll` removes key {tag}"),
         }
     }
-}
-
-fn kinds(lives: &[Life]) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = lives.iter().map(|life| life.kind).collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
 }
 
 fn find(keys: &mut [Key], tag: u16) -> Result<&mut Key, String> {

@@ -24,7 +24,7 @@ use crate::{
         metrics::Metrics,
         query_log::QueryLog,
         rate::Limiter,
-        sign::Signer,
+        sign::keeper::Keeper,
         tcp::{self, Connections},
     },
     live::{Above, Live},
@@ -79,9 +79,10 @@ impl Node {
         zone::watch(&zones, &config.zones, process)?;
         let policies = Policies::new(config.steering.policies.clone());
         Steering::start(&config.steering, Arc::clone(&worlds), Arc::clone(&policies), process)?;
-        let signer = Signer::watch(&config.dnssec, process)?;
-        let above = asked::above(&zones, &worlds, &policies, signer.as_ref(), &config.dnssec);
-        follow_map(live, config, above, &zones, &policies, process)?;
+        let keeper = Keeper::watch(&config.dnssec, process)?;
+        let signer = keeper.as_ref().map(|keeper| keeper.signer().clone());
+        let above = asked::above(&zones, &worlds, &policies, keeper.as_ref());
+        follow_map(live, config, above, (&zones, &policies, keeper), process)?;
         let cookies = Cookies::new(&config.cookies).context("cookies.secret_file")?.map(Arc::new);
         if let Some(cookies) = cookies.clone() {
             follow(cookies, process);
@@ -190,14 +191,13 @@ fn follow(cookies: Arc<Cookies>, process: &Process) {
     });
 }
 
-/// Follows what the map is made from, shows it at the admin port, and takes the zones and steering policies that the control plane
-/// tells.
+/// Follows what the map is made from, shows it at the admin port, and takes the zones, steering policies and keys that the control
+/// plane tells.
 fn follow_map(
     live: Live,
     config: &Config,
     above: Above,
-    zones: &Arc<ZoneTable>,
-    policies: &Arc<Policies>,
+    (zones, policies, keeper): (&Arc<ZoneTable>, &Arc<Policies>, Option<Arc<Keeper>>),
     process: &Process,
 ) -> anyhow::Result<()> {
     let (state, hold, mut views) = (live.state().clone(), live.hold(), live.views());
@@ -227,8 +227,13 @@ fn follow_map(
                     for (name, reason) in policies.replace(&view.steering) {
                         tracing::error!(policy = %name, reason, "a steering policy is refused");
                     }
-                    let zones = zones.clone();
-                    let taken = tokio::task::spawn_blocking(move || zones.take_feed(&view.zones));
+                    let (zones, keeper) = (zones.clone(), keeper.clone());
+                    let taken = tokio::task::spawn_blocking(move || {
+                        if let Some(keeper) = keeper {
+                            keeper.take(&view.keys);
+                        }
+                        zones.take_feed(&view.zones)
+                    });
                     for error in taken.await.unwrap_or_default() {
                         tracing::error!(%error, "a zone is refused; what was told of it before serves on");
                     }

@@ -143,6 +143,59 @@ pub struct NodeSigning {
     pub error: Option<String>,
 }
 
+/// `POST /v1/dns/signing/{zone}/roll`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollRequest {
+    /// Which kind of key: `csk`, `ksk` or `zsk`; absent: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The step is that the parent has the DS record of the new key, beside that of the old one.
+    #[serde(default)]
+    pub ds_seen: bool,
+    /// Geo nodes that nobody waits for: they are gone, or answer no client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// The step that was shown; another one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The revision that was shown to be before it; another one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A step of a roll-over of keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RollView {
+    /// The zone.
+    pub zone: String,
+    /// Of which kind of key.
+    pub kind: String,
+    /// `publish`, `ds`, `activate`, `remove`; `wait` or `ds` where it is not due.
+    pub step: String,
+    /// The same for people.
+    pub text: String,
+    /// Whether it is due: taken, or in a dry run to be taken. Else nothing was done.
+    pub is_due: bool,
+    /// From when on it is due (RFC 3339); absent: now, or nobody knows yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What comes after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The DS records that the parent is to have after it; none where it changes nothing of them.
+    pub ds: Vec<String>,
+    /// The revision of the zone's keys before it; 0: no step was taken from here.
+    pub before: u64,
+    /// The revision after it; absent: it is not due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The geo nodes that have the keys before it.
+    pub nodes: Vec<String>,
+}
+
 impl RecordView {
     /// The record as a line of a master file.
     #[must_use]

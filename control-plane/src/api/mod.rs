@@ -24,6 +24,7 @@ mod anycast;
 mod catchment;
 mod steering;
 mod zones;
+mod signing;
 mod geo;
 mod drain;
 mod auth;
@@ -237,7 +238,8 @@ fn router(config: Config, parts: Parts) -> Router {
         .route("/v1/dns/resolve", get(geo::resolve))
         .route("/v1/dns/zones", get(zones::list))
         .route("/v1/dns/zones/{zone}", get(zones::show))
-        .route("/v1/dns/signing", get(zones::signing))
+        .route("/v1/dns/signing", get(signing::list))
+        .route("/v1/dns/signing/{zone}/roll", post(signing::roll))
         .route("/v1/steering/manifest", get(steering::manifest))
         .route("/v1/dns/map", get(geo::map))
         .route("/v1/dns/map/diff", get(geo::map_diff))

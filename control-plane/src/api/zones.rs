@@ -1,7 +1,7 @@
-//! `/v1/dns/zones`, `/v1/dns/signing`: zones as they are released and as geo nodes serve them, and where their keys stand.
+//! `/v1/dns/zones`: zones as they are released and as geo nodes serve them.
 //!
-//! What is released is known here and read as nodes read it; what a node serves, with files of its own, and the keys that it
-//! signs with are known to nobody but the node, so each that follows this replica is asked.
+//! What is released is known here and read as nodes read it; what a node serves, with files of its own, is known to nobody but
+//! the node, so each that follows this replica is asked.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,12 +24,9 @@ use super::{
     auth::Caller,
     error::ApiError,
     geo::NAME_BYTES_MAX,
-    geo_model::{
-        NodeSigning, RecordView, SigningList, ZoneAtNode, ZoneContent, ZoneList, ZoneSilence,
-        ZoneView,
-    },
+    geo_model::{RecordView, ZoneAtNode, ZoneContent, ZoneList, ZoneSilence, ZoneView},
 };
-use crate::{geo::AskError, token::Scope};
+use crate::token::Scope;
 
 /// Which records of a zone.
 #[derive(Debug, Deserialize)]
@@ -38,13 +35,6 @@ pub(super) struct Wanted {
     record: Option<String>,
     #[serde(default)]
     name: Option<String>,
-}
-
-/// Of which zone.
-#[derive(Debug, Deserialize)]
-pub(super) struct Only {
-    #[serde(default)]
-    zone: Option<String>,
 }
 
 /// `GET /v1/dns/zones`
@@ -101,27 +91,6 @@ pub(super) async fn show(
     let content = read.await.map_err(|_| ApiError::Panicked)?;
     // It was read before it was released.
     content.map(Answer).map_err(|error| ApiError::Invalid(error.to_string()))
-}
-
-/// `GET /v1/dns/signing`
-pub(super) async fn signing(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Query(only): Query<Only>,
-) -> Result<Answer<SigningList>, ApiError> {
-    caller.require(Scope::Read)?;
-    if only.zone.as_ref().is_some_and(|zone| zone.is_empty() || zone.len() > NAME_BYTES_MAX) {
-        return Err(ApiError::Invalid(format!("a zone's name has 1 to {NAME_BYTES_MAX} bytes")));
-    }
-    let answers = api.parts.geo.ask_each(Question::Signing { zone: only.zone }).await;
-    if answers.is_empty() {
-        return Err(AskError::Nobody.into());
-    }
-    let view = |(node, answer): (String, Result<Value, AskError>)| match answer {
-        Ok(answer) => NodeSigning { node, answer: Some(answer), error: None },
-        Err(error) => NodeSigning { node, answer: None, error: Some(error.to_string()) },
-    };
-    Ok(Answer(SigningList { items: answers.into_iter().map(view).collect() }))
 }
 
 /// The zones that geo nodes are told, by name, and of which release.

@@ -114,7 +114,7 @@ pub(super) async fn run(
         DnsCommand::Map(MapCommand::Freeze) => hold("freeze", client, consent, out).await,
         DnsCommand::Map(MapCommand::Thaw) => hold("thaw", client, consent, out).await,
         DnsCommand::Zone(command) => zone::run(command, client, out).await,
-        DnsCommand::Sign(command) => sign::run(command, client, out).await,
+        DnsCommand::Sign(command) => sign::run(command, client, consent, out).await,
         DnsCommand::Nodes => nodes(client, out).await,
     }
 }

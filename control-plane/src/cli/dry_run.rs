@@ -5,7 +5,7 @@
 
 use super::{
     Command, access, backup, bgp, ca, change, consent::DryRun, context, dns, failure, node, pop,
-    property, purge, release, resource, token,
+    property, purge, release, resource, sign, token,
 };
 use access::{ApprovalCommand, RoleCommand};
 use backup::BackupCommand;
@@ -21,6 +21,7 @@ use property::PropertyCommand;
 use purge::PurgeCommand;
 use release::ReleaseCommand;
 use resource::ResourceCommand;
+use sign::SignCommand;
 use token::TokenCommand;
 
 /// Who makes the plan of a verb.
@@ -112,10 +113,11 @@ fn planner(command: &Command) -> Planner {
         },
         Command::Dns(command) => match command {
             DnsCommand::Map(MapCommand::Freeze | MapCommand::Thaw) => Planner::Client,
+            DnsCommand::Sign(SignCommand::Roll(_)) => Planner::Server,
             DnsCommand::Map(_)
             | DnsCommand::Resolve { .. }
             | DnsCommand::Zone(_)
-            | DnsCommand::Sign(_)
+            | DnsCommand::Sign(SignCommand::Status { .. })
             | DnsCommand::Nodes => Planner::Nobody,
         },
         Command::Purge(command) => match command {
@@ -211,6 +213,7 @@ mod tests {
             "tidegate apply -f x --dry-run=server",
             "tidegate pop drain fra --dry-run --reason x",
             "tidegate pop drain fra --dry-run=server",
+            "tidegate dns sign roll cdn.example --dry-run=server",
             "tidegate bgp withdraw g --pop fra --dry-run",
             "tidegate release promote --dry-run=client",
             "tidegate --dry-run release promote",
@@ -232,6 +235,7 @@ mod tests {
             "tidegate pop enrol fra --dry-run",
             "tidegate bgp confirm --pop fra --dry-run",
             "tidegate pop drain fra --dry-run=client",
+            "tidegate dns sign roll cdn.example --dry-run=client",
             "tidegate node restart fra/n1 --dry-run=client",
             "tidegate release promote --dry-run=server",
             "tidegate approval approve x --dry-run=client",

@@ -1,21 +1,24 @@
-//! `tidegate dns sign`: where the keys of signed zones stand, at each geo node, and what comes next.
+//! `tidegate dns sign`: where the keys of signed zones stand, at each geo node, what comes next, and the step itself.
 //!
-//! Private keys lie in files of the geo nodes and nowhere else, so a step of a roll-over is taken there
-//! (`tidegate-geo keys roll`); this says which, when, and whether all nodes have the same keys.
+//! Private keys lie in files of the geo nodes and nowhere else: one of them works a step out, and all take it at once. What was
+//! shown before is what is done, or nothing is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value;
+use tidegate_contract::zone_keys::KeyKind;
+use tokio::time::{Instant, sleep};
 use url::form_urlencoded::Serializer;
 
 use super::{
     client::Client,
+    consent::Consent,
     failure::{Exit, Failure},
-    output::Output,
+    output::{Output, or_dash},
     said::{field, list, text},
 };
-use crate::api::geo_model::{NodeSigning, SigningList};
+use crate::api::geo_model::{NodeSigning, RollRequest, RollView, SigningList};
 
 /// What is done about keys.
 #[derive(Subcommand)]
@@ -26,21 +29,182 @@ pub(super) enum SignCommand {
         /// The zone; without it all
         zone: Option<String>,
     },
+    /// Take the next step of replacing a key at all geo nodes; exit code 1 when it is not due yet, 8 when geo nodes have
+    /// different keys or some are away
+    Roll(Roll),
+}
+
+/// Which step.
+#[derive(Args)]
+pub(super) struct Roll {
+    /// The zone
+    zone: String,
+    /// Which key, where the zone has a ksk and a zsk: csk, ksk or zsk
+    #[arg(long)]
+    kind: Option<KeyKind>,
+    /// The step is that the parent has the DS record of the new key, beside that of the old one
+    #[arg(long)]
+    ds_seen: bool,
+    /// A geo node that is gone for good, or answers no client; as often as there are some
+    #[arg(long, value_name = "NODE")]
+    without: Vec<String>,
+    /// Wait until every geo node that follows has the keys; exit code 7 when that takes longer than --deadline
+    #[arg(long)]
+    wait: bool,
+    /// The longest wait; after it the exit code is 7 and the step goes on
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration, requires = "wait")]
+    deadline: Duration,
 }
 
 /// Runs a command about keys.
 pub(super) async fn run(
     command: SignCommand,
     client: &Client,
+    consent: &Consent,
     out: &Output,
 ) -> Result<Exit, Failure> {
-    let SignCommand::Status { zone } = command;
+    match command {
+        SignCommand::Status { zone } => status(&standing(zone.as_deref(), client).await?, out),
+        SignCommand::Roll(step) => roll(step, client, consent, out).await,
+    }
+}
+
+async fn standing(zone: Option<&str>, client: &Client) -> Result<SigningList, Failure> {
     let mut query = Serializer::new(String::new());
-    if let Some(zone) = &zone {
+    if let Some(zone) = zone {
         query.append_pair("zone", zone);
     }
-    let list: SigningList = client.get(&format!("/v1/dns/signing?{}", query.finish())).await?;
-    status(&list, out)
+    client.get(&format!("/v1/dns/signing?{}", query.finish())).await
+}
+
+async fn roll(
+    step: Roll,
+    client: &Client,
+    consent: &Consent,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let Roll { zone, kind, ds_seen, without, wait, deadline } = step;
+    // What no zone has, has no place in a path; the server says what is wrong with it.
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let name: String =
+        zone.chars().map(|letter| if is_plain(letter) { letter } else { '*' }).collect();
+    let path = format!("/v1/dns/signing/{name}/roll");
+    let kind = kind.map(|kind| kind.to_string());
+    let reason = consent.needed_reason()?;
+    let body = RollRequest { kind, ds_seen, without, step: None, before: None, reason };
+    let plan: RollView = client.post(&format!("{path}?dry_run=true"), &body).await?;
+    let from = plan.from.as_ref().map(|from| format!(" (from {from} on)")).unwrap_or_default();
+    let (of, kind, text) = (&plan.zone, &plan.kind, &plan.text);
+    if !plan.is_due {
+        out.note(&format!("{of} {kind}: not yet: {text}{from}"));
+        if plan.step == FOR_DS {
+            out.note(&format!("then: `tidegate dns sign roll {of} --kind {kind} --ds-seen`"));
+        }
+        print(&plan, out)?;
+        return Ok(Exit::Failed);
+    }
+    let nodes = plan.nodes.join(", ");
+    out.note(&format!("plan: {of} {kind}: {text}, at {nodes}"));
+    if !consent.goes_on() {
+        print(&plan, out)?;
+        return Ok(Exit::Ok);
+    }
+    consent.ask(&zone)?;
+    let (step, before) = (Some(plan.step.clone()), Some(plan.before));
+    let body = RollRequest { step, before, ..body };
+    let taken: RollView = client.post(&path, &body).await?;
+    if !taken.is_due {
+        let text = format!("{of} {kind}: not yet: {}", taken.text);
+        return Err(Failure::new(Exit::Conflict, text));
+    }
+    print(&taken, out)?;
+    if out.is_for_people() {
+        if !taken.ds.is_empty() {
+            out.note("the parent is to publish");
+        }
+        taken.ds.iter().try_for_each(|record| out.print_text(record))?;
+        if let Some(next) = &taken.next {
+            out.note(&format!("next: {next}"));
+        }
+    }
+    // Behind what is printed: the parent needs it, however long this takes.
+    if wait && let Some(revision) = taken.revision {
+        arrive(&taken.zone, revision, deadline, client, out).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn print(step: &RollView, out: &Output) -> Result<(), Failure> {
+    let header = ["ZONE", "KIND", "STEP", "DUE", "REVISION", "WHAT"];
+    out.print(step, header, |step| {
+        let due = match (&step.from, step.is_due) {
+            (_, true) => "yes".to_owned(),
+            (from, false) => from.clone().unwrap_or_else(|| "no".to_owned()),
+        };
+        let (zone, kind, what) = (step.zone.clone(), step.kind.clone(), step.step.clone());
+        vec![[zone, kind, what, due, or_dash(step.revision), step.text.clone()]]
+    })
+}
+
+/// Waits until every geo node that follows has the keys of a revision.
+async fn arrive(
+    zone: &str,
+    revision: u64,
+    deadline: Duration,
+    client: &Client,
+    out: &Output,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut told = String::new();
+    loop {
+        let waits = match standing(Some(zone), client).await {
+            Ok(list) => behind(&list.items, zone, revision),
+            // It may be the one that is restarted meanwhile.
+            Err(failure) if failure.exit == Exit::Unavailable => Some(failure.to_string()),
+            Err(failure) => return Err(failure),
+        };
+        let Some(waits) = waits else {
+            out.note("every geo node has the keys");
+            return Ok(());
+        };
+        if waits != told {
+            out.note(&format!("{:>5}s {waits}", began.elapsed().as_secs()));
+            told = waits;
+        }
+        if began.elapsed() >= deadline {
+            let within = humantime::format_duration(deadline);
+            let text =
+                format!("revision {revision} is not at every geo node within {within}: {told}");
+            let failure = Failure::new(Exit::Timeout, text);
+            return Err(failure.with_hint("it goes on; tidegate dns sign status shows who has it"));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What is waited for: nodes that do not have the keys of a revision, or have others.
+fn behind(nodes: &[NodeSigning], zone: &str, revision: u64) -> Option<String> {
+    let mut first: Option<Value> = None;
+    for NodeSigning { node, answer, error } in nodes {
+        let Some(answer) = answer else {
+            return Some(format!("{node}: {}", or_dash(error.as_ref())));
+        };
+        let zones = list(answer, "zones");
+        let Some(zone) = zones.iter().find(|one| field(one, "zone") == zone) else {
+            return Some(format!("{node} has no keys of it"));
+        };
+        if zone.get("revision").and_then(Value::as_u64).is_none_or(|has| has < revision) {
+            let why = zone.get("refused").filter(|refused| !refused.is_null());
+            let why = why.map(|refused| format!(": {}", field(refused, "why")));
+            return Some(format!("waits for {node}{}", why.unwrap_or_default()));
+        }
+        let keys = zone.get("keys").cloned();
+        if first.is_some() && first != keys {
+            return Some(format!("{node} has other keys"));
+        }
+        first = keys;
+    }
+    None
 }
 
 /// A key as some nodes have it: zone, kind, tag, state, since.
@@ -93,9 +257,21 @@ fn status(signing: &SigningList, out: &Output) -> Result<Exit, Failure> {
             out.note(&format!("{more} signed zones more than one answer has: name one"));
         }
     }
+    for node in &signing.items {
+        let zones = node.answer.iter().flat_map(|answer| list(answer, "zones"));
+        for zone in zones {
+            if let Some(refused) = zone.get("refused").filter(|refused| !refused.is_null()) {
+                let (name, revision) = (field(&zone, "zone"), field(refused, "revision"));
+                let why = field(refused, "why");
+                out.note(&format!("{} refuses revision {revision} of {name}: {why}", node.node));
+            }
+        }
+    }
     let is_same = keys.values().all(|held| held.nodes == asked);
     if !is_same {
-        out.note("geo nodes have different keys: copy the folder of keys to all of them");
+        out.note(
+            "geo nodes have different keys: they take a step within seconds; where they stay so, copy the folder of keys",
+        );
     }
     Ok(match (is_same && asked == signing.items.len(), keys.is_empty()) {
         (false, _) => Exit::Failed,
@@ -147,6 +323,11 @@ fn steps(answer: &Value) -> Vec<String> {
     list(answer, "zones").into_iter().flat_map(of).collect()
 }
 
+/// The step that an operator alone can see.
+const FOR_DS: &str = "ds";
+/// Geo nodes are told within a fraction of a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -173,5 +354,30 @@ mod tests {
         assert_eq!(keys(&mixed).len(), 2);
         let said = steps(mixed[1].answer.as_ref().expect("said"));
         assert_eq!(said, ["a. csk: until (from 2026 on): `roll`"]);
+    }
+
+    #[test]
+    fn a_step_has_arrived_when_all_have_the_same_keys_of_it() {
+        let at = |name: &str, state: &str, revision: u64| {
+            let mut node = node(name, state);
+            node.answer.as_mut().expect("said")["zones"][0]["revision"] = json!(revision);
+            node
+        };
+        let mut refuses = at("n2", "active", 3);
+        refuses.answer.as_mut().expect("said")["zones"][0]["refused"] = json!({"why": "no room"});
+        let silent = NodeSigning { node: "n2".into(), answer: None, error: Some("gone".into()) };
+        for (other, expected) in [
+            (at("n2", "active", 4), None),
+            (at("n2", "active", 9), None),
+            (at("n2", "active", 3), Some("waits for n2")),
+            (node("n2", "active"), Some("waits for n2")),
+            (at("n2", "retired", 4), Some("n2 has other keys")),
+            (refuses, Some("waits for n2: no room")),
+            (silent, Some("n2: gone")),
+        ] {
+            let nodes = [at("n1", "active", 4), other];
+            assert_eq!(behind(&nodes, "a.", 4).as_deref(), expected);
+        }
+        assert!(behind(&[at("n1", "active", 4)], "b.", 4).is_some());
     }
 }

@@ -22,6 +22,7 @@ use tidegate_contract::{
     id::PopId,
     resource::Kind,
     resource_spec::Spec,
+    zone_keys::ProvenSet,
 };
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -31,7 +32,9 @@ use tokio::{
 use super::{
     following::{Event, Follower, FollowerView, Sources},
     freeze::{self, Freeze},
+    key_sets::{self, Kept},
     questions::{ANSWER_MAX, AskError, Questions},
+    roll::{self, RollError, Rolled, Wish},
     view,
 };
 use crate::{
@@ -70,7 +73,12 @@ struct Inner {
     questions: Questions,
     followers: Mutex<BTreeMap<u64, Entry>>,
     number: AtomicU64,
+    /// The keys of zones, and the state of the records that they are of.
+    keys: Mutex<Option<(Revision, KeySets)>>,
 }
+
+/// The newest set of keys of each zone.
+type KeySets = Arc<BTreeMap<String, ProvenSet>>;
 
 struct Entry {
     follower: Follower,
@@ -85,6 +93,7 @@ pub(super) struct Told {
     version: u64,
     pops: Vec<PopView>,
     frozen: Option<String>,
+    keys: KeySets,
     /// The state of the records that it is of, or a later one that changed nothing of it.
     revision: Revision,
 }
@@ -100,7 +109,10 @@ pub enum GeoError {
 impl Told {
     /// Whether it is the same line.
     pub(super) fn is_as(&self, other: &Self) -> bool {
-        self.version == other.version && self.pops == other.pops && self.frozen == other.frozen
+        self.version == other.version
+            && self.pops == other.pops
+            && self.frozen == other.frozen
+            && self.keys == other.keys
     }
 }
 
@@ -115,6 +127,7 @@ impl Geo {
             questions: Questions::default(),
             followers: Mutex::default(),
             number: AtomicU64::new(0),
+            keys: Mutex::default(),
         }))
     }
 
@@ -262,6 +275,70 @@ impl Geo {
         Ok(freeze)
     }
 
+    /// Takes the next step of a roll-over of keys, or works out what it would be. Every geo node must have the same keys; one
+    /// of them says what the step makes of them, and all are told.
+    ///
+    /// # Errors
+    /// [`RollError`]
+    pub async fn roll(
+        &self,
+        wish: &Wish,
+        (by, reason): (&str, &str),
+        is_dry: bool,
+    ) -> Result<Rolled, RollError> {
+        let records = self.0.parts.records.as_ref();
+        let (kept, read) = match key_sets::read(records, &wish.zone).await? {
+            Some((kept, read)) => (Some(kept), Some(read)),
+            None => (None, None),
+        };
+        let before = kept.as_ref().map_or(0, |kept| kept.revision);
+        let answers = self.ask_each(Question::Signing { zone: Some(wish.zone.clone()) }).await;
+        let agreed = roll::agreed(wish, &answers, kept.as_ref())?;
+        let question = Question::RollKeys {
+            zone: wish.zone.clone(),
+            kind: wish.kind,
+            ds_seen: wish.ds_seen,
+            revision: before,
+        };
+        let (node, answer) = self.ask_one_of(&agreed.nodes, &question).await?;
+        let (mut proposal, set) = roll::checked(&node, &wish.zone, before, answer)?;
+        roll::is_as_shown(wish, &proposal, before)?;
+        let nodes = agreed.nodes;
+        let Some((set, revision)) = set else {
+            return Ok(Rolled { proposal, before, revision: None, nodes });
+        };
+        if let Some((node, waits)) = agreed.waits {
+            roll::put_off(&mut proposal, &node, &waits);
+            return Ok(Rolled { proposal, before, revision: None, nodes });
+        }
+        if is_dry {
+            roll::hide_new_key(&mut proposal);
+        } else {
+            let (by, reason, at_unix_ms) = (by.to_owned(), reason.to_owned(), self.now());
+            let kept = Kept { set, revision, by, reason, at_unix_ms, nodes: nodes.clone() };
+            key_sets::write(records, &wish.zone, &kept, read).await?;
+        }
+        Ok(Rolled { proposal, before, revision: Some(revision), nodes })
+    }
+
+    /// Asks the first of these nodes that follows.
+    async fn ask_one_of(
+        &self,
+        names: &[String],
+        question: &Question,
+    ) -> Result<(String, Value), AskError> {
+        let found = {
+            let followers = self.followers();
+            let is_one = |entry: &&Entry| names.contains(&entry.follower.name);
+            let entry = followers.values().find(is_one);
+            entry.map(|entry| (entry.follower.clone(), entry.questions.clone()))
+        };
+        let (follower, questions) = found.ok_or(AskError::Nobody)?;
+        let answer = self.ask_one(&follower, &questions, question).await;
+        self.count(answer.as_ref().err());
+        Ok((follower.name, answer?))
+    }
+
     async fn ask_somebody(&self, question: Question) -> Result<(String, Value), AskError> {
         let followers: Vec<_> = {
             let followers = self.followers();
@@ -317,6 +394,7 @@ impl Geo {
         // What caches do not serve yet is told to nobody, and what they shall stop serving is not told any more.
         let Some(release) = releases.steering_release() else { return Ok(()) };
         let frozen = freeze::read(records.as_ref()).await?.map(|freeze| freeze.reason);
+        let keys = self.keys(revision).await?;
         let (now, all) = (self.now(), drains.all().await?);
         let sights = fleet.sights();
         let is_ready = |pop: &PopId| {
@@ -333,23 +411,35 @@ impl Geo {
         self.0.told.send_if_modified(|told| {
             let line = match told {
                 Some(told)
-                    if (told.version, &told.pops) == (version, &pops) && told.frozen == frozen =>
+                    if (told.version, &told.pops) == (version, &pops)
+                        && (&told.frozen, &told.keys) == (&frozen, &keys) =>
                 {
                     if told.revision == revision {
                         return false;
                     }
                     told.line.clone()
                 }
-                _ => match whole(&release, &pops, frozen.as_ref()) {
+                _ => match whole(&release, &pops, frozen.as_ref(), &keys) {
                     Some(line) => line,
                     None => return false,
                 },
             };
-            let (pops, frozen) = (pops.clone(), frozen.clone());
-            *told = Some(Arc::new(Told { line, version, pops, frozen, revision }));
+            let (pops, frozen, keys) = (pops.clone(), frozen.clone(), Arc::clone(&keys));
+            *told = Some(Arc::new(Told { line, version, pops, frozen, keys, revision }));
             true
         });
         Ok(())
+    }
+
+    /// The keys of zones, read again when a record was changed since.
+    async fn keys(&self, revision: Revision) -> Result<KeySets, StoreError> {
+        let lock = || self.0.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, keys)) = lock().as_ref().filter(|(of, _)| *of == revision) {
+            return Ok(Arc::clone(keys));
+        }
+        let keys = Arc::new(key_sets::all(self.0.parts.records.as_ref()).await?);
+        *lock() = Some((revision, Arc::clone(&keys)));
+        Ok(keys)
     }
 
     fn note(&self, number: u64, name: &str, event: &Event<'_>) {
@@ -386,11 +476,17 @@ pub(super) fn line(line: &FeedLine) -> Bytes {
 }
 
 /// The line of a fleet; `None` when it is larger than anybody reads.
-fn whole(head: &Made, pops: &[PopView], frozen: Option<&String>) -> Option<Bytes> {
+fn whole(
+    head: &Made,
+    pops: &[PopView],
+    frozen: Option<&String>,
+    keys: &BTreeMap<String, ProvenSet>,
+) -> Option<Bytes> {
     let mut view = FleetView {
         version: head.version().0,
         pops: pops.to_vec(),
         frozen: frozen.cloned(),
+        keys: keys.clone(),
         ..FleetView::default()
     };
     for kind in [Kind::DnsZone, Kind::SteeringPolicy] {

@@ -5,6 +5,8 @@
 //! on as they come. Invariant: no node of the DNS, however slow, makes another one or an edge wait.
 
 mod hub; // who follows, what they are told
+mod roll; // whether a step of a roll-over of keys may be taken
+mod key_sets; // the newest keys of zones, sealed
 mod following; // one that follows
 mod questions; // what operators want to know
 mod freeze; // an operator holds the map
@@ -15,4 +17,5 @@ pub use self::{
     freeze::Freeze,
     hub::{Geo, GeoError, Parts},
     questions::AskError,
+    roll::{RollError, Rolled, Wish},
 };

@@ -23,6 +23,7 @@ mod questions;
 mod replace;
 mod secrets;
 mod releases;
+mod rolls;
 mod top;
 mod turns;
 mod waiting;

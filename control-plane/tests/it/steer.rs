@@ -175,7 +175,7 @@ async fn keys_are_shown_with_what_comes_next_and_nodes_that_have_others_stand_ou
             "keys": [{"tag": 4711, "kind": "csk", "algorithm": "13 ECDSAP256SHA256", "state": state,
                 "since": "2026-11-01T00:00:00Z", "ds": "cdn.example. IN DS 4711 13 2 AB"}],
             "next": [{"kind": "csk", "step": "publish", "from": null, "text": "a new key may be published",
-                "command": "tidegate-geo keys roll cdn.example. --kind csk"}],
+                "command": "tidegate dns sign roll cdn.example. --kind csk"}],
         }]})
     };
     let (active, retired) = (keys("active"), keys("retired"));
@@ -190,7 +190,7 @@ async fn keys_are_shown_with_what_comes_next_and_nodes_that_have_others_stand_ou
         assert!(told.stdout.contains(nodes) && told.stdout.contains("4711"), "{told:?}");
         assert!(told.stdout.contains("cdn.example. IN DS 4711 13 2 AB"), "{told:?}");
         assert!(
-            told.stderr.contains("`tidegate-geo keys roll cdn.example. --kind csk`"),
+            told.stderr.contains("`tidegate dns sign roll cdn.example. --kind csk`"),
             "{told:?}"
         );
         assert_eq!(told.stderr.contains("different keys"), code == 1, "{told:?}");

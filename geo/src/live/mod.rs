@@ -39,7 +39,7 @@ use tokio::sync::{oneshot, watch};
 pub use self::{
     catchment::{CatchmentView, NetworkView, PopCatchment},
     history::{Difference, Flow},
-    questions::{Above, Answers, Resolve, Resolved, Signing, Steer, Zones},
+    questions::{Above, Answers, Resolve, Resolved, Roll, Signing, Steer, Zones},
     state::{LiveExplanation, MapView, PopLine, State},
 };
 use self::{

@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_chassis::Clock;
-use tidegate_contract::{geo_feed::Question, network::Network};
+use tidegate_contract::{geo_feed::Question, network::Network, zone_keys::KeyKind};
 
 use super::{catchment::Wanted, state::State};
 
@@ -23,6 +23,11 @@ pub type Zones = Arc<dyn Fn() -> Value + Send + Sync>;
 /// Where the keys of signed zones stand, of all or of one.
 pub type Signing = Arc<dyn Fn(Option<&str>) -> Result<Value, String> + Send + Sync>;
 
+/// What the next step of a roll-over would make of a zone's keys: of which kind, or the only one; whether it is that the parent
+/// has the DS record; the revision that the asker knows.
+pub type Roll =
+    Arc<dyn Fn(&str, Option<KeyKind>, bool, u64) -> Result<Value, String> + Send + Sync>;
+
 /// What others know that operators ask of.
 #[derive(Clone)]
 pub struct Above {
@@ -34,6 +39,8 @@ pub struct Above {
     pub zones: Zones,
     /// Keys.
     pub signing: Signing,
+    /// Their next step.
+    pub roll: Roll,
 }
 
 /// An answer to a name.
@@ -108,6 +115,9 @@ impl Answers {
             }
             Question::Zones {} => Ok((self.above.zones)()),
             Question::Signing { zone } => (self.above.signing)(zone.as_deref()),
+            Question::RollKeys { zone, kind, ds_seen, revision } => {
+                (self.above.roll)(zone, *kind, *ds_seen, *revision)
+            }
         };
         made.unwrap_or_else(|error| json!({ "error": error }))
     }

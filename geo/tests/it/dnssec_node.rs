@@ -64,7 +64,22 @@ const LINES: &str = "10.1.0.0/16,NL,52.37,4.90,Amsterdam\n10.2.0.0/16,AU,-33.87,
 impl SignedNode {
     /// Starts a node whose zone `example` is signed.
     pub(super) fn start(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), change)
+    }
+
+    /// Starts a node with the keys of this one, as the folder is copied once.
+    pub(super) fn start_another(&self, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let keys = folder.path().join("keys");
+        fs::create_dir(&keys).expect("writable");
+        for entry in fs::read_dir(self.folder().join("keys")).expect("there") {
+            let entry = entry.expect("readable");
+            fs::copy(entry.path(), keys.join(entry.file_name())).expect("copied");
+        }
+        Self::start_in(folder, change)
+    }
+
+    fn start_in(folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("zones")).expect("writable");
         fs::write(path("zones/example.zone"), ZONE).expect("writable");
@@ -74,7 +89,9 @@ impl SignedNode {
         // No step of a roll-over waits.
         let at_once = "[dnssec]\nkeys = \"keys\"\ndnskey_ttl = \"0s\"\nds_ttl = \"0s\"\nttl_max = \"0s\"\nmargin = \"0s\"\n";
         fs::write(path("at-once.toml"), at_once).expect("writable");
-        keys(folder.path(), &["generate", "example"]);
+        if !path("keys").exists() {
+            keys(folder.path(), &["generate", "example"]);
+        }
         Authority::new().certify(folder.path());
 
         let local: SocketAddr = ([127, 0, 0, 1], 0).into();

@@ -110,6 +110,7 @@ pub(super) const CALLS: &[Call] = &[
     get("/v1/dns/zones", "Every zone: what is released, and what each geo node serves", "ZoneList"),
     get("/v1/dns/zones/{zone}", "The records of a zone that is released", "ZoneContent").asks(&[("type", "string"), ("name", "string")]),
     get("/v1/dns/signing", "Where the keys of signed zones stand, at each geo node", "SigningList").asks(&[("zone", "string")]),
+    change("post", "/v1/dns/signing/{zone}/roll", "Take the next step from one key of a zone to the next at all geo nodes, or say when it may be taken; a dry run shows it", "dns:write", "RollRequest", "Roll").asks(DRY),
     get("/v1/steering/manifest", "What a player would be told by content steering, and why", "DnsAnswer").asks(&[("client", "string"), ("asset", "string"), ("policy", "string"), ("pathway", "string")]),
     get("/v1/dns/map", "Which PoP serves how much, by the newest map", "DnsAnswer"),
     get("/v1/dns/map/diff", "How the newest map differs from the one some time ago", "DnsAnswer").asks(&[("ago", "string")]),

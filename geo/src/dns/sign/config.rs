@@ -13,7 +13,8 @@ use super::rollover::Holding;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The folder of the keys, as `tidegate-geo keys` makes them; a zone with keys is signed. Default none: no zone is.
+    /// The folder of the keys, as `tidegate-geo keys` makes them; a zone with keys is signed. The node writes there when keys are
+    /// rolled over by the control plane. Default none: no zone is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<PathBuf>,
     /// How often the folder is looked at for changes.

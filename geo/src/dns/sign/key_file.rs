@@ -2,8 +2,8 @@
 //! kind and times.
 //!
 //! `cdn.example-csk-01234.pem` and `cdn.example-csk-01234.toml`. The TOML is written last and taken away first, so that
-//! a crash leaves at most a private key that nobody uses. Invariant: a private key that others than its owner may read is
-//! not used.
+//! a crash leaves at most a private key that nobody uses; whatever was left half done can be done again. Invariant: a
+//! private key that others than its owner may read is not used.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -76,21 +76,52 @@ pub enum KeyFileError {
     Tags,
 }
 
+/// A key that was drawn and is in no file yet.
+pub(super) struct Drawn {
+    pub(super) der: PrivatePkcs8KeyDer<'static>,
+    pub(super) tag: u16,
+    pub(super) dnskey: DNSKEY,
+    signing: EcdsaSigningKey,
+}
+
+impl Drawn {
+    /// The key, as it will be read.
+    pub(super) fn into_key(self, zone: &Name, life: Life) -> Key {
+        Key { zone: zone.clone(), life, dnskey: self.dnskey, signing: self.signing }
+    }
+}
+
 /// A folder of keys.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    /// How many more changes of files succeed.
+    #[cfg(test)]
+    pub(super) changes_left: Option<std::sync::Arc<std::sync::atomic::AtomicUsize>>,
+}
 
 impl Folder {
     /// The folder at a path; it is made with its first key.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self {
+            path: path.into(),
+            #[cfg(test)]
+            changes_left: None,
+        }
     }
 
     /// Whether it is there.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.0.exists()
+        self.path.exists()
+    }
+
+    /// Whether this process may write there.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(&self.path, wanted).is_ok()
     }
 
     /// Reads all keys, in the order of their files' names.
@@ -98,19 +129,7 @@ impl Folder {
     /// # Errors
     /// [`KeyFileError`]
     pub fn read(&self) -> Result<Vec<Key>, KeyFileError> {
-        let failed = |error| KeyFileError::File(self.0.clone(), error);
-        let mut paths = vec![];
-        for entry in fs::read_dir(&self.0).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                paths.push(path);
-            }
-            if paths.len() > KEYS_MAX {
-                return Err(KeyFileError::TooMany(self.0.clone()));
-            }
-        }
-        paths.sort();
-        paths.iter().map(|path| read_key(path)).collect()
+        self.all("toml")?.iter().map(|path| read_key(path)).collect()
     }
 
     /// Makes a key whose tag is none of `taken`, and writes it.
@@ -126,6 +145,14 @@ impl Folder {
     ) -> Result<Key, KeyFileError> {
         let zone = zone.to_lowercase();
         file_name(&zone, kind, 0)?;
+        let drawn = Self::draw(kind, taken)?;
+        let life = Life { tag: drawn.tag, kind, times };
+        self.make(&zone, &life, &drawn.der)?;
+        Ok(drawn.into_key(&zone, life))
+    }
+
+    /// Draws a key whose tag is none of `taken`, and writes nothing.
+    pub(super) fn draw(kind: Kind, taken: &[u16]) -> Result<Drawn, KeyFileError> {
         let der = (0..TAG_TRIES)
             .find_map(|_| {
                 let der = EcdsaSigningKey::generate_pkcs8(Algorithm::ECDSAP256SHA256).ok()?;
@@ -134,50 +161,93 @@ impl Folder {
             })
             .ok_or(KeyFileError::Tags)?;
         let (signing, dnskey, tag) = parse(&der, kind).ok_or(KeyFileError::Tags)?;
-        let key = Key { zone, life: Life { tag, kind, times }, dnskey, signing };
-        let path = self.path(&key, "pem")?;
+        Ok(Drawn { der, tag, dnskey, signing })
+    }
+
+    /// Writes the files of a key, also over what was left of it half done.
+    pub(super) fn make(
+        &self,
+        zone: &Name,
+        life: &Life,
+        der: &PrivatePkcs8KeyDer<'_>,
+    ) -> Result<(), KeyFileError> {
+        let path = self.path(zone, life, "pem")?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)
-            .and_then(|()| write_new(&path, pem(der.secret_pkcs8_der()).as_bytes()))
-            .map_err(|error| KeyFileError::File(path, error))?;
-        self.write_times(&key)?;
-        Ok(key)
+            .create(&self.path)
+            .map_err(|error| KeyFileError::File(self.path.clone(), error))?;
+        self.replace(&path, pem(der.secret_pkcs8_der()).as_bytes())?;
+        self.write_times(zone, life)
+    }
+
+    /// The private key of a key, out of its file.
+    pub(super) fn secret(&self, key: &Key) -> Result<PrivatePkcs8KeyDer<'static>, KeyFileError> {
+        Ok(read_private(self.path(&key.zone, &key.life, "pem")?)?.1)
     }
 
     /// Writes the steps that a key has taken.
     ///
     /// # Errors
     /// [`KeyFileError`]
-    pub fn write_times(&self, key: &Key) -> Result<(), KeyFileError> {
-        let path = self.path(key, "toml")?;
-        let written =
-            Written { zone: key.zone.to_ascii(), kind: key.life.kind, times: key.life.times };
+    pub fn write_times(&self, zone: &Name, life: &Life) -> Result<(), KeyFileError> {
+        let path = self.path(zone, life, "toml")?;
+        let written = Written { zone: zone.to_ascii(), kind: life.kind, times: life.times };
         let text = toml::to_string(&written)
             .map_err(|error| KeyFileError::Syntax(path.clone(), error.to_string()))?;
-        let beside = path.with_extension("new");
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => write_new(&beside, text.as_bytes()),
-        }
-        .and_then(|()| fs::rename(&beside, &path))
-        .and_then(|()| File::open(&self.0)?.sync_all())
-        .map_err(|error| KeyFileError::File(path, error))
+        self.replace(&path, text.as_bytes())
     }
 
-    /// Takes a key away for ever.
+    /// Takes a key away for ever; what is not there is gone already.
     ///
     /// # Errors
     /// [`KeyFileError`]
-    pub fn remove(&self, key: &Key) -> Result<(), KeyFileError> {
+    pub fn remove(&self, zone: &Name, kind: Kind, tag: u16) -> Result<(), KeyFileError> {
+        let life = Life { tag, kind, times: Times::published(std::time::UNIX_EPOCH) };
         for extension in ["toml", "pem"] {
-            let path = self.path(key, extension)?;
-            fs::remove_file(&path)
-                .and_then(|()| File::open(&self.0)?.sync_all())
-                .map_err(|error| KeyFileError::File(path, error))?;
+            let path = self.path(zone, &life, extension)?;
+            let removed = self.may_change().and_then(|()| fs::remove_file(&path));
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => self.sync(),
+            }
+            .map_err(|error| KeyFileError::File(path, error))?;
         }
         Ok(())
+    }
+
+    /// Writes a file that others see whole, as it was or as it shall be.
+    pub(super) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), KeyFileError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        // A file left by a crash may have another mode: it is removed, not reused.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.may_change().and_then(|()| write_new(&beside, content)),
+        }
+        .and_then(|()| self.may_change())
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| self.sync())
+        .map_err(|error| KeyFileError::File(path.to_owned(), error))
+    }
+
+    /// The files with an ending, in the order of their names.
+    pub(super) fn all(&self, extension: &str) -> Result<Vec<PathBuf>, KeyFileError> {
+        let failed = |error| KeyFileError::File(self.path.clone(), error);
+        let mut paths = vec![];
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|is| is == extension) {
+                paths.push(path);
+            }
+            if paths.len() > KEYS_MAX {
+                return Err(KeyFileError::TooMany(self.path.clone()));
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// When any of the files was changed last, and how many there are: what tells whether to read them again.
@@ -185,9 +255,9 @@ impl Folder {
     /// # Errors
     /// [`KeyFileError::File`]
     pub fn fingerprint(&self) -> Result<Vec<(PathBuf, i64, i64, u64)>, KeyFileError> {
-        let failed = |error| KeyFileError::File(self.0.clone(), error);
+        let failed = |error| KeyFileError::File(self.path.clone(), error);
         let mut all = vec![];
-        for entry in fs::read_dir(&self.0).map_err(failed)?.take(3 * KEYS_MAX) {
+        for entry in fs::read_dir(&self.path).map_err(failed)?.take(3 * KEYS_MAX) {
             let entry = entry.map_err(failed)?;
             // A file that is gone by now is one that is not there.
             if let Ok(is) = entry.metadata() {
@@ -198,9 +268,31 @@ impl Folder {
         Ok(all)
     }
 
-    fn path(&self, key: &Key, extension: &str) -> Result<PathBuf, KeyFileError> {
-        let name = file_name(&key.zone, key.life.kind, key.life.tag)?;
-        Ok(self.0.join(format!("{name}.{extension}")))
+    /// The file of a zone with an ending.
+    pub(super) fn of_zone(&self, zone: &Name, extension: &str) -> Result<PathBuf, KeyFileError> {
+        Ok(self.path.join(format!("{}.{extension}", plain(zone)?)))
+    }
+
+    fn path(&self, zone: &Name, life: &Life, extension: &str) -> Result<PathBuf, KeyFileError> {
+        let name = file_name(zone, life.kind, life.tag)?;
+        Ok(self.path.join(format!("{name}.{extension}")))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Where a test lets the machine die: before this change of a file.
+    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
+    fn may_change(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(left) = &self.changes_left {
+            use std::sync::atomic::Ordering::Relaxed;
+            let less = |left: usize| left.checked_sub(1);
+            left.fetch_update(Relaxed, Relaxed, less)
+                .map_err(|_| io::Error::other("the machine died"))?;
+        }
+        Ok(())
     }
 }
 
@@ -217,7 +309,7 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let syntax = |message: String| KeyFileError::Syntax(path.to_owned(), message);
     let failed = |error| KeyFileError::File(path.to_owned(), error);
     let file = File::open(path).map_err(failed)?;
-    let text = String::from_utf8(read_bounded(file).map_err(failed)?)
+    let text = String::from_utf8(read_bounded(file, FILE_MAX).map_err(failed)?)
         .map_err(|error| syntax(error.to_string()))?;
     let Written { zone, kind, times } =
         toml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
@@ -225,16 +317,7 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
         Name::from_ascii(&zone).map_err(|error| syntax(format!("zone: {error}")))?.to_lowercase();
     zone.set_fqdn(true);
 
-    let path = path.with_extension("pem");
-    let failed = |error| KeyFileError::File(path.clone(), error);
-    let file = File::open(&path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Mode { path, mode });
-    }
-    let text = read_bounded(file).map_err(failed)?;
-    let der =
-        PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|_| KeyFileError::NoKey(path.clone()))?;
+    let (path, der) = read_private(path.with_extension("pem"))?;
     let (signing, dnskey, tag) =
         parse(&der, kind).ok_or_else(|| KeyFileError::NoKey(path.clone()))?;
     // The name says which key it is to whoever looks into the folder; it must not lie.
@@ -243,6 +326,19 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
         return Err(KeyFileError::Syntax(path, format!("this key's files are called {name}")));
     }
     Ok(Key { zone, life: Life { tag, kind, times }, dnskey, signing })
+}
+
+fn read_private(path: PathBuf) -> Result<(PathBuf, PrivatePkcs8KeyDer<'static>), KeyFileError> {
+    let failed = |error| KeyFileError::File(path.clone(), error);
+    let file = File::open(&path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Mode { path, mode });
+    }
+    let text = read_bounded(file, FILE_MAX).map_err(failed)?;
+    let der =
+        PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|_| KeyFileError::NoKey(path.clone()))?;
+    Ok((path, der))
 }
 
 fn parse(der: &PrivatePkcs8KeyDer<'_>, kind: Kind) -> Option<(EcdsaSigningKey, DNSKEY, u16)> {
@@ -255,19 +351,25 @@ fn parse(der: &PrivatePkcs8KeyDer<'_>, kind: Kind) -> Option<(EcdsaSigningKey, D
 }
 
 fn file_name(zone: &Name, kind: Kind, tag: u16) -> Result<String, KeyFileError> {
+    Ok(format!("{}-{kind}-{tag:05}", plain(zone)?))
+}
+
+/// A zone as files are called.
+fn plain(zone: &Name) -> Result<String, KeyFileError> {
     let zone = zone.to_ascii();
     let name = zone.trim_end_matches('.');
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_plain) {
         return Err(KeyFileError::Zone(zone));
     }
-    Ok(format!("{name}-{kind}-{tag:05}"))
+    Ok(name.to_owned())
 }
 
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+/// Reads a file of at most so many bytes.
+pub(super) fn read_bounded(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    file.take(FILE_MAX + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > FILE_MAX {
+    file.take(bytes_max + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too large for a key"));
     }
     Ok(content)
@@ -319,11 +421,12 @@ mod tests {
         assert_eq!((read.life, &read.dnskey), (made.life, &made.dnskey));
         assert_eq!(read.zone.to_ascii(), "cdn.example.");
         read.life.times.active = Some(now);
-        folder.write_times(&read).expect("written");
+        folder.write_times(&read.zone, &read.life).expect("written");
         assert_ne!(folder.fingerprint().expect("readable"), before);
         let again = folder.read().expect("good").pop().expect("one");
         assert_eq!(again.life.times.active, Some(now));
-        folder.remove(&again).expect("removed");
+        folder.remove(&again.zone, Kind::Csk, again.life.tag).expect("removed");
+        folder.remove(&again.zone, Kind::Csk, again.life.tag).expect("gone already");
         assert!(folder.read().expect("good").is_empty());
         assert!(fs::read_dir(place.path().join("keys")).expect("there").next().is_none());
     }
@@ -335,8 +438,8 @@ mod tests {
         let times = Times::published(SystemTime::UNIX_EPOCH);
         let key = folder.generate(&zone(), Kind::Zsk, times, &[]).expect("made");
         assert_eq!(key.dnskey.flags(), 256);
-        let (pem, toml) =
-            (folder.path(&key, "pem").expect("a path"), folder.path(&key, "toml").expect("a path"));
+        let path = |extension| folder.path(&key.zone, &key.life, extension);
+        let (pem, toml) = ["pem", "toml"].map(|extension| path(extension).expect("a path")).into();
         let (good_pem, good_toml) =
             (fs::read(&pem).expect("there"), fs::read_to_string(&toml).expect("there"));
         let error = || folder.read().expect_err("refused").to_string();

@@ -12,6 +12,8 @@ pub(super) struct Metrics {
     pub(super) kept: IntGauge,
     pub(super) zones: IntGauge,
     pub(super) reload_failures: IntCounter,
+    pub(super) sets_taken: IntCounter,
+    pub(super) sets_refused: IntCounter,
 }
 
 impl Metrics {
@@ -38,6 +40,16 @@ impl Metrics {
                 registry,
                 "geo_dnssec_key_reload_failures_total",
                 "Times that changed keys were not taken because something about them is wrong.",
+            ),
+            sets_taken: counter(
+                registry,
+                "geo_dnssec_key_sets_taken_total",
+                "Steps of roll-overs that were taken from the control plane.",
+            ),
+            sets_refused: counter(
+                registry,
+                "geo_dnssec_key_sets_refused_total",
+                "Steps of roll-overs of the control plane that were not taken; the log says why.",
             ),
         }
     }

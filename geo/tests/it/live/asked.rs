@@ -1,18 +1,25 @@
 //! What operators ask through the feed beside the map: resolvers with a subnet, players, who lands where, zones.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tidegate_contract::{
-    geo_feed::{FeedLine, PopCondition, Question, Reached, RoundTrips, SubnetRoundTrips},
+    geo_feed::{
+        FeedLine, FleetView, PopCondition, Question, Reached, RoundTrips, SubnetRoundTrips,
+    },
     resource::ResourceName,
+    zone_keys::{KeyProposal, ProvenSet},
 };
+use tidegate_geo::config::Config;
 
 use super::{
     control::{FakeControl, token_file},
     node::{Settings, TestNode, id, view_of_none},
 };
-use crate::dnssec_node::SignedNode;
+use crate::dnssec_node::{SignedNode, has};
 
 /// Questions one after the other: only so many are answered at one time.
 async fn ask(node: &TestNode, control: &FakeControl, questions: Vec<Question>) -> Vec<Value> {
@@ -246,4 +253,126 @@ fn a_whole_node_tells_its_zones_and_where_its_keys_stand_as_they_are_rolled_over
     assert_eq!(two["next"][0]["step"], "ds");
     let missing = ask(Question::Signing { zone: Some("child.example".to_owned()) });
     assert_eq!(missing["zones"], json!([]));
+}
+
+/// A control plane that asks one node for a step and tells it to all, as the real one does.
+struct Rolling<'a> {
+    control: &'a FakeControl,
+    nodes: [&'a SignedNode; 2],
+    revision: u64,
+}
+
+impl Rolling<'_> {
+    fn ask(&self, node: &SignedNode, question: Question) -> Value {
+        let id = 1000 + self.control.answers().len() as u64;
+        self.control.tell(&FeedLine::Question { id, question });
+        let told = || self.control.answers().into_iter().find(|(known, _)| *known == id);
+        node.wait("an answer", || told().is_some());
+        told().expect("it is there").1
+    }
+
+    /// Takes the next step once it is due, and waits until both sign with its keys.
+    fn roll(&mut self, ds_seen: bool) -> String {
+        let question = Question::RollKeys {
+            zone: "Example".to_owned(),
+            kind: None,
+            ds_seen,
+            revision: self.revision,
+        };
+        let proposed = || {
+            let answer = self.ask(self.nodes[0], question.clone());
+            serde_json::from_value::<KeyProposal>(answer).expect("a proposal")
+        };
+        let begun = Instant::now();
+        let due = loop {
+            let proposal = proposed();
+            if proposal.set.is_some() {
+                break proposal;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{proposal:?}");
+        };
+        let set = due.set.expect("it is due");
+        let read = set.read().expect("a good set");
+        assert!(read.revision > self.revision);
+        self.revision = read.revision;
+        let keys = [("example.".to_owned(), set)].into();
+        let version = self.revision + 1;
+        self.control.tell_fleet(&FleetView { keys, ..view_of_none(version, 2) });
+        for node in self.nodes {
+            let taken = || node.metric("geo_dnssec_key_sets_taken_total", &[]);
+            node.wait("it is taken", || taken() as u64 == self.revision);
+        }
+        due.step
+    }
+}
+
+#[test]
+fn a_key_is_rolled_over_at_two_nodes_and_validates_at_every_stage() {
+    if !has("delv", "bind9-dnsutils") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let control = runtime.block_on(FakeControl::start());
+    control.tell_fleet(&view_of_none(1, 2));
+    let settings = |config: &mut Config| {
+        let second = Duration::from_secs(1);
+        let dnssec = &mut config.dnssec;
+        (dnssec.dnskey_ttl, dnssec.ds_ttl) = (second, second);
+        (dnssec.ttl_max, dnssec.margin) = (second, Duration::ZERO);
+        // What is told is taken at once, whenever the folder is looked at.
+        dnssec.look_every = Duration::from_secs(3600);
+        config.fleet.file = None;
+        config.control.urls = vec![control.url()];
+        config.control.token_file = Some(token_file(folder.path()));
+    };
+    let one = SignedNode::start(settings);
+    let two = one.start_another(settings);
+    let old = one.anchors("old");
+    let mut rolling = Rolling { control: &control, nodes: [&one, &two], revision: 0 };
+    // Who has cached anything of either is not stranded by the other: the anchors are what the parent may have.
+    let check = |anchors: &Path, stage: &str| {
+        for node in [&one, &two] {
+            for (name, expected) in [
+                ("video.example", "; fully validated"),
+                ("nope.example", "; negative response, fully validated"),
+                ("example", "; negative response, fully validated"),
+            ] {
+                let said = node.delv(anchors, name, "A");
+                assert!(said.contains(expected), "{stage}: {name}: {said}");
+            }
+        }
+    };
+    check(&old, "one key");
+    assert_eq!(rolling.roll(false), "publish");
+    let both = one.anchors("both");
+    check(&old, "published, the parent does not know it yet");
+    check(&both, "published, the parent knows both");
+    assert_eq!(rolling.roll(true), "ds");
+    assert_eq!(rolling.roll(false), "activate");
+    let new = two.anchors("new");
+    check(&old, "the new key signs, who cached the old DS record holds on to it");
+    check(&new, "the new key signs, the parent knows it alone");
+    assert_eq!(rolling.roll(false), "remove");
+    check(&new, "the old key is gone");
+    assert_ne!(std::fs::read(&old).expect("there"), std::fs::read(&new).expect("there"));
+    let told = rolling.ask(&one, Question::Signing { zone: None });
+    let zone = &told["zones"][0];
+    assert_eq!((&zone["revision"], &zone["refused"]), (&json!(4), &json!(null)));
+    assert_eq!(zone["next"][0]["command"], "tidegate dns sign roll example. --kind csk");
+
+    // A set that nobody proved changes nothing, and the node says so.
+    let forged = ProvenSet { text: "{}".to_owned(), proof: String::new() };
+    let keys = [("example.".to_owned(), forged)].into();
+    control.tell_fleet(&FleetView { keys, ..view_of_none(9, 2) });
+    for node in [&one, &two] {
+        let refused = || node.metric("geo_dnssec_key_sets_refused_total", &[]);
+        node.wait("it is refused", || refused() >= 1.0);
+    }
+    check(&new, "a forged set was told");
+    let told = rolling.ask(&one, Question::Signing { zone: None });
+    assert!(told["zones"][0]["refused"]["why"].is_string(), "{told}");
+    // A step by hand goes on from there.
+    one.keys(&["roll", "example"]);
+    assert_eq!(one.keys(&["ds", "example"]).lines().count(), 2);
 }

@@ -15,7 +15,6 @@ use tidegate_contract::{
 };
 use tidegate_geo::{
     asked::above,
-    dns::sign::config::Config as Dnssec,
     live::{
         Answers, Hold, Live, Sections, State,
         config::{ControlConfig, FleetConfig, OwnConfig, PlacesConfig, ProbeConfig},
@@ -80,7 +79,7 @@ impl Settings {
         let refused = zones.take_feed(&[("v.example".to_owned(), ZONE.to_owned())].into());
         assert!(refused.is_empty(), "{refused:?}");
         let policies = Policies::new(self.policies.clone());
-        let above = above(&zones, live.worlds(), &policies, None, &Dnssec::default());
+        let above = above(&zones, live.worlds(), &policies, None);
         let answers = live.start(sections, &process, above).expect("it starts");
         TestNode { process, state, hold, answers, clock, is_quick: false }
     }
