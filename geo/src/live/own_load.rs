@@ -121,6 +121,9 @@ mod tests {
         assert_eq!(sum("edge_requests_total 9\n"), None);
     }
 
+    /// How long the node of the test takes to answer.
+    const ANSWER_AFTER: Duration = Duration::from_millis(10);
+
     #[tokio::test]
     async fn the_load_is_what_all_nodes_send_over_what_the_pop_can_carry() {
         let sent = Arc::new(AtomicU64::new(1));
@@ -128,7 +131,12 @@ mod tests {
         let text = move || {
             // As if 12.5 MB had been sent since the last time.
             let sent = counting.fetch_add(12_500_000, Ordering::Relaxed);
-            async move { format!("edge_response_bytes_total{{protocol=\"h2\"}} {sent}\n") }
+            async move {
+                // Nothing is asked before the last answer is read: two readings are
+                // at least this far apart, however busy the machine is.
+                tokio::time::sleep(ANSWER_AFTER).await;
+                format!("edge_response_bytes_total{{protocol=\"h2\"}} {sent}\n")
+            }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/metrics", listener.local_addr().expect("bound"));
@@ -145,8 +153,8 @@ mod tests {
         let inbox = Inbox::new(Metrics::register(&Registry::new()));
         let (urls, own) = (vec![url.parse().expect("a URL")], PopId::parse("a").expect("good"));
         let (every, drain) = (Duration::from_millis(50), Drain::new());
-        tokio::spawn(follow(urls, own, state, Arc::clone(&inbox), every, drain.clone()));
         let begun = Instant::now();
+        tokio::spawn(follow(urls, own, state, Arc::clone(&inbox), every, drain.clone()));
         let load = loop {
             assert!(begun.elapsed() < Duration::from_secs(60), "no load");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -155,8 +163,11 @@ mod tests {
             }
         };
         drain.begin();
-        // 100 Mbit of 1,000 a second, in some time that is not 0.
-        assert!(load > 0.0 && load <= 0.1 / 0.001, "{load}");
+        // 100 Mbit of 1,000 a second, in no less than an answer takes and no more
+        // than has passed.
+        let at_most = 0.1 / ANSWER_AFTER.as_secs_f64();
+        let at_least = 0.1 / begun.elapsed().as_secs_f64();
+        assert!(load >= at_least && load <= at_most, "{at_least} <= {load} <= {at_most}");
     }
 
     #[test]
