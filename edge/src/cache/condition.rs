@@ -47,8 +47,9 @@ pub fn evaluate(
         };
     }
     let since = is_read.then(|| single_date(request, &header::IF_MODIFIED_SINCE)).flatten();
-    match (since, changed_at(stored)) {
-        (Some(since), Some(changed)) if changed <= since => Condition::NotModified,
+    let Some(since) = since else { return Condition::Go };
+    match changed_at(stored) {
+        Some(changed) if changed <= since => Condition::NotModified,
         _ => Condition::Go,
     }
 }
@@ -59,12 +60,9 @@ fn is_wanted_version(request: &HeaderMap, stored: &HeaderMap) -> bool {
         return matches(request, &header::IF_MATCH, stored, |a, b| a.is_strongly(b));
     }
     let since = single_date(request, &header::IF_UNMODIFIED_SINCE);
-    match (since, date::of(stored, &header::LAST_MODIFIED)) {
-        (Some(since), Some(changed)) => changed <= since,
-        // Without a date of its own there is nothing that the condition could be true of.
-        (Some(_), None) => false,
-        (None, _) => true,
-    }
+    let Some(since) = since else { return true };
+    // Without a date of its own there is nothing that the condition could be true of.
+    date::of(stored, &header::LAST_MODIFIED).is_some_and(|changed| changed <= since)
 }
 
 /// Whether a list of tags names the stored one, or anything at all (`*`).
