@@ -6,7 +6,7 @@
 //! buys. Servers run on one core and the client on another.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout)] // the result is the output
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the result is the output
 
 mod plan; // what is measured, in which order
 mod soak; // does memory grow?
@@ -15,9 +15,13 @@ mod load; // the client: requests over H1, H2 and H3
 mod peer; // starts and stops the proxies
 mod material; // certificate, objects, origin
 mod core; // which CPU runs what
+mod network; // loopback without what the machine has set for TCP
 mod usage; // CPU time and memory of a process tree
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -29,9 +33,9 @@ use crate::plan::{Measure, Settings};
     about = "Edge against nginx, HAProxy and h2o: server CPU time per hit and per connection"
 )]
 struct Cli {
-    /// Folder of the release binaries.
-    #[arg(long, default_value = "target/release")]
-    bin_dir: PathBuf,
+    /// Folder of the edge's program; by default where this program is.
+    #[arg(long)]
+    bin_dir: Option<PathBuf>,
     /// nginx to compare with; its HTTP/3 is measured when it was built with it. A peer that is not there is left out.
     #[arg(long, default_value = "nginx")]
     nginx: String,
@@ -76,6 +80,7 @@ struct Cli {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    network::enter()?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .ok()
@@ -85,8 +90,10 @@ fn main() -> Result<()> {
     if cli.realtime {
         core::go_first()?;
     }
+    let own = std::env::current_exe().context("finding this program")?;
+    let beside = own.parent().map(Path::to_path_buf).unwrap_or_default();
     let programs = peer::Programs {
-        bin_dir: cli.bin_dir,
+        bin_dir: cli.bin_dir.unwrap_or(beside),
         nginx: cli.nginx,
         haproxy: cli.haproxy,
         h2o: cli.h2o,
