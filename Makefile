@@ -13,11 +13,12 @@ TIME ?= 24h
 ARGS ?=
 NGINX ?= nginx
 
-.PHONY: help demo load build test check fix lab-anycast bench bench-edge bench-purge bench-dns load-report soak fuzz web needs needs-test
+.PHONY: help demo load dist test check fix lab-anycast bench bench-edge bench-purge bench-dns load-report soak fuzz web needs needs-test
 
 help:
 	@echo "make demo          build everything and run it here: a video plays (VIDEO=file for your own)"
 	@echo "make load          viewers on the running demo, and a page that tells how it was for them"
+	@echo "make dist          the programs as they are installed on nodes, in target/dist"
 	@echo "make test          build everything and prove it, browser and whole-system tests included"
 	@echo "make check         format, lints, structure, generated documents"
 	@echo "make fix           format the code and write the generated documents"
@@ -39,8 +40,8 @@ demo: needs web
 load:
 	deploy/build/load.sh $(DATA)
 
-build: needs web
-	cargo build --release --locked --workspace --bins
+dist: needs web
+	cargo build --profile dist --locked --workspace --bins
 
 # -- what developers run
 
@@ -67,8 +68,8 @@ bench:
 
 bench-edge:
 	deploy/build/needs.sh bench
-	cargo build --release --locked -p tidegate-edge -p tidegate-bench --bins
-	target/release/tidegate-bench $(ARGS)
+	cargo build --profile dist --locked -p tidegate-edge -p tidegate-bench --bins
+	target/dist/tidegate-bench $(ARGS)
 
 bench-purge:
 	cargo build --release --locked -p tidegate-control -p tidegate-purge-lab -p tidegate-wan --bins

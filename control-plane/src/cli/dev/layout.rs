@@ -52,7 +52,7 @@ impl Layout {
     pub(super) fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.programs.join(name);
         if !path.exists() {
-            bail!("{} is missing: build it first (`make build`)", path.display());
+            bail!("{} is missing: build it first (`make demo` does)", path.display());
         }
         Ok(path)
     }
