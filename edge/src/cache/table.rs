@@ -92,18 +92,37 @@ const SHARDS: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use tidegate_contract::id::PropertyId;
+
     use super::*;
 
+    /// Keys of paths that differ in little.
+    fn keys() -> impl Iterator<Item = Key> {
+        let property: PropertyId = "demo".parse().expect("a name");
+        (0..25_600).map(move |n| Key::of(&property, "video.example", &format!("/v/{n}.m4s")))
+    }
+
     #[test]
-    fn keys_that_are_alike_spread_over_the_shards() {
-        let table: Table<u32> = Table::new();
-        for n in 0..25_600_u32 {
-            let mut key = [0; 16];
-            key[..4].copy_from_slice(&n.to_le_bytes());
-            table.write(&Key(key)).insert(Key(key), n);
+    fn keys_spread_over_the_shards() {
+        let table: Table<()> = Table::new();
+        for key in keys() {
+            table.write(&key).insert(key, ());
         }
         let sizes: Vec<_> = table.each().map(|shard| shard.len()).collect();
         assert_eq!(sizes.iter().sum::<usize>(), 25_600);
+        // A hundred each, give or take ten: these bounds are eight times that away.
         assert!(sizes.iter().all(|size| (20..400).contains(size)), "{sizes:?}");
+    }
+
+    fn place(table: &Table<()>, key: &Key) -> Option<usize> {
+        let shard = std::ptr::from_ref(table.shard(key));
+        table.shards.iter().position(|of| std::ptr::eq(of, shard))
+    }
+
+    #[test]
+    fn nobody_outside_knows_which_keys_share_a_shard() {
+        let [one, other] = [Table::<()>::new(), Table::new()];
+        let alike = keys().filter(|key| place(&one, key) == place(&other, key)).count();
+        assert!(alike < 2_560, "{alike} of 25,600 have the same place in another process");
     }
 }
